@@ -1,0 +1,192 @@
+#include "base/conf.h"
+
+#include <assert.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/own.h"
+
+#define CONF_KEYS_MAX 64 /* of one table */
+
+struct conf_line {
+	const char *file;
+	unsigned number;
+	char key[64];
+	char value[CONF_TEXT_MAX];
+};
+
+static int set_uint(const struct conf_key *key, const char *value, void *settings)
+{
+	uint64_t *field = (uint64_t *)((char *)settings + key->offset);
+	uint64_t number = 0;
+
+	if (!*value)
+		return -EINVAL;
+	for (const char *p = value; *p; p++) {
+		if (*p < '0' || *p > '9' || number > (UINT64_MAX - 9) / 10)
+			return -EINVAL;
+		number = number * 10 + (uint64_t)(*p - '0');
+	}
+	if (number < key->min || number > key->max)
+		return -ERANGE;
+	*field = number;
+	return 0;
+}
+
+static int set_bool(const struct conf_key *key, const char *value, void *settings)
+{
+	bool *field = (bool *)((char *)settings + key->offset);
+
+	if (strcmp(value, "yes") == 0)
+		*field = true;
+	else if (strcmp(value, "no") == 0)
+		*field = false;
+	else
+		return -EINVAL;
+	return 0;
+}
+
+static int set_field(const struct conf_key *key, const struct conf_line *line, void *settings, struct err *err)
+{
+	int r = 0;
+
+	switch (key->type) {
+	case CONF_TYPE_TEXT:
+		memcpy((char *)settings + key->offset, line->value, CONF_TEXT_MAX);
+		break;
+	case CONF_TYPE_UINT:
+		r = set_uint(key, line->value, settings);
+		break;
+	case CONF_TYPE_BOOL:
+		r = set_bool(key, line->value, settings);
+		break;
+	case CONF_TYPE_COUNT:
+		assert(false);
+	}
+	if (r == 0)
+		return 0;
+	if (key->type == CONF_TYPE_BOOL)
+		return err_set(err, ERR_INPUT, 0, "%s:%u: %s: write yes or no", line->file, line->number, key->name);
+	return err_set(err, ERR_INPUT, 0, "%s:%u: %s: write a whole number from %llu to %llu", line->file,
+		       line->number, key->name, (unsigned long long)key->min, (unsigned long long)key->max);
+}
+
+static void copy_trimmed(char *to, size_t size, const char *from, size_t len, bool *is_whole)
+{
+	while (len && (*from == ' ' || *from == '\t')) {
+		from++;
+		len--;
+	}
+	while (len && (from[len - 1] == ' ' || from[len - 1] == '\t' || from[len - 1] == '\r'))
+		len--;
+	*is_whole = len < size && !memchr(from, '\0', len);
+	if (len >= size)
+		len = size - 1;
+	memset(to, 0, size);
+	memcpy(to, from, len);
+}
+
+static int split_line(struct conf_line *line, const char *text, size_t len, struct err *err)
+{
+	const char *equals = memchr(text, '=', len);
+	bool is_key_whole, is_value_whole;
+
+	if (!equals)
+		return err_set(err, ERR_INPUT, 0, "%s:%u: write key = value", line->file, line->number);
+	copy_trimmed(line->key, sizeof(line->key), text, (size_t)(equals - text), &is_key_whole);
+	copy_trimmed(line->value, sizeof(line->value), equals + 1, len - (size_t)(equals - text) - 1, &is_value_whole);
+	if (!is_key_whole || !is_value_whole)
+		return err_set(err, ERR_INPUT, 0, "%s:%u: longer than %d bytes, or holds a NUL", line->file,
+			       line->number, CONF_TEXT_MAX - 1);
+	return 0;
+}
+
+static int apply_line(const struct conf_line *line, const struct conf_key *keys, size_t n_keys, bool *is_set,
+		      void *settings, struct err *err)
+{
+	for (size_t i = 0; i < n_keys; i++) {
+		if (strcmp(keys[i].name, line->key) != 0)
+			continue;
+		if (is_set[i])
+			return err_set(err, ERR_INPUT, 0, "%s:%u: %s is given twice; keep one", line->file,
+				       line->number, line->key);
+		is_set[i] = true;
+		return set_field(&keys[i], line, settings, err);
+	}
+	return err_set(err, ERR_INPUT, 0, "%s:%u: unknown key '%s'", line->file, line->number, line->key);
+}
+
+static int apply_presets(const char *name, const struct conf_key *keys, size_t n_keys, const bool *is_set,
+			 void *settings, struct err *err)
+{
+	for (size_t i = 0; i < n_keys; i++) {
+		struct conf_line line = { .file = "built-in default" };
+		int r;
+
+		if (is_set[i])
+			continue;
+		if (!keys[i].preset)
+			return err_set(err, ERR_INPUT, 0, "%s: the key '%s' is missing", name, keys[i].name);
+		assert(strlen(keys[i].preset) < sizeof(line.value));
+		memcpy(line.value, keys[i].preset, strlen(keys[i].preset));
+		r = set_field(&keys[i], &line, settings, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int conf_parse(const char *name, const char *text, size_t len, const struct conf_key *keys, size_t n_keys,
+	       void *settings, struct err *err)
+{
+	bool is_set[CONF_KEYS_MAX] = { false };
+	struct conf_line line = { .file = name };
+
+	assert(n_keys <= CONF_KEYS_MAX);
+	while (len) {
+		const char *newline = memchr(text, '\n', len);
+		size_t line_len = newline ? (size_t)(newline - text) : len;
+		size_t blank = 0;
+		int r;
+
+		line.number++;
+		while (blank < line_len && (text[blank] == ' ' || text[blank] == '\t' || text[blank] == '\r'))
+			blank++;
+		if (blank < line_len && text[blank] != '#') {
+			r = split_line(&line, text, line_len, err);
+			if (r >= 0)
+				r = apply_line(&line, keys, n_keys, is_set, settings, err);
+			if (r < 0)
+				return r;
+		}
+		text += newline ? line_len + 1 : line_len;
+		len -= newline ? line_len + 1 : line_len;
+	}
+	return apply_presets(name, keys, n_keys, is_set, settings, err);
+}
+
+int conf_load(const char *path, const struct conf_key *keys, size_t n_keys, void *settings, struct err *err)
+{
+	cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+	cleanup_free char *text = NULL;
+	size_t len = 0;
+
+	if (fd < 0)
+		return err_set(err, ERR_INPUT, errno, "open configuration '%s'", path);
+	text = malloc(CONF_FILE_MAX_BYTES + 1);
+	if (!text)
+		return err_set(err, ERR_HOST, ENOMEM, "read configuration '%s'", path);
+	while (len <= CONF_FILE_MAX_BYTES) {
+		ssize_t n = read(fd, text + len, CONF_FILE_MAX_BYTES + 1 - len);
+
+		if (n < 0)
+			return err_set(err, ERR_INPUT, errno, "read configuration '%s'", path);
+		if (n == 0)
+			return conf_parse(path, text, len, keys, n_keys, settings, err);
+		len += (size_t)n;
+	}
+	return err_set(err, ERR_INPUT, 0, "configuration '%s' is larger than %d bytes", path, CONF_FILE_MAX_BYTES);
+}

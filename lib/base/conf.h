@@ -1,0 +1,34 @@
+/* Configuration files: `key = value` lines, `#` comments. One table per daemon says which keys exist, what they hold
+ * and where the value goes; an unknown key, a key given twice or a value out of range is refused with its line. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+#define CONF_TEXT_MAX 256              /* bytes of one text value with its NUL */
+#define CONF_FILE_MAX_BYTES (64 * 1024) /* a configuration is a page, not a data set */
+
+enum conf_type {
+	CONF_TYPE_TEXT, /* char[CONF_TEXT_MAX] */
+	CONF_TYPE_UINT, /* uint64_t, decimal, min..max */
+	CONF_TYPE_BOOL, /* bool: yes|no */
+	CONF_TYPE_COUNT
+};
+
+struct conf_key {
+	const char *name;
+	enum conf_type type;
+	size_t offset; /* of the field in the settings struct */
+	uint64_t min, max;
+	const char *preset; /* the default, in the file's own syntax; NULL when the key must be given */
+};
+
+/* Parse `len` bytes of `text` (called `name` in errors) into `settings`; every key of the table is set afterwards.
+ * ERR_INPUT names the file, the line and the key. */
+int conf_parse(const char *name, const char *text, size_t len, const struct conf_key *keys, size_t n_keys,
+	       void *settings, struct err *err);
+
+/* The same for a file. */
+int conf_load(const char *path, const struct conf_key *keys, size_t n_keys, void *settings, struct err *err);

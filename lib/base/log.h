@@ -1,0 +1,20 @@
+/* One line of logfmt to stderr per event. Keys and other secrets are never arguments to it. */
+#pragma once
+
+enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERROR, LOG_LEVEL_COUNT };
+
+/* `process` names the process in every line ("engine", "disk-lane"); it must outlive the process. */
+void log_init(const char *process, enum log_level least);
+
+/* Answers -1 for an unknown name, else an enum log_level. */
+int log_level_parse(const char *name);
+
+/* `event` is a short constant; the rest is printf for "key=value ..." with text in double quotes via LOG_Q. Control
+ * characters in what was formatted are written as '?', so that a hostile string cannot forge a line. */
+void log_event(enum log_level level, const char *event, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+#define log_debug(event, ...) log_event(LOG_LEVEL_DEBUG, event, __VA_ARGS__)
+#define log_info(event, ...) log_event(LOG_LEVEL_INFO, event, __VA_ARGS__)
+#define log_warn(event, ...) log_event(LOG_LEVEL_WARN, event, __VA_ARGS__)
+#define log_error(event, ...) log_event(LOG_LEVEL_ERROR, event, __VA_ARGS__)

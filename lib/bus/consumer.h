@@ -1,0 +1,66 @@
+/* The Kafka consumer group member, inside the libevent loop. It never commits: offsets travel in the publisher's
+ * transactions (bus/publisher.h).
+ *
+ * On every assignment it looks up the group's committed offset and metadata of each partition without blocking the loop,
+ * tells the owner, and starts each partition where the owner says. */
+#pragma once
+
+#include <event2/event.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct consumer;
+
+struct consumer_config {
+	const char *brokers;
+	const char *group;       /* consumer group id */
+	const char *instance_id; /* static membership: a restarted worker takes its partitions back at once */
+	const char *topic;
+	unsigned session_timeout_ms;
+	unsigned prefetch;       /* queued.min.messages: about the slot count */
+};
+
+struct consumer_record {
+	int32_t partition;
+	int64_t offset;
+	int64_t time_ms; /* the record's timestamp, 0 when it has none */
+	const uint8_t *data; /* borrowed during the callback; NULL for a tombstone */
+	size_t len;
+	const void *key;
+	size_t key_len;
+};
+
+struct consumer_position {
+	int32_t partition;
+	int64_t committed;    /* next offset to read, or -1 when the group never committed here */
+	const char *metadata; /* NUL-terminated, "" when there is none */
+	int64_t start;        /* out: where to start; preset to committed or the beginning */
+};
+
+struct consumer_events {
+	/* At most `consumer_config.prefetch` records per turn of the loop. */
+	void (*on_record)(void *ctx, const struct consumer_record *record);
+	/* The whole new assignment, after the look-up. The owner may change `start`. */
+	void (*on_assigned)(void *ctx, struct consumer_position *positions, size_t n);
+	/* Nothing is assigned until the next on_assigned. Records already delivered may belong to others now. */
+	void (*on_revoked)(void *ctx);
+	/* Fatal: the consumer is of no more use. */
+	void (*on_fault)(void *ctx, const struct err *err);
+};
+
+int consumer_new(struct event_base *base, const struct consumer_config *config, const struct consumer_events *events,
+		 void *ctx, struct consumer **ret, struct err *err);
+
+/* Back-pressure: pause and resume fetching, for one partition or (partition -1) for all of them. Idempotent; survives a
+ * rebalance. Membership goes on: the loop keeps polling. A paused partition's records in flight are fetched again. */
+void consumer_pause(struct consumer *consumer, int32_t partition);
+void consumer_resume(struct consumer *consumer, int32_t partition);
+
+/* The librdkafka handle, for rd_kafka_consumer_group_metadata() in the publisher's thread. */
+void *consumer_handle(struct consumer *consumer);
+
+/* Leave the group (unless a static member) and free. Blocks up to a few seconds: only at the end of a process. */
+void consumer_free(struct consumer *consumer);

@@ -1,0 +1,73 @@
+/* Leases in Redis: who may run a workspace, until when, with which fencing token. Asynchronous, inside the loop; all of
+ * a turn's claims, renewals and finishes travel as one script call each.
+ *
+ * Keys share the hash tag {mayfly}: <prefix>:{mayfly}:lease:<id> (a hash) and <prefix>:{mayfly}:deadlines (a sorted set of
+ * ids by the Redis time in ms at which their lease ends). Times are Redis's own; a worker computes its local monotonic
+ * deadline from the moment *before* a successful request was sent. Tokens only grow: max(old + 1, redis time in us).
+ *
+ * States of a lease: `running` (owner, token, ends_ms), `orphan` (reaped: its objects are gone, anyone may claim) and
+ * `ended` (the reaper answered or will answer for it: nobody may run it). schemas/lease.md has the fields. */
+#pragma once
+
+#include <event2/event.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/ident.h"
+
+struct leases;
+
+struct lease_config {
+	const char *redis_host;
+	unsigned redis_port;
+	const char *prefix;   /* "mayfly" */
+	const char *owner;    /* this process start: <worker>.<random> ; also its transactional.id */
+	const char *host;     /* whose reaper can reach the objects */
+	unsigned lease_ms;
+	unsigned max_attempts; /* a claim beyond it answers EXHAUSTED */
+};
+
+struct lease_source {
+	const char *topic; /* borrowed during the call */
+	int32_t partition;
+	int64_t offset;
+};
+
+enum lease_verdict {
+	LEASE_VERDICT_CLAIMED,
+	LEASE_VERDICT_HELD,      /* the same record is (or was, until the reaper comes) somebody else's: ask again later */
+	LEASE_VERDICT_DUPLICATE, /* another record with this id is running */
+	LEASE_VERDICT_ENDED,     /* the reaper answers for this record: mark it done, tell nothing */
+	LEASE_VERDICT_EXHAUSTED, /* claimed too often: the claim was granted so that the caller can answer `lost` */
+	LEASE_VERDICT_GONE,      /* renew, finish: missing or another's. Stop the job now, publish nothing */
+	LEASE_VERDICT_UNKNOWN,   /* Redis did not answer in time: nothing is known */
+	LEASE_VERDICT_COUNT
+};
+
+struct lease_grant {
+	enum lease_verdict verdict;
+	uint64_t token;
+	uint32_t attempt;          /* from 1 */
+	uint64_t deadline_mono_ms; /* local monotonic end of the lease, grace not included */
+};
+
+typedef void (*lease_fn)(void *ctx, const struct lease_grant *grant);
+
+/* Connects, and connects again whenever the connection is lost, with back-off; requests during a gap answer UNKNOWN.
+ * Every request answers exactly once, never from inside the call, at most `lease_ms / 3` later. */
+int leases_new(struct event_base *base, const struct lease_config *config, struct leases **ret, struct err *err);
+
+/* `expires_wall_ms`: end of the task's time-to-live; the reaper removes everything then. */
+void lease_claim(struct leases *leases, const char *id, const struct lease_source *source, uint64_t expires_wall_ms,
+		 uint32_t slot, lease_fn fn, void *ctx);
+void lease_renew(struct leases *leases, const char *id, uint64_t token, lease_fn fn, void *ctx);
+/* The result is committed and every object is gone: remove the lease. */
+void lease_finish(struct leases *leases, const char *id, uint64_t token, lease_fn fn, void *ctx);
+/* Hand back unrun (drain, lost partition): everything is gone, the attempt does not count. */
+void lease_release(struct leases *leases, const char *id, uint64_t token, lease_fn fn, void *ctx);
+/* No answer will be delivered for requests with this ctx any more. */
+void lease_forget(struct leases *leases, const void *ctx);
+
+bool leases_are_connected(const struct leases *leases);
+void leases_free(struct leases *leases);

@@ -1,0 +1,67 @@
+/* The publisher: one thread that owns the transactional producer, because its calls block. A batch is terminal results,
+ * dead letters and the consumer's offsets in one Kafka transaction: all of it is told, or none.
+ *
+ * The loop's side hands over one batch at a time and collects finished work meanwhile: group commit without a timer. */
+#pragma once
+
+#include <event2/event.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct publisher;
+
+struct publisher_config {
+	const char *brokers;
+	const char *transactional_id; /* one per process start; the reaper fences it when it declares this worker dead */
+	const char *group;            /* whose offsets are committed */
+	const char *source_topic;     /* topic of those offsets */
+	unsigned transaction_timeout_ms;
+};
+
+struct publish_message {
+	const char *topic;
+	const void *key;
+	size_t key_len;
+	const void *data;
+	size_t len;
+};
+
+struct publish_offset {
+	int32_t partition;
+	int64_t next;         /* offset to commit: the next one to read */
+	const char *metadata; /* printable, NUL-terminated, <= 4096 bytes */
+};
+
+/* Borrowed until on_done. */
+struct publish_batch {
+	const struct publish_message *messages;
+	size_t n_messages;
+	const struct publish_offset *offsets;
+	size_t n_offsets;
+};
+
+enum publish_verdict {
+	PUBLISH_VERDICT_COMMITTED,
+	PUBLISH_VERDICT_ABORTED, /* nothing was told (a rebalance, a broker that is away): hand it over again, with offsets of now */
+	PUBLISH_VERDICT_FENCED,  /* this worker was declared dead: stop, publish nothing more */
+	PUBLISH_VERDICT_COUNT
+};
+
+/* `consumer_handle` (bus/consumer.h) may be NULL: then the offsets of a batch are committed for `group` as by a plain
+ * client without membership (the reaper's ledger). `on_done` runs in the loop. Starting does init_transactions in the
+ * thread; batches wait for it. */
+int publisher_new(struct event_base *base, const struct publisher_config *config, void *consumer_handle,
+		  void (*on_done)(void *ctx, enum publish_verdict verdict, const char *why), void *ctx,
+		  struct publisher **ret, struct err *err);
+
+/* One batch at a time: a second one before on_done is a bug (assert). */
+void publisher_submit(struct publisher *publisher, const struct publish_batch *batch);
+
+/* Stop the thread: waits for the batch in flight, at most transaction_timeout_ms. on_done does not run any more. */
+void publisher_free(struct publisher *publisher);
+
+/* Fence whoever uses `transactional_id`: afterwards no transaction of its can commit. Blocks up to timeout_ms. */
+int publisher_fence(const char *brokers, const char *transactional_id, unsigned timeout_ms, struct err *err);

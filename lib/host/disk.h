@@ -1,0 +1,30 @@
+/* Disks of workspaces: a LUKS1 volume in a backing file, made by libcryptsetup in user space, opened by QEMU itself.
+ * Blocking; every call is idempotent where its comment says so. Callers are the disk lane and the reaper's lane. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/secret.h"
+#include "host/names.h"
+
+/* Sizes that exist prebuilt: a disk gets the smallest that is >= disk_mib. 0 when disk_mib is beyond the largest. */
+unsigned disk_size_class_mib(unsigned disk_mib);
+
+/* Make the prebuilt empty ext4 images that are missing below <state_dir>/blank (mkfs.ext4, non-sparse: a hole would
+ * decrypt to noise). Called once when a disk lane starts; safe against a second process doing the same. */
+int disk_prepare_blanks(const struct host_place *place, struct err *err);
+
+/* Make the volume of workspace `id`: random 512-bit volume key, one keyslot whose secret is 256 random bits as hex text
+ * (*ret_key, LANE_KEY_BYTES long), an empty ext4 written through the encryption. *ret_fd: the backing file, read-write.
+ * Fails with ERR_BUSY when a disk of that name exists. */
+int disk_format(const struct host_place *place, const char *id, unsigned disk_mib, struct secret **ret_key, int *ret_fd,
+		struct err *err);
+
+/* Destroy every keyslot and overwrite the header and all key material, synced to the device; then try to load the
+ * volume again. *ret_is_gone says that this failed, as it must. Fine when there is no disk (*ret_is_gone = false). */
+int disk_destroy_key(const struct host_place *place, const char *id, bool *ret_is_gone, struct err *err);
+
+/* disk_destroy_key() if that was not done, then unlink. Fine when there is no disk. */
+int disk_erase(const struct host_place *place, const char *id, struct err *err);

@@ -1,0 +1,29 @@
+/* The one place that names objects on a host. Every object that is made for a workspace gets its name here, from the
+ * workspace's id, so that the worker's unwind, the reaper's erase and an audit find the same things. */
+#pragma once
+
+#include <limits.h>
+
+#include "base/ident.h"
+
+/* Where this host's objects live. `host` separates stacks that share a machine (a test beside a fleet). */
+struct host_place {
+	char host[IDENT_ID_MAX + 1];
+	char state_dir[PATH_MAX / 2]; /* absolute */
+};
+
+/* <state_dir>/scratch: backing files of disks; <state_dir>/scratch/<id>.luks */
+void names_scratch_dir(const struct host_place *place, char out[PATH_MAX]);
+void names_disk(const struct host_place *place, const char *id, char out[PATH_MAX]);
+
+/* <state_dir>/images/<image>/rootfs.erofs, <state_dir>/kernel/{vmlinux,initrd.cpio}, <state_dir>/jail: read-only root of the
+ * VMM's jail; <state_dir>/blank/<mib>.ext4: prebuilt empty file systems */
+void names_image(const struct host_place *place, const char *image, char out[PATH_MAX]);
+void names_kernel(const struct host_place *place, char out[PATH_MAX]);
+void names_initrd(const struct host_place *place, char out[PATH_MAX]);
+void names_jail_root(const struct host_place *place, char out[PATH_MAX]);
+void names_blank(const struct host_place *place, unsigned mib, char out[PATH_MAX]);
+
+/* cgroup path below a controller's mount: mayfly.<host>/<id>; and the parent, mayfly.<host> */
+void names_cgroup(const struct host_place *place, const char *id, char out[PATH_MAX]);
+void names_cgroup_parent(const struct host_place *place, char out[PATH_MAX]);
