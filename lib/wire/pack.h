@@ -1,0 +1,47 @@
+/* Structs into msgpack: msgpack-c's packer appending to a struct buf. A failure sticks, so that an encoder is a plain list
+ * of calls and checks once, in pack_finish(). */
+#pragma once
+
+#include <msgpack.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+
+struct pack {
+	msgpack_packer packer;
+	struct buf *out; /* borrowed */
+	size_t start;
+	int r; /* the first failure */
+};
+
+/* A map under way: its pairs are counted as they come, and its head is filled in at the end. */
+struct pack_map {
+	size_t at; /* of the head in the buffer */
+	unsigned n;
+};
+
+/* Appends to `out`. `pack` must not move afterwards. */
+void pack_init(struct pack *pack, struct buf *out);
+
+/* 0, -ENOMEM, or -E2BIG beyond the buffer's ceiling; after a failure `out` is as it was before pack_init(). */
+int pack_finish(struct pack *pack);
+
+struct pack_map pack_map_begin(struct pack *pack);
+void pack_key(struct pack *pack, struct pack_map *map, const char *key);
+void pack_map_end(struct pack *pack, const struct pack_map *map); /* at most 65535 pairs */
+
+void pack_array(struct pack *pack, size_t n); /* n values follow */
+void pack_text(struct pack *pack, const char *text, size_t len);
+void pack_string(struct pack *pack, const char *text); /* NUL-terminated */
+void pack_bytes(struct pack *pack, const void *data, size_t len);
+void pack_uint(struct pack *pack, uint64_t number);
+void pack_bool(struct pack *pack, bool fact);
+void pack_nil(struct pack *pack);
+
+/* A key with its value, the most frequent line of an encoder. */
+void pack_string_field(struct pack *pack, struct pack_map *map, const char *key, const char *text);
+void pack_bytes_field(struct pack *pack, struct pack_map *map, const char *key, const void *data, size_t len);
+void pack_uint_field(struct pack *pack, struct pack_map *map, const char *key, uint64_t number);
+void pack_bool_field(struct pack *pack, struct pack_map *map, const char *key, bool fact);
