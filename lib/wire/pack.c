@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "wire/utf8.h"
+
 #define MAP16_HEAD 0xde /* always the 16-bit form: the number of pairs is known only at the end */
 
 static int on_write(void *ctx, const char *data, size_t len)
@@ -69,6 +71,16 @@ void pack_text(struct pack *pack, const char *text, size_t len)
 void pack_string(struct pack *pack, const char *text)
 {
 	pack_text(pack, text, strlen(text));
+}
+
+void pack_mended(struct pack *pack, const char *text)
+{
+	char mended[1024];
+	size_t len = strnlen(text, sizeof(mended) - 1);
+
+	memcpy(mended, text, len);
+	utf8_mend(mended, len);
+	pack_text(pack, mended, len);
 }
 
 void pack_bytes(struct pack *pack, const void *data, size_t len)

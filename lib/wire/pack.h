@@ -35,6 +35,8 @@ void pack_map_end(struct pack *pack, const struct pack_map *map); /* at most 655
 void pack_array(struct pack *pack, size_t n); /* n values follow */
 void pack_text(struct pack *pack, const char *text, size_t len);
 void pack_string(struct pack *pack, const char *text); /* NUL-terminated */
+/* Text of unknown origin (an error message, a cut one): what is not printable UTF-8 is sent as '?'. At most 1023 bytes. */
+void pack_mended(struct pack *pack, const char *text);
 void pack_bytes(struct pack *pack, const void *data, size_t len);
 void pack_uint(struct pack *pack, uint64_t number);
 void pack_bool(struct pack *pack, bool fact);

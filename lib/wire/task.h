@@ -16,11 +16,12 @@
 #define TASK_MAX_DEPTH 8                    /* the schema nests 3 deep */
 #define TASK_MAX_NODES 4096                 /* msgpack values in one record */
 #define TASK_MAX_ARGS 256                   /* argv entries */
-#define TASK_MAX_ARG_BYTES (128 * 1024)     /* argv + env together: Linux's MAX_ARG_STRLEN */
+#define TASK_MAX_ARG_BYTES (128 * 1024)     /* argv + env together, each string with its NUL: Linux's MAX_ARG_STRLEN */
 #define TASK_MAX_ENV 128
 #define TASK_MAX_FILES 64
 #define TASK_MAX_COLLECT 64
 #define TASK_MAX_PATH_BYTES 255
+#define TASK_MAX_FILE_MODE 0777
 #define TASK_MAX_LABELS 16
 #define TASK_MAX_LABEL_BYTES 128            /* each key and each value */
 #define TASK_MAX_CPUS 64
@@ -30,6 +31,7 @@
 #define TASK_MAX_DISK_MIB (1024 * 1024)
 #define TASK_MAX_TTL_MS (24ull * 3600 * 1000)
 #define TASK_MAX_OUTPUT_BYTES (1ull << 30)
+#define TASK_MAX_CREATED_MS ((1ull << 53) - 1) /* what a JavaScript number holds exactly; leaves room to add a ttl */
 
 #define TASK_DEFAULT_CPUS 1
 #define TASK_DEFAULT_MEMORY_MIB 256
@@ -37,6 +39,7 @@
 #define TASK_DEFAULT_TTL_MS (600ull * 1000)
 #define TASK_DEFAULT_TIMEOUT_MS (60ull * 1000)
 #define TASK_DEFAULT_OUTPUT_BYTES (16ull << 20)
+#define TASK_DEFAULT_FILE_MODE 0644
 
 enum task_kind { TASK_KIND_RUN, TASK_KIND_COUNT };
 

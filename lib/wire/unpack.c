@@ -6,24 +6,30 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "wire/utf8.h"
+
 #define KEY_SHOWN_BYTES 40 /* of a key that a sender chose, in the path of a flaw */
 #define ZONE_CHUNK_BYTES 4096
+
+static size_t put_nameless(const struct unpack_value *value, char *field, size_t size)
+{
+	int n = value->key ? snprintf(field, size, "\"\"") : snprintf(field, size, "[%zu]", value->index);
+
+	return n < 0 ? 0 : (size_t)n < size ? (size_t)n : size - 1;
+}
 
 /* Appends the path of `value` to field[used]; answers the new length. Cut when it is full. */
 static size_t put_path(const struct unpack_value *value, char *field, size_t size)
 {
 	size_t used = value->parent ? put_path(value->parent, field, size) : 0;
 	size_t shown = value->key_len < KEY_SHOWN_BYTES ? value->key_len : KEY_SHOWN_BYTES;
-	int n = 0;
 
 	if (!value->parent)
 		return 0;
-	if (!value->key)
-		n = snprintf(field + used, size - used, "[%zu]", value->index);
-	else if (used && used + 1 < size)
+	if (value->key && used && used + 1 < size)
 		field[used++] = '.';
-	if (n > 0)
-		used += (size_t)n < size - used ? (size_t)n : size - used - 1;
+	if (!value->key || !value->key_len)
+		used += put_nameless(value, field + used, size - used);
 	for (size_t i = 0; value->key && i < shown && used + 1 < size; i++)
 		field[used++] = value->key[i] > 0x20 && value->key[i] < 0x7f ? value->key[i] : '?';
 	field[used] = '\0';
@@ -117,6 +123,39 @@ bool unpack_find(const struct unpack_value *map, const char *key, struct unpack_
 	return false;
 }
 
+static int check_text(const struct unpack_value *value, const char *what, const struct unpack_text *text)
+{
+	if (text->len && memchr(text->text, '\0', text->len))
+		return unpack_fail(value, "%s must not hold a NUL byte", what);
+	if (!utf8_is_valid(text->text, text->len))
+		return unpack_fail(value, "%s must be valid UTF-8", what);
+	return 0;
+}
+
+/* The nodes of a message are few, so comparing each key with those before it is cheap. */
+static bool is_repeated(const struct unpack_value *map, const struct unpack_value *pair)
+{
+	for (size_t i = 0; i < pair->index; i++)
+		if (is_key(&map->object->via.map.ptr[i].key, pair->key, pair->key_len))
+			return true;
+	return false;
+}
+
+/* What holds for the keys of every map, known or unknown. */
+static int check_key(const struct unpack_value *map, const struct unpack_value *pair)
+{
+	int r;
+
+	if (!pair->key)
+		return unpack_fail(pair, "the key of this pair must be a msgpack str");
+	r = check_text(pair, "the key", &(struct unpack_text){ .text = pair->key, .len = pair->key_len });
+	if (r < 0)
+		return r;
+	if (is_repeated(map, pair))
+		return unpack_fail(pair, "is given twice; keep one");
+	return 0;
+}
+
 static const struct unpack_rule *find_rule(const struct unpack_value *pair, const struct unpack_rule *rules, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
@@ -148,15 +187,11 @@ int unpack_map(const struct unpack_value *value, const struct unpack_rule *rules
 		return unpack_fail(value, "must be a map");
 	for (size_t i = 0; i < value->object->via.map.size; i++) {
 		struct unpack_value pair = unpack_pair(value, i);
-		const struct unpack_rule *rule = pair.key ? find_rule(&pair, rules, n_rules) : NULL;
-		int r = 0;
+		int r = check_key(value, &pair);
+		const struct unpack_rule *rule = r == 0 ? find_rule(&pair, rules, n_rules) : NULL;
 
-		if (!pair.key)
-			return unpack_fail(&pair, "the key of this pair must be a msgpack str");
-		if (!rule && unknown == UNPACK_UNKNOWN_REFUSED)
-			return unpack_fail(&pair, "is not a known field; remove it");
-		if (rule && is_seen[rule - rules])
-			return unpack_fail(&pair, "is given twice; keep one");
+		if (r == 0 && !rule && unknown == UNPACK_UNKNOWN_REFUSED)
+			r = unpack_fail(&pair, "is not a known field; remove it");
 		if (rule)
 			r = rule->read(&pair, rule, into);
 		if (r < 0)
@@ -184,55 +219,6 @@ int unpack_bool(const struct unpack_value *value, bool *ret)
 	if (value->object->type != MSGPACK_OBJECT_BOOLEAN)
 		return unpack_fail(value, "must be true or false");
 	*ret = value->object->via.boolean;
-	return 0;
-}
-
-/* How many bytes a well-formed UTF-8 sequence takes (Unicode 15, table 3-7); 0 when it is not one. */
-static size_t utf8_extent(const uint8_t *p, size_t len)
-{
-	uint8_t low = 0x80, high = 0xbf;
-	size_t extent = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : p[0] < 0xf5 ? 4 : 0;
-
-	if (extent == 0 || extent > len)
-		return 0;
-	if (p[0] == 0xe0)
-		low = 0xa0;
-	if (p[0] == 0xed)
-		high = 0x9f;
-	if (p[0] == 0xf0)
-		low = 0x90;
-	if (p[0] == 0xf4)
-		high = 0x8f;
-	for (size_t i = 1; i < extent; i++) {
-		if (p[i] < low || p[i] > high)
-			return 0;
-		low = 0x80;
-		high = 0xbf;
-	}
-	return extent;
-}
-
-static bool is_utf8(const char *text, size_t len)
-{
-	const uint8_t *p = (const uint8_t *)text;
-
-	while (len) {
-		size_t extent = utf8_extent(p, len);
-
-		if (extent == 0)
-			return false;
-		p += extent;
-		len -= extent;
-	}
-	return true;
-}
-
-static int check_text(const struct unpack_value *value, const char *what, const struct unpack_text *text)
-{
-	if (text->len && memchr(text->text, '\0', text->len))
-		return unpack_fail(value, "%s must not hold a NUL byte", what);
-	if (!is_utf8(text->text, text->len))
-		return unpack_fail(value, "%s must be valid UTF-8", what);
 	return 0;
 }
 
@@ -289,15 +275,6 @@ int unpack_array(const struct unpack_value *value, size_t min, size_t max, size_
 	return 0;
 }
 
-/* `max` pairs are few, so comparing each with those before it is cheap. */
-static bool is_repeated(const struct unpack_value *map, const struct unpack_value *pair)
-{
-	for (size_t i = 0; i < pair->index; i++)
-		if (is_key(&map->object->via.map.ptr[i].key, pair->key, pair->key_len))
-			return true;
-	return false;
-}
-
 int unpack_pairs(const struct unpack_value *value, size_t max, size_t *ret_n)
 {
 	size_t n;
@@ -309,15 +286,10 @@ int unpack_pairs(const struct unpack_value *value, size_t max, size_t *ret_n)
 		return unpack_fail(value, "must have at most %zu pairs, not %zu", max, n);
 	for (size_t i = 0; i < n; i++) {
 		struct unpack_value pair = unpack_pair(value, i);
-		int r;
+		int r = check_key(value, &pair);
 
-		if (!pair.key)
-			return unpack_fail(&pair, "the key of this pair must be a msgpack str");
-		r = check_text(&pair, "the key", &(struct unpack_text){ .text = pair.key, .len = pair.key_len });
 		if (r < 0)
 			return r;
-		if (is_repeated(value, &pair))
-			return unpack_fail(&pair, "is given twice; keep one");
 	}
 	*ret_n = n;
 	return 0;

@@ -1,0 +1,53 @@
+#include "wire/utf8.h"
+
+#include <stdint.h>
+
+/* How many bytes the sequence at `p` takes (Unicode 15, table 3-7: only the second byte has narrower bounds); 0 when it
+ * is not well-formed. */
+static size_t extent_of(const uint8_t *p, size_t len)
+{
+	size_t extent = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : p[0] < 0xf5 ? 4 : 0;
+	uint8_t low = p[0] == 0xe0 ? 0xa0 : p[0] == 0xf0 ? 0x90 : 0x80;
+	uint8_t high = p[0] == 0xed ? 0x9f : p[0] == 0xf4 ? 0x8f : 0xbf;
+
+	if (extent > len)
+		return 0;
+	for (size_t i = 1; i < extent; i++) {
+		if (p[i] < low || p[i] > high)
+			return 0;
+		low = 0x80;
+		high = 0xbf;
+	}
+	return extent;
+}
+
+bool utf8_is_valid(const char *text, size_t len)
+{
+	const uint8_t *p = (const uint8_t *)text;
+
+	while (len) {
+		size_t extent = extent_of(p, len);
+
+		if (extent == 0)
+			return false;
+		p += extent;
+		len -= extent;
+	}
+	return true;
+}
+
+void utf8_mend(char *text, size_t len)
+{
+	uint8_t *p = (uint8_t *)text;
+
+	while (len) {
+		size_t extent = extent_of(p, len);
+
+		if (extent == 0 || *p < 0x20 || *p == 0x7f) {
+			*p = '?';
+			extent = 1;
+		}
+		p += extent;
+		len -= extent;
+	}
+}

@@ -1,0 +1,12 @@
+/* Is this text? Senders' strings reach logs, results and other languages' decoders, which die on bytes that are not
+ * UTF-8; so they are checked on the way in and mended on the way out. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Well-formed UTF-8 as Unicode defines it: no surrogates, no overlong forms, nothing beyond U+10FFFF. */
+bool utf8_is_valid(const char *text, size_t len);
+
+/* Bytes that do not belong to a well-formed sequence, and control characters, become '?'. Keeps the length. */
+void utf8_mend(char *text, size_t len);
