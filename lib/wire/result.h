@@ -14,6 +14,10 @@
 #define RESULT_SCHEMA_VERSION 1
 #define RESULT_HEAD_BYTES (32 * 1024) /* of each stream, inline */
 #define RESULT_TAIL_BYTES (32 * 1024) /* of each stream, inline, when it is longer than the head */
+#define RESULT_MAX_BYTES (1000 * 1000) /* a whole one, as TASK_MAX_BYTES */
+#define RESULT_MAX_DEPTH 8
+#define RESULT_MAX_FILES 256
+#define RESULT_MAX_NODES 4096          /* msgpack values in one result */
 #define RESULT_FILES_BYTES (512 * 1024) /* collected files, inline, together: keeps a result below 1 MB */
 
 enum result_event { RESULT_EVENT_STARTED, RESULT_EVENT_FINISHED, RESULT_EVENT_COUNT };
@@ -48,7 +52,9 @@ enum result_stage { /* index of timings_ms; the key in the message is the lower-
 };
 
 struct result_stream {
-	struct buf head, tail; /* when bytes_kept fits in the head, the tail is empty */
+	/* The first and the last bytes kept, without overlap: the tail is empty while everything fits in the head. While
+	 * it grows the tail may hold more than RESULT_TAIL_BYTES; its last ones are sent. */
+	struct buf head, tail;
 	uint64_t bytes;        /* written by the task, dropped ones too */
 	uint64_t bytes_kept;   /* within output_limit_bytes; what sha256 covers and what is streamed */
 	uint8_t sha256[32];
@@ -111,6 +117,9 @@ int result_stream_add(struct result_stream *stream, const uint8_t *data, size_t 
 const char *result_outcome_name(enum result_outcome outcome);
 const char *result_ran_name(enum result_ran ran);
 const char *result_stage_name(enum result_stage stage);
+
+#define OUTPUT_MAX_DATA_BYTES (256 * 1024) /* of one chunk */
+#define CONTROL_MAX_BYTES 1024
 
 /* One chunk of output on the output topic. */
 enum output_stream { OUTPUT_STREAM_STDOUT = 1, OUTPUT_STREAM_STDERR = 2 };

@@ -64,19 +64,6 @@ static int make_array(size_t n, size_t size, void *ret)
 	return 0;
 }
 
-static int read_version(const struct unpack_value *value, const struct unpack_rule *rule, void *into)
-{
-	uint64_t version;
-	int r = unpack_uint(value, 0, UINT64_MAX, &version);
-
-	(void)rule;
-	(void)into; /* nothing depends on it while there is one version */
-	if (r == 0 && version != TASK_SCHEMA_VERSION)
-		return unpack_fail(value, "schema version %llu is not known here; send version %d",
-				   (unsigned long long)version, TASK_SCHEMA_VERSION);
-	return r;
-}
-
 static int read_kind(const struct unpack_value *value, const struct unpack_rule *rule, void *into)
 {
 	struct task *task = into;
@@ -321,8 +308,8 @@ static int read_collect(const struct unpack_value *value, const struct unpack_ru
 #define NUMBER(name, reader, least, most) \
 	{ .key = #name, .read = reader, .offset = offsetof(struct task, name), .min = (least), .max = (most) }
 
-static const struct unpack_rule rules[] = {
-	{ .key = "v", .read = read_version, .is_required = true },
+static const struct unpack_rule rules[] = { /* `v` first, for check_head() */
+	{ .key = "v", .read = unpack_rule_version, .max = TASK_SCHEMA_VERSION, .is_required = true },
 	{ .key = "kind", .read = read_kind, .max = 32, .is_required = true },
 	{ .key = "id", .read = read_id, .offset = offsetof(struct task, id), .min = 1, .max = IDENT_ID_MAX,
 	  .is_required = true },
@@ -370,7 +357,7 @@ static int check_head(const struct unpack_value *root, char id[IDENT_ID_MAX + 1]
 		memcpy(id, value.object->via.str.ptr, value.object->via.str.size);
 		id[value.object->via.str.size] = '\0';
 	}
-	return unpack_find(root, "v", &value) ? read_version(&value, NULL, NULL) : 0;
+	return unpack_find(root, "v", &value) ? unpack_rule_version(&value, &rules[0], NULL) : 0;
 }
 
 static int decode(const struct unpack_value *root, struct task **ret, struct task_flaw *flaw)

@@ -339,3 +339,31 @@ int unpack_rule_chars(const struct unpack_value *value, const struct unpack_rule
 	chars[text.len] = '\0';
 	return 0;
 }
+
+int unpack_rule_version(const struct unpack_value *value, const struct unpack_rule *rule, void *into)
+{
+	uint64_t version;
+	int r = unpack_uint(value, 0, UINT64_MAX, &version);
+
+	(void)into; /* nothing depends on it while there is one version */
+	if (r == 0 && version != rule->max)
+		return unpack_fail(value, "schema version %llu is not known here, only %llu",
+				   (unsigned long long)version, (unsigned long long)rule->max);
+	return r;
+}
+
+int unpack_message(const uint8_t *data, size_t len, const struct prescan_limits *limits, const struct unpack_rule *rules,
+		   size_t n_rules, enum unpack_unknown unknown, void *into, char why[160])
+{
+	struct unpack_flaw flaw = { .field = "" };
+	struct unpack unpack;
+	int r = unpack_open(&unpack, data, len, limits, &flaw);
+
+	if (r == 0) {
+		r = unpack_map(&unpack.root, rules, n_rules, unknown, into);
+		unpack_close(&unpack);
+	}
+	if (r == -EBADMSG)
+		unpack_flaw_text(&flaw, why);
+	return r;
+}

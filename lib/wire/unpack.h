@@ -73,6 +73,8 @@ int unpack_rule_u32(const struct unpack_value *value, const struct unpack_rule *
 int unpack_rule_u64(const struct unpack_value *value, const struct unpack_rule *rule, void *into);
 int unpack_rule_bool(const struct unpack_value *value, const struct unpack_rule *rule, void *into);
 int unpack_rule_text(const struct unpack_value *value, const struct unpack_rule *rule, void *into);
+/* The number must be rule->max; nothing is stored. */
+int unpack_rule_version(const struct unpack_value *value, const struct unpack_rule *rule, void *into);
 int unpack_rule_chars(const struct unpack_value *value, const struct unpack_rule *rule, void *into);
 
 /* Any msgpack integer encoding; floats are refused. */
@@ -97,6 +99,10 @@ bool unpack_find(const struct unpack_value *map, const char *key, struct unpack_
 
 /* Fill the flaw with the value's path and a sentence. Answers -EBADMSG. */
 int unpack_fail(const struct unpack_value *value, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* A whole message by its rules: open, map, close. -EBADMSG with `why` filled. */
+int unpack_message(const uint8_t *data, size_t len, const struct prescan_limits *limits, const struct unpack_rule *rules,
+		   size_t n_rules, enum unpack_unknown unknown, void *into, char why[160]);
 
 /* "field: message", or the message alone. */
 void unpack_flaw_text(const struct unpack_flaw *flaw, char out[160]);
