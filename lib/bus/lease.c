@@ -1,0 +1,272 @@
+/* Requests of one turn of the loop are encoded straight into the batch of their kind; a `soon` timer sends all of them. */
+#include "bus/lease.h"
+
+#include <assert.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/own.h"
+#include "bus/lease_keys.h"
+#include "bus/lease_reply.h"
+#include "bus/lease_scripts.h"
+#include "bus/redis.h"
+#include "loop/timer.h"
+
+#define LEASE_BATCH_MAX 256 /* ids in one script call: about 1 ms in which Redis serves nobody else */
+
+/* In the order in which a turn sends them: what is handed back may be claimed again in the same turn. */
+enum lease_op { LEASE_OP_FINISH, LEASE_OP_RELEASE, LEASE_OP_RENEW, LEASE_OP_CLAIM, LEASE_OP_COUNT };
+
+static struct redis_script scripts[] = {
+	[LEASE_OP_FINISH] = { .name = "finish", .body = lease_finish_lua },
+	[LEASE_OP_RELEASE] = { .name = "release", .body = lease_release_lua },
+	[LEASE_OP_RENEW] = { .name = "renew", .body = lease_renew_lua },
+	[LEASE_OP_CLAIM] = { .name = "claim", .body = lease_claim_lua },
+};
+static_assert(ARRAY_SIZE(scripts) == LEASE_OP_COUNT, "a script for every lease_op");
+
+struct lease_waiter {
+	lease_fn fn; /* NULL: forgotten */
+	void *ctx;
+	uint64_t token; /* of a renewal */
+};
+
+struct lease_batch {
+	TAILQ_ENTRY(lease_batch) entry; /* while it is in flight */
+	struct leases *leases;
+	enum lease_op op;
+	struct redis_args args;
+	uint64_t sent_mono_ms;
+	size_t n;
+	struct lease_waiter waiters[LEASE_BATCH_MAX];
+};
+
+TAILQ_HEAD(lease_batches, lease_batch);
+
+struct leases {
+	struct redis *redis;
+	struct timer *send_timer;
+	struct lease_batch *next[LEASE_OP_COUNT]; /* being collected; NULL: nothing yet */
+	struct lease_batches in_flight;
+	struct lease_keys keys;
+	char *owner, *host;
+	unsigned lease_ms, max_attempts;
+};
+
+static void batch_free(struct lease_batch *batch)
+{
+	if (!batch)
+		return;
+	redis_args_free(&batch->args);
+	free(batch);
+}
+
+static struct lease_batch *batch_new(struct leases *leases, enum lease_op op)
+{
+	struct lease_batch *batch = malloc(sizeof(*batch)); /* the waiters need no zeroes */
+
+	assert(batch); /* see request_new() in bus/redis.c */
+	batch->leases = leases;
+	batch->op = op;
+	batch->args = (struct redis_args){ 0 };
+	batch->n = 0;
+	redis_args_add(&batch->args, leases->keys.deadlines);
+	redis_args_add(&batch->args, leases->keys.lease_prefix);
+	redis_args_add(&batch->args, leases->keys.token);
+	redis_args_add(&batch->args, leases->owner);
+	if (op == LEASE_OP_CLAIM)
+		redis_args_add(&batch->args, leases->host);
+	if (op != LEASE_OP_FINISH)
+		redis_args_add_number(&batch->args, leases->lease_ms);
+	if (op == LEASE_OP_CLAIM)
+		redis_args_add_number(&batch->args, leases->max_attempts);
+	return batch;
+}
+
+/* Nobody may act on a grant that came out of a bad answer: all of the batch are UNKNOWN then. */
+static void read_grants(const struct lease_batch *batch, const struct redisReply *reply, struct lease_grant *grants)
+{
+	struct err err = { 0 };
+	int r = -1;
+
+	if (reply && batch->op == LEASE_OP_CLAIM)
+		r = lease_reply_claims(reply, batch->n, grants, &err);
+	else if (reply)
+		r = lease_reply_verdicts(reply, batch->n, grants, &err);
+	if (reply && r < 0)
+		log_error("lease_answer", "script=%s leases=%zu error=\"%s\"", scripts[batch->op].name, batch->n, err.msg);
+	for (size_t i = 0; i < batch->n; i++) {
+		if (r < 0)
+			grants[i] = (struct lease_grant){ .verdict = LEASE_VERDICT_UNKNOWN };
+		if (batch->op == LEASE_OP_RENEW)
+			grants[i].token = batch->waiters[i].token;
+		grants[i].deadline_mono_ms = batch->sent_mono_ms + batch->leases->lease_ms;
+	}
+}
+
+static void on_answer(void *ctx, const struct redisReply *reply)
+{
+	struct lease_batch *batch = ctx;
+	struct lease_grant grants[LEASE_BATCH_MAX];
+
+	read_grants(batch, reply, grants);
+	for (size_t i = 0; i < batch->n; i++)
+		if (batch->waiters[i].fn) /* looked up here: an answer may make the owner forget a later one */
+			batch->waiters[i].fn(batch->waiters[i].ctx, &grants[i]);
+	TAILQ_REMOVE(&batch->leases->in_flight, batch, entry);
+	batch_free(batch);
+}
+
+static void batch_send(struct leases *leases, enum lease_op op)
+{
+	struct lease_batch *batch = TAKE_PTR(leases->next[op]);
+
+	TAILQ_INSERT_TAIL(&leases->in_flight, batch, entry);
+	batch->sent_mono_ms = clock_mono_ms();
+	redis_eval(leases->redis, &scripts[op], LEASE_KEYS_COUNT, &batch->args, on_answer, batch);
+}
+
+static void on_send(void *ctx)
+{
+	struct leases *leases = ctx;
+
+	for (int op = 0; op < LEASE_OP_COUNT; op++)
+		if (leases->next[op])
+			batch_send(leases, (enum lease_op)op);
+}
+
+/* The batch that the next request of this kind goes into, with room for it. */
+static struct lease_batch *collect(struct leases *leases, enum lease_op op, lease_fn fn, void *ctx, uint64_t token)
+{
+	struct lease_batch *batch = leases->next[op];
+
+	if (batch && batch->n == LEASE_BATCH_MAX) {
+		on_send(leases); /* all kinds: their order is a promise */
+		batch = NULL;
+	}
+	if (!batch)
+		batch = leases->next[op] = batch_new(leases, op);
+	batch->waiters[batch->n++] = (struct lease_waiter){ .fn = fn, .ctx = ctx, .token = token };
+	timer_set_soon(leases->send_timer);
+	return batch;
+}
+
+void lease_claim(struct leases *leases, const char *id, const struct lease_source *source, uint64_t expires_wall_ms,
+		 uint32_t slot, lease_fn fn, void *ctx)
+{
+	struct redis_args *args = &collect(leases, LEASE_OP_CLAIM, fn, ctx, 0)->args;
+
+	assert(source->partition >= 0 && source->offset >= 0);
+	redis_args_add(args, id);
+	redis_args_add(args, source->topic);
+	redis_args_add_number(args, (uint64_t)source->partition);
+	redis_args_add_number(args, (uint64_t)source->offset);
+	redis_args_add_number(args, expires_wall_ms);
+	redis_args_add_number(args, slot);
+}
+
+static void ask_about_mine(struct leases *leases, enum lease_op op, const char *id, uint64_t token, lease_fn fn,
+			   void *ctx)
+{
+	struct redis_args *args = &collect(leases, op, fn, ctx, token)->args;
+
+	redis_args_add(args, id);
+	redis_args_add_number(args, token);
+}
+
+void lease_renew(struct leases *leases, const char *id, uint64_t token, lease_fn fn, void *ctx)
+{
+	ask_about_mine(leases, LEASE_OP_RENEW, id, token, fn, ctx);
+}
+
+void lease_finish(struct leases *leases, const char *id, uint64_t token, lease_fn fn, void *ctx)
+{
+	ask_about_mine(leases, LEASE_OP_FINISH, id, token, fn, ctx);
+}
+
+void lease_release(struct leases *leases, const char *id, uint64_t token, lease_fn fn, void *ctx)
+{
+	ask_about_mine(leases, LEASE_OP_RELEASE, id, token, fn, ctx);
+}
+
+static void batch_forget(struct lease_batch *batch, const void *ctx)
+{
+	for (size_t i = 0; batch && i < batch->n; i++)
+		if (batch->waiters[i].ctx == ctx)
+			batch->waiters[i].fn = NULL;
+}
+
+void lease_forget(struct leases *leases, const void *ctx)
+{
+	struct lease_batch *batch;
+
+	for (int op = 0; op < LEASE_OP_COUNT; op++)
+		batch_forget(leases->next[op], ctx);
+	TAILQ_FOREACH(batch, &leases->in_flight, entry)
+		batch_forget(batch, ctx);
+}
+
+static void on_redis(void *ctx, bool is_connected, const char *why)
+{
+	(void)ctx;
+	if (is_connected)
+		log_info("redis_connected", "for=leases");
+	else
+		log_warn("redis_lost", "for=leases why=\"%s\"", why);
+}
+
+DEFINE_FREEP(struct leases, leases_free)
+
+int leases_new(struct event_base *base, const struct lease_config *config, struct leases **ret, struct err *err)
+{
+	struct redis_config redis = { .host = config->redis_host,
+				      .port = config->redis_port,
+				      .answer_ms = config->lease_ms / 3 };
+	cleanup_(leases_freep) struct leases *leases = calloc(1, sizeof(*leases));
+	int r;
+
+	if (!leases)
+		return err_set(err, ERR_HOST, ENOMEM, "set up leases");
+	TAILQ_INIT(&leases->in_flight);
+	leases->owner = strdup(config->owner);
+	leases->host = strdup(config->host);
+	if (!leases->owner || !leases->host)
+		return err_set(err, ERR_HOST, ENOMEM, "set up leases");
+	leases->lease_ms = config->lease_ms;
+	leases->max_attempts = config->max_attempts;
+	r = lease_keys_name(config->prefix, &leases->keys, err);
+	if (r >= 0)
+		r = timer_new(base, on_send, leases, &leases->send_timer, err);
+	if (r >= 0)
+		r = redis_new(base, &redis, on_redis, leases, &leases->redis, err);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(leases);
+	return 0;
+}
+
+bool leases_are_connected(const struct leases *leases)
+{
+	return redis_is_connected(leases->redis);
+}
+
+void leases_free(struct leases *leases)
+{
+	struct lease_batch *batch;
+
+	if (!leases)
+		return;
+	redis_free(leases->redis);
+	timer_free(leases->send_timer);
+	for (int op = 0; op < LEASE_OP_COUNT; op++)
+		batch_free(leases->next[op]);
+	while ((batch = TAILQ_FIRST(&leases->in_flight))) {
+		TAILQ_REMOVE(&leases->in_flight, batch, entry);
+		batch_free(batch);
+	}
+	free(leases->owner);
+	free(leases->host);
+	free(leases);
+}

@@ -1,0 +1,15 @@
+/* The names of what leases keep in Redis. All share the hash tag {mayfly}: one slot of a cluster. */
+#pragma once
+
+#include "base/err.h"
+
+struct lease_keys {
+	char deadlines[96];    /* sorted set: id -> when the reaper must look (Redis time, ms) */
+	char lease_prefix[96]; /* + id: a hash, schemas/lease.md */
+	char token[96];        /* the highest fencing token ever given */
+};
+
+#define LEASE_KEYS_COUNT 3
+
+/* ERR_INPUT when the prefix is not an identifier (base/ident.h). */
+int lease_keys_name(const char *prefix, struct lease_keys *ret, struct err *err);

@@ -1,0 +1,366 @@
+#include "bus/redis.h"
+
+#include <assert.h>
+#include <fcntl.h>
+#include <hiredis/adapters/libevent.h>
+#include <hiredis/async.h>
+#include <hiredis/hiredis.h>
+#include <inttypes.h>
+#include <openssl/sha.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "base/clock.h"
+#include "loop/timer.h"
+
+#define REDIS_BACKOFF_MIN_MS 50
+#define REDIS_BACKOFF_MAX_MS 2000              /* a fleet that waits longer loses leases for nothing */
+#define REDIS_REQUEST_MAX_BYTES (16 * 1024 * 1024) /* far beyond the largest batch; Redis itself takes 512 MiB */
+
+struct redis_request {
+	TAILQ_ENTRY(redis_request) entry;
+	struct redis *redis;
+	struct redis_script *script; /* NULL for a plain command */
+	struct redis_args args;
+	unsigned n_keys;
+	bool is_whole_script; /* sent as EVAL already */
+	uint64_t deadline_ms;
+	redis_fn fn;
+	void *ctx;
+};
+
+TAILQ_HEAD(redis_requests, redis_request);
+
+struct redis {
+	struct event_base *base;
+	char host[256];
+	unsigned port, answer_ms, backoff_ms;
+	redisAsyncContext *hiredis; /* NULL between a loss and the next attempt */
+	bool is_connected, is_freeing;
+	struct redis_requests in_flight; /* oldest first: all have the same time to be answered */
+	struct redis_requests failed;    /* to be answered NULL when the loop turns */
+	struct timer *connect_timer;     /* the next attempt, or the end of this one */
+	struct timer *answer_timer, *failed_timer;
+	void (*on_change)(void *ctx, bool is_connected, const char *why);
+	void *ctx;
+};
+
+static void redis_args_add_bytes(struct redis_args *args, const char *data, size_t len)
+{
+	char head[32];
+	int n = snprintf(head, sizeof(head), "$%zu\r\n", len);
+
+	args->text.max = REDIS_REQUEST_MAX_BYTES;
+	if (buf_append(&args->text, head, (size_t)n) < 0 || buf_append(&args->text, data, len) < 0 ||
+	    buf_append(&args->text, "\r\n", 2) < 0)
+		args->is_broken = true;
+	args->n++;
+}
+
+void redis_args_add(struct redis_args *args, const char *text)
+{
+	redis_args_add_bytes(args, text, strlen(text));
+}
+
+void redis_args_add_number(struct redis_args *args, uint64_t number)
+{
+	char text[24];
+	int n = snprintf(text, sizeof(text), "%" PRIu64, number);
+
+	redis_args_add_bytes(args, text, (size_t)n);
+}
+
+void redis_args_free(struct redis_args *args)
+{
+	buf_free(&args->text);
+	args->n = 0;
+	args->is_broken = false;
+}
+
+static void request_free(struct redis_request *request)
+{
+	redis_args_free(&request->args);
+	free(request);
+}
+
+static void request_answer(struct redis_request *request, const redisReply *reply)
+{
+	if (!request->redis->is_freeing)
+		request->fn(request->ctx, reply);
+	request_free(request);
+}
+
+static void request_fail(struct redis_request *request)
+{
+	TAILQ_INSERT_TAIL(&request->redis->failed, request, entry);
+	timer_set_soon(request->redis->failed_timer);
+}
+
+static void on_failed(void *ctx)
+{
+	struct redis *redis = ctx;
+	struct redis_requests failed = TAILQ_HEAD_INITIALIZER(failed);
+	struct redis_request *request;
+
+	TAILQ_CONCAT(&failed, &redis->failed, entry); /* what an answer fails anew waits for the next turn */
+	while ((request = TAILQ_FIRST(&failed))) {
+		TAILQ_REMOVE(&failed, request, entry);
+		request_answer(request, NULL);
+	}
+}
+
+static void watch_oldest(struct redis *redis)
+{
+	struct redis_request *oldest = TAILQ_FIRST(&redis->in_flight);
+	uint64_t now_ms = clock_mono_ms();
+
+	if (!oldest)
+		timer_stop(redis->answer_timer);
+	else if (!timer_is_set(redis->answer_timer))
+		timer_set_ms(redis->answer_timer, oldest->deadline_ms > now_ms ? oldest->deadline_ms - now_ms : 0);
+}
+
+static void request_send(struct redis_request *request);
+
+static bool is_script_missing(const redisReply *reply)
+{
+	return reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "NOSCRIPT", 8) == 0;
+}
+
+static void on_reply(redisAsyncContext *hiredis, void *data, void *ctx)
+{
+	struct redis_request *request = ctx;
+	struct redis *redis = request->redis;
+	const redisReply *reply = data;
+
+	(void)hiredis;
+	TAILQ_REMOVE(&redis->in_flight, request, entry);
+	if (reply)
+		redis->backoff_ms = REDIS_BACKOFF_MIN_MS;
+	if (reply && request->script && !request->is_whole_script && is_script_missing(reply)) {
+		request->is_whole_script = true;
+		request_send(request);
+	} else {
+		request_answer(request, reply);
+	}
+	watch_oldest(redis);
+}
+
+/* Encode the head in front of the arguments: "EVALSHA <sha> <n_keys>", "EVAL <body> <n_keys>", or nothing. */
+static int request_encode(const struct redis_request *request, struct buf *out)
+{
+	cleanup_(redis_args_free) struct redis_args head = { 0 };
+	char count[32];
+	int n;
+
+	if (request->script) {
+		redis_args_add(&head, request->is_whole_script ? "EVAL" : "EVALSHA");
+		redis_args_add(&head, request->is_whole_script ? request->script->body : request->script->sha);
+		redis_args_add_number(&head, request->n_keys);
+	}
+	if (head.is_broken || request->args.is_broken)
+		return -E2BIG;
+	n = snprintf(count, sizeof(count), "*%u\r\n", head.n + request->args.n);
+	if (buf_append(out, count, (size_t)n) < 0 || buf_append(out, head.text.data, head.text.len) < 0)
+		return -ENOMEM;
+	return buf_append(out, request->args.text.data, request->args.text.len);
+}
+
+static void request_send(struct redis_request *request)
+{
+	struct redis *redis = request->redis;
+	cleanup_(buf_free) struct buf text = { 0 };
+
+	if (!redis->is_connected || request_encode(request, &text) < 0 ||
+	    redisAsyncFormattedCommand(redis->hiredis, on_reply, request, (const char *)text.data, text.len) != REDIS_OK) {
+		request_fail(request);
+		return;
+	}
+	TAILQ_INSERT_TAIL(&redis->in_flight, request, entry);
+	watch_oldest(redis);
+}
+
+static void request_new(struct redis *redis, struct redis_script *script, unsigned n_keys, struct redis_args *args,
+			redis_fn fn, void *ctx)
+{
+	struct redis_request *request = calloc(1, sizeof(*request));
+
+	assert(request); /* a lost answer would break a promise; small, and Linux does not refuse small ones */
+	request->redis = redis;
+	request->script = script;
+	request->args = *args;
+	request->n_keys = n_keys;
+	request->deadline_ms = clock_mono_ms() + redis->answer_ms;
+	request->fn = fn;
+	request->ctx = ctx;
+	*args = (struct redis_args){ 0 };
+	request_send(request);
+}
+
+static void script_digest(struct redis_script *script)
+{
+	unsigned char digest[SHA_DIGEST_LENGTH];
+
+	(void)SHA1((const unsigned char *)script->body, strlen(script->body), digest); /* answers `digest` */
+	for (size_t i = 0; i < sizeof(digest); i++)
+		(void)snprintf(script->sha + 2 * i, 3, "%02x", digest[i]); /* fits: 2 * 20 + 1 */
+}
+
+void redis_eval(struct redis *redis, struct redis_script *script, unsigned n_keys, struct redis_args *args, redis_fn fn,
+		void *ctx)
+{
+	if (!script->sha[0])
+		script_digest(script);
+	request_new(redis, script, n_keys, args, fn, ctx);
+}
+
+void redis_command(struct redis *redis, struct redis_args *args, redis_fn fn, void *ctx)
+{
+	request_new(redis, NULL, 0, args, fn, ctx);
+}
+
+static void connect_later(struct redis *redis)
+{
+	uint64_t wait_ms = redis->backoff_ms / 2 + clock_mono_ns() / 1000 % redis->backoff_ms; /* jitter: 0.5 to 1.5 */
+
+	redis->hiredis = NULL;
+	redis->is_connected = false;
+	if (redis->is_freeing)
+		return;
+	timer_set_ms(redis->connect_timer, wait_ms);
+	redis->backoff_ms *= 2;
+	if (redis->backoff_ms > REDIS_BACKOFF_MAX_MS)
+		redis->backoff_ms = REDIS_BACKOFF_MAX_MS;
+}
+
+static void tell_change(struct redis *redis, bool is_connected, const char *why)
+{
+	if (redis->on_change && !redis->is_freeing)
+		redis->on_change(redis->ctx, is_connected, why);
+}
+
+static void on_connect(const redisAsyncContext *hiredis, int status)
+{
+	struct redis *redis = hiredis->data;
+
+	if (status != REDIS_OK) { /* hiredis frees the context itself */
+		connect_later(redis);
+		return;
+	}
+	redis->is_connected = true;
+	timer_stop(redis->connect_timer);
+	tell_change(redis, true, "");
+}
+
+static void on_disconnect(const redisAsyncContext *hiredis, int status)
+{
+	struct redis *redis = hiredis->data;
+
+	connect_later(redis);
+	tell_change(redis, false, status == REDIS_OK ? "dropped: no answer in time" : hiredis->errstr);
+}
+
+/* Free the context now; hiredis answers everything in flight with NULL. */
+static void drop(struct redis *redis)
+{
+	redisAsyncContext *hiredis = redis->hiredis;
+	bool was_connected = redis->is_connected;
+
+	if (!hiredis)
+		return;
+	redis->is_connected = false; /* answers of now may not send on it */
+	redisAsyncFree(hiredis);     /* calls on_disconnect only for a context that was connected */
+	if (!was_connected)
+		connect_later(redis);
+}
+
+static void on_answer_late(void *ctx)
+{
+	struct redis *redis = ctx;
+	const struct redis_request *oldest = TAILQ_FIRST(&redis->in_flight);
+
+	if (oldest && oldest->deadline_ms <= clock_mono_ms())
+		drop(redis);
+	else
+		watch_oldest(redis);
+}
+
+static void connect_now(struct redis *redis)
+{
+	redisAsyncContext *hiredis = redisAsyncConnect(redis->host, (int)redis->port);
+
+	if (!hiredis || hiredis->err || redisLibeventAttach(hiredis, redis->base) != REDIS_OK) {
+		if (hiredis)
+			redisAsyncFree(hiredis);
+		connect_later(redis);
+		return;
+	}
+	hiredis->data = redis;
+	redis->hiredis = hiredis;
+	(void)fcntl(hiredis->c.fd, F_SETFD, FD_CLOEXEC); /* cannot fail on an open descriptor */
+	(void)redisAsyncSetConnectCallback(hiredis, on_connect); /* fails only when one is set already */
+	(void)redisAsyncSetDisconnectCallback(hiredis, on_disconnect);
+	timer_set_ms(redis->connect_timer, redis->answer_ms);
+}
+
+static void on_connect_timer(void *ctx)
+{
+	struct redis *redis = ctx;
+
+	if (redis->hiredis)
+		drop(redis);
+	else
+		connect_now(redis);
+}
+
+int redis_new(struct event_base *base, const struct redis_config *config,
+	      void (*on_change)(void *ctx, bool is_connected, const char *why), void *ctx, struct redis **ret,
+	      struct err *err)
+{
+	cleanup_(redis_freep) struct redis *redis = calloc(1, sizeof(*redis));
+	int r;
+
+	if (!redis)
+		return err_set(err, ERR_HOST, ENOMEM, "connect to Redis");
+	TAILQ_INIT(&redis->in_flight);
+	TAILQ_INIT(&redis->failed);
+	if (strlen(config->host) >= sizeof(redis->host))
+		return err_set(err, ERR_INPUT, 0, "Redis host name '%.40s...' is too long: give its address", config->host);
+	memcpy(redis->host, config->host, strlen(config->host) + 1);
+	redis->base = base;
+	redis->port = config->port;
+	redis->answer_ms = config->answer_ms;
+	redis->backoff_ms = REDIS_BACKOFF_MIN_MS;
+	redis->on_change = on_change;
+	redis->ctx = ctx;
+	r = timer_new(base, on_connect_timer, redis, &redis->connect_timer, err);
+	if (r >= 0)
+		r = timer_new(base, on_answer_late, redis, &redis->answer_timer, err);
+	if (r >= 0)
+		r = timer_new(base, on_failed, redis, &redis->failed_timer, err);
+	if (r < 0)
+		return r;
+	timer_set_soon(redis->connect_timer);
+	*ret = TAKE_PTR(redis);
+	return 0;
+}
+
+bool redis_is_connected(const struct redis *redis)
+{
+	return redis->is_connected;
+}
+
+void redis_free(struct redis *redis)
+{
+	if (!redis)
+		return;
+	redis->is_freeing = true;
+	if (redis->hiredis)
+		drop(redis);
+	if (redis->failed_timer)
+		on_failed(redis);
+	timer_free(redis->connect_timer);
+	timer_free(redis->answer_timer);
+	timer_free(redis->failed_timer);
+	free(redis);
+}

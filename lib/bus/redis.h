@@ -1,0 +1,68 @@
+/* One connection to Redis inside the loop: connects, and connects again with back-off whenever it is lost; runs scripts
+ * by their digest; every request has a deadline.
+ *
+ * A request that is not answered in time drops the connection, so that a late answer can never be taken for a later
+ * request's. Everything in flight then fails together: nothing is known about any of it. No TLS, no authentication: the
+ * network to Redis must be a private one. A host *name* is resolved by the system's resolver, which blocks the loop
+ * for as long as that takes: give an address where the resolver is not local. */
+#pragma once
+
+#include <event2/event.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/own.h"
+
+struct redis;
+struct redisReply;
+
+struct redis_config {
+	const char *host;
+	unsigned port;
+	unsigned answer_ms; /* deadline of a request, and of a connection attempt */
+};
+
+/* A Lua script. `sha` is filled by the first redis_eval(). */
+struct redis_script {
+	const char *name; /* for messages */
+	const char *body;
+	char sha[41];
+};
+
+/* The keys and arguments of one request, encoded as they are added. A failed addition is remembered: the request is then
+ * not sent and answers NULL. Zero-initialise; redis_eval() takes what is inside. */
+struct redis_args {
+	struct buf text;
+	unsigned n;
+	bool is_broken;
+};
+
+void redis_args_add(struct redis_args *args, const char *text);
+void redis_args_add_number(struct redis_args *args, uint64_t number);
+void redis_args_free(struct redis_args *args);
+
+/* Exactly once per request, never from inside redis_eval(). `reply` is NULL when nothing is known: no connection, lost, or
+ * too late. It may be an error reply. Borrowed during the call. */
+typedef void (*redis_fn)(void *ctx, const struct redisReply *reply);
+
+/* `on_change` (may be NULL) runs when the connection is made or lost; `why` is "" or the reason of the loss. */
+int redis_new(struct event_base *base, const struct redis_config *config,
+	      void (*on_change)(void *ctx, bool is_connected, const char *why), void *ctx, struct redis **ret,
+	      struct err *err);
+
+/* EVALSHA, and EVAL when the server does not know the script (a restart, SCRIPT FLUSH). The first `n_keys` of `args` are
+ * keys. Takes the contents of `args`. */
+void redis_eval(struct redis *redis, struct redis_script *script, unsigned n_keys, struct redis_args *args, redis_fn fn,
+		void *ctx);
+
+/* A plain command; args[0] is its name. Takes the contents of `args`. */
+void redis_command(struct redis *redis, struct redis_args *args, redis_fn fn, void *ctx);
+
+bool redis_is_connected(const struct redis *redis);
+
+/* Requests in flight are never answered. Not from inside a redis_fn. */
+void redis_free(struct redis *redis);
+
+DEFINE_FREEP(struct redis, redis_free)
