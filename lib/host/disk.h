@@ -9,6 +9,8 @@
 #include "base/secret.h"
 #include "host/names.h"
 
+#define DISK_LARGEST_MIB 8192 /* the largest size class */
+
 /* Sizes that exist prebuilt: a disk gets the smallest that is >= disk_mib. 0 when disk_mib is beyond the largest. */
 unsigned disk_size_class_mib(unsigned disk_mib);
 

@@ -1,0 +1,414 @@
+#include "worker/engine.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "host/disk.h"
+#include "host/vm.h"
+#include "worker/confine.h"
+#include "worker/intake.h"
+#include "worker/stages.h"
+#include "worker/supervisor.h"
+
+#define TICK_MS 100                 /* the grain of every deadline kept by the engine */
+#define BROKER_PATIENCE_MS 60000    /* for the brokers to answer when the worker starts */
+#define SESSION_TIMEOUT_MS 10000    /* Kafka group session: a dead worker's partitions move after this */
+#define TRANSACTION_TIMEOUT_MS 15000 /* a dead worker's open transaction blocks readers at most this long */
+
+void engine_die(struct engine *engine, const char *why)
+{
+	log_error("engine.die", "message=\"%s\"", why);
+	engine->exit_code = 1;
+	event_base_loopbreak(engine->base);
+}
+
+void engine_fill_origin(const struct engine *engine, struct result *result)
+{
+	/* settings_load() checked that these are idents */
+	(void)snprintf(result->host, sizeof(result->host), "%.*s", IDENT_ID_MAX, engine->settings->host);
+	(void)snprintf(result->worker, sizeof(result->worker), "%.*s", IDENT_ID_MAX, engine->settings->worker);
+	(void)snprintf(result->topic, sizeof(result->topic), "%s", engine->topics.tasks);
+}
+
+void engine_stream_event(struct engine *engine, const struct job *job)
+{
+	struct result started;
+	struct buf message = { 0 };
+	struct err err;
+
+	result_init(&started);
+	started.event = RESULT_EVENT_STARTED;
+	memcpy(started.id, job->task->id, sizeof(started.id));
+	started.attempt = job->attempt;
+	started.token = job->token;
+	started.partition = job->partition;
+	started.offset = job->offset;
+	started.finished_ms = clock_wall_ms();
+	engine_fill_origin(engine, &started);
+	if (result_encode(&started, &message) < 0 ||
+	    streamer_send(engine->streamer, engine->topics.results, started.id, strlen(started.id), message.data,
+			  message.len, NULL, &err) < 0)
+		log_warn("engine.event", "id=%s message=\"its start could not be told\"", started.id);
+	buf_free(&message);
+}
+
+static size_t held_max(const struct engine *engine)
+{
+	return engine->settings->slots < 4 ? 4 : engine->settings->slots;
+}
+
+/* Full means paused partitions, with room between the two marks so that they do not flap. */
+static void press_back(struct engine *engine)
+{
+	bool is_full = engine->n_held >= held_max(engine);
+	bool has_room = engine->n_held <= held_max(engine) / 2;
+
+	if (is_full && !engine->is_paused) {
+		engine->is_paused = true;
+		consumer_pause(engine->consumer, -1);
+	} else if (has_room && engine->is_paused && !engine->drain_mono_ms) {
+		engine->is_paused = false;
+		consumer_resume(engine->consumer, -1);
+	}
+}
+
+void engine_job_enters_held(struct engine *engine, struct job *job)
+{
+	if (job->is_listed) {
+		TAILQ_REMOVE(&engine->active, job, link);
+		engine->n_active--;
+	}
+	job->is_listed = true;
+	TAILQ_INSERT_TAIL(&engine->held, job, link);
+	engine->n_held++;
+	engine_ask_admission(engine);
+}
+
+void engine_job_leaves_held(struct engine *engine, struct job *job)
+{
+	TAILQ_REMOVE(&engine->held, job, link);
+	TAILQ_INSERT_TAIL(&engine->active, job, link);
+	engine->n_held--;
+	engine->n_active++;
+}
+
+void engine_job_is_over(struct engine *engine, struct job *job)
+{
+	bool is_ours = partitions_find_epoch(engine->partitions, job->partition, job->epoch) && !engine->drain_mono_ms;
+
+	if (job->has_reservation)
+		admission_return(engine->admission, &job->reservation);
+	job->has_reservation = false;
+	if (job->end == JOB_END_REQUEUE && is_ours) {
+		job_hold_again(job);
+		return;
+	}
+	lease_forget(engine->leases, job);
+	if (job->end == JOB_END_TELL)
+		log_info("job.over", "id=%s outcome=%s ran=%s told=%s attempt=%u total_ms=%lld message=\"%s\"", job->task->id,
+			 result_outcome_name(job->result.outcome), result_ran_name(job->result.ran),
+			 job->is_told ? "yes" : "no", job->attempt,
+			 (long long)job->result.timings_ms[RESULT_STAGE_TOTAL], job->result.message);
+	job_set_state(job, JOB_DONE);
+	TAILQ_REMOVE(&engine->active, job, link);
+	engine->n_active--;
+	job_free(job);
+	engine_ask_admission(engine);
+}
+
+void engine_ask_admission(struct engine *engine)
+{
+	event_active(engine->admit, EV_TIMEOUT, 0);
+}
+
+/* In order of arrival: a job that waits for room is not overtaken, one that waits for a lease is. */
+static void on_admit(evutil_socket_t fd, short what, void *arg)
+{
+	struct engine *engine = arg;
+	uint64_t now = clock_mono_ms();
+	struct job *job, *next;
+
+	(void)fd;
+	(void)what;
+	for (job = TAILQ_FIRST(&engine->held); job; job = next) {
+		struct reservation reservation;
+		struct task_flaw flaw;
+
+		next = TAILQ_NEXT(job, link);
+		if (job->end != JOB_END_NONE || job->not_before_mono_ms > now)
+			continue;
+		if (intake_is_foregone(job))
+			job_start(job, NULL);
+		else if (admission_ask(engine->admission, job->task, &reservation, &flaw) == ADMISSION_VERDICT_ADMITTED)
+			job_start(job, &reservation);
+		else
+			break;
+	}
+	press_back(engine);
+}
+
+static void tick_jobs(struct engine *engine, uint64_t now)
+{
+	bool is_renewal_due = now - engine->renew_mono_ms >= engine->settings->lease_ms / 3;
+	uint64_t wall = clock_wall_ms();
+	struct job *job;
+
+	TAILQ_FOREACH(job, &engine->active, link) {
+		if (is_renewal_due)
+			stage_lease_renew(job);
+		stage_lease_tick(job, now);
+		stage_guest_tick(job, now);
+		if (wall >= job->expires_wall_ms && job->stages[STAGE_LEASE] == STAGE_READY)
+			job_tell(job, RESULT_OUTCOME_EXPIRED, job_has_run(job) ? RESULT_RAN_RAN : RESULT_RAN_NOT_STARTED,
+				 "its time-to-live of %llu ms ended", (unsigned long long)job->task->ttl_ms);
+	}
+	if (is_renewal_due)
+		engine->renew_mono_ms = now;
+}
+
+static void tick_partitions(struct engine *engine)
+{
+	struct partition *partition;
+	size_t cursor = 0;
+
+	while ((partition = partitions_next(engine->partitions, &cursor))) {
+		if (!partition->is_paused || offsets_is_full(partition->offsets))
+			continue;
+		partition->is_paused = false;
+		consumer_resume(engine->consumer, partition->id);
+	}
+}
+
+static void drop_all(struct job_list *list, const char *why)
+{
+	struct job *job;
+
+	TAILQ_FOREACH(job, list, link)
+		job_drop(job, why);
+}
+
+static void tick_drain(struct engine *engine, uint64_t now)
+{
+	if (!engine->drain_mono_ms)
+		return;
+	if (now >= engine->drain_mono_ms)
+		drop_all(&engine->active, "the worker drains and cannot wait for it");
+	if (engine->n_active == 0 && engine->n_held == 0 && report_is_idle(engine->report))
+		event_base_loopbreak(engine->base);
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	struct engine *engine = arg;
+	uint64_t now = clock_mono_ms();
+
+	(void)fd;
+	(void)what;
+	tick_jobs(engine, now);
+	tick_partitions(engine);
+	if (engine->n_held)
+		engine_ask_admission(engine);
+	tick_drain(engine, now);
+}
+
+static void on_terminate(evutil_socket_t fd, short what, void *arg)
+{
+	struct engine *engine = arg;
+
+	(void)fd;
+	(void)what;
+	if (engine->drain_mono_ms)
+		return;
+	log_info("engine.drain", "active=%zu held=%zu drain_ms=%llu", engine->n_active, engine->n_held,
+		 (unsigned long long)engine->settings->drain_ms);
+	engine->drain_mono_ms = clock_mono_ms() + engine->settings->drain_ms + 1;
+	engine->is_paused = true;
+	consumer_pause(engine->consumer, -1);
+	drop_all(&engine->held, "the worker drains");
+}
+
+static void on_supervisor(evutil_socket_t fd, short what, void *arg)
+{
+	struct engine *engine = arg;
+	unsigned lane;
+	int lane_fd;
+
+	(void)what;
+	if (supervisor_receive_lane(fd, &lane, &lane_fd) < 0) {
+		engine_die(engine, "the supervisor is gone");
+		return;
+	}
+	lane_link_attach(engine->lanes[lane], lane_fd);
+}
+
+static void replace_lane(struct engine *engine, enum engine_lane lane)
+{
+	if (supervisor_ask_lane(engine->supervisor_fd, lane) < 0)
+		engine_die(engine, "the supervisor cannot be asked for a new lane");
+}
+
+static void on_replace_disk(void *ctx)
+{
+	replace_lane(ctx, ENGINE_LANE_DISK);
+}
+
+static void on_replace_vmm(void *ctx)
+{
+	replace_lane(ctx, ENGINE_LANE_VMM);
+}
+
+static void on_fenced(void *ctx, const char *why)
+{
+	log_error("engine.fenced", "message=\"%s\"", why);
+	engine_die(ctx, "this worker was declared dead by the reaper; nothing more may be told");
+}
+
+static int open_bus(struct engine *engine, struct err *err)
+{
+	const struct settings *settings = engine->settings;
+	const struct lease_config leases = { .redis_host = settings->redis_host,
+					     .redis_port = (unsigned)settings->redis_port,
+					     .prefix = settings->topic_prefix,
+					     .owner = engine->owner,
+					     .host = settings->host,
+					     .lease_ms = (unsigned)settings->lease_ms,
+					     .max_attempts = (unsigned)settings->max_attempts };
+	const struct consumer_config consumer = { .brokers = settings->brokers,
+						  .group = settings->group,
+						  .instance_id = settings->worker,
+						  .topic = engine->topics.tasks,
+						  .session_timeout_ms = SESSION_TIMEOUT_MS,
+						  .prefetch = (unsigned)held_max(engine) };
+	const struct report_config report = { .publisher = { .brokers = settings->brokers,
+							     .transactional_id = engine->owner,
+							     .group = settings->group,
+							     .source_topic = engine->topics.tasks,
+							     .transaction_timeout_ms = TRANSACTION_TIMEOUT_MS },
+					      .topics = &engine->topics };
+	int r = topics_ensure(settings->brokers, &engine->topics, (int)settings->partitions, BROKER_PATIENCE_MS, err);
+
+	if (r == 0)
+		r = leases_new(engine->base, &leases, &engine->leases, err);
+	if (r == 0)
+		r = streamer_new(engine->base, settings->brokers, stage_guest_delivered, engine, &engine->streamer, err);
+	if (r == 0)
+		r = control_reader_new(engine->base, settings->brokers, engine->topics.control, intake_control, engine,
+				       &engine->control, err);
+	if (r == 0)
+		r = consumer_new(engine->base, &consumer, &intake_events, engine, &engine->consumer, err);
+	if (r == 0)
+		r = report_new(engine->base, &report, engine->consumer, engine->partitions, on_fenced, engine,
+			       &engine->report, err);
+	return r;
+}
+
+static int open_events(struct engine *engine, struct err *err)
+{
+	const struct timeval tick = { .tv_usec = TICK_MS * 1000 };
+
+	engine->admit = event_new(engine->base, -1, 0, on_admit, engine);
+	engine->tick = event_new(engine->base, -1, EV_PERSIST, on_tick, engine);
+	engine->terminate = evsignal_new(engine->base, SIGTERM, on_terminate, engine);
+	engine->supervisor = event_new(engine->base, engine->supervisor_fd, EV_READ | EV_PERSIST, on_supervisor, engine);
+	if (!engine->admit || !engine->tick || !engine->terminate || !engine->supervisor ||
+	    event_add(engine->tick, &tick) < 0 || event_add(engine->terminate, NULL) < 0 ||
+	    event_add(engine->supervisor, NULL) < 0)
+		return err_set(err, ERR_HOST, ENOMEM, "the engine's events");
+	return 0;
+}
+
+static int open_lanes(struct engine *engine, const struct engine_ends *ends, struct err *err)
+{
+	engine->lanes[ENGINE_LANE_DISK] = lane_link_new(engine->base, "disk", on_replace_disk, engine);
+	engine->lanes[ENGINE_LANE_VMM] = lane_link_new(engine->base, "vmm", on_replace_vmm, engine);
+	for (int i = 0; i < ENGINE_LANE_COUNT; i++) {
+		if (!engine->lanes[i])
+			return err_set(err, ERR_HOST, ENOMEM, "the engine's lanes");
+		lane_link_attach(engine->lanes[i], ends->lane_fds[i]);
+	}
+	return 0;
+}
+
+static int engine_open(struct engine *engine, const struct engine_ends *ends, struct err *err)
+{
+	const struct settings *settings = engine->settings;
+	const struct admission_limits limits = { .slots = (uint32_t)settings->slots,
+						 .memory_mib = settings->memory_mib,
+						 .disk_mib = settings->disk_mib,
+						 .overhead_mib = engine->driver->is_real ? VM_OVERHEAD_MIB : 0,
+						 .cpus = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN),
+						 .largest_disk_mib = DISK_LARGEST_MIB };
+	int r;
+
+	engine->base = event_base_new();
+	engine->partitions = partitions_new();
+	engine->admission = admission_new(&limits);
+	engine->cancelled = cancelled_new();
+	if (!engine->base || !engine->partitions || !engine->admission || !engine->cancelled)
+		return err_set(err, ERR_HOST, ENOMEM, "the engine");
+	topics_name(settings->topic_prefix, &engine->topics);
+	r = open_events(engine, err);
+	if (r == 0)
+		r = open_lanes(engine, ends, err);
+	return r < 0 ? r : open_bus(engine, err);
+}
+
+static void free_event(struct event *event)
+{
+	if (event)
+		event_free(event);
+}
+
+/* The report first: it waits for the transaction in flight and uses the consumer's handle. */
+static void engine_close(struct engine *engine)
+{
+	report_free(engine->report);
+	streamer_free(engine->streamer);
+	control_reader_free(engine->control);
+	consumer_free(engine->consumer);
+	leases_free(engine->leases);
+	for (int i = 0; i < ENGINE_LANE_COUNT; i++)
+		lane_link_free(engine->lanes[i]);
+	free_event(engine->admit);
+	free_event(engine->tick);
+	free_event(engine->terminate);
+	free_event(engine->supervisor);
+	admission_free(engine->admission);
+	partitions_free(engine->partitions);
+	cancelled_free(engine->cancelled);
+	if (engine->base)
+		event_base_free(engine->base);
+}
+
+int engine_main(const struct settings *settings, const struct engine_ends *ends)
+{
+	struct engine engine = { .settings = settings, .accel = ends->accel, .supervisor_fd = ends->supervisor_fd };
+	struct err err = { 0 };
+	char start[37];
+
+	ident_uuid(start);
+	(void)snprintf(engine.owner, sizeof(engine.owner), "%.*s.%s", IDENT_ID_MAX, settings->worker, start);
+	engine.driver = vmm_driver_find(settings->vmm); /* settings_load() knows the same names */
+	TAILQ_INIT(&engine.active);
+	TAILQ_INIT(&engine.held);
+	if (confine_engine((uid_t)settings->engine_uid, &err) < 0 || engine_open(&engine, ends, &err) < 0) {
+		log_error("engine.start", "message=\"%s\"", err.msg);
+		engine.exit_code = 1;
+	} else {
+		log_info("engine.start", "owner=%s vmm=%s accel=%s slots=%llu", engine.owner, engine.driver->name,
+			 engine.accel, (unsigned long long)settings->slots);
+		(void)event_base_dispatch(engine.base); /* its only failure is having no events */
+	}
+	/* After a death the kernel takes everything back, and the guards see their lifelines close. */
+	if (engine.exit_code == 0) {
+		engine_close(&engine);
+		log_info("engine.stop", "owner=%s", engine.owner);
+	}
+	return engine.exit_code;
+}

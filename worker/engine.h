@@ -1,0 +1,73 @@
+/* The engine: the one event loop, and everything that hangs on it. It runs as its own user without capabilities under
+ * seccomp (worker/confine.h), because it parses what senders, brokers, Redis, VMMs and guests say. */
+#pragma once
+
+#include <event2/event.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bus/consumer.h"
+#include "bus/control.h"
+#include "bus/lease.h"
+#include "bus/streamer.h"
+#include "bus/topics.h"
+#include "worker/admission.h"
+#include "worker/cancelled.h"
+#include "worker/job.h"
+#include "worker/lane_link.h"
+#include "worker/partitions.h"
+#include "worker/report.h"
+#include "worker/settings.h"
+
+enum engine_lane { ENGINE_LANE_DISK, ENGINE_LANE_VMM, ENGINE_LANE_COUNT };
+
+struct engine {
+	const struct settings *settings;
+	struct event_base *base;
+	struct topics topics;
+	char owner[2 * IDENT_ID_MAX]; /* of leases, and the transactional id: <worker>.<uuid of this start> */
+	const char *accel;            /* "kvm", "tcg" or "none", as found by the vmm lane */
+	const struct vmm_driver *driver;
+	struct consumer *consumer;
+	struct control_reader *control;
+	struct streamer *streamer;
+	struct leases *leases;
+	struct report *report;
+	struct partitions *partitions;
+	struct admission *admission;
+	struct lane_link *lanes[ENGINE_LANE_COUNT];
+	struct job_list active, held;
+	size_t n_active, n_held;
+	struct cancelled *cancelled; /* ids whose task may still come */
+	struct event *tick, *admit, *terminate, *supervisor;
+	int supervisor_fd;
+	uint64_t renew_mono_ms; /* when leases were last renewed */
+	uint64_t drain_mono_ms; /* 0, or when draining must be over */
+	bool is_paused;         /* full: no new records */
+	int exit_code;
+};
+
+/* What the supervisor hands to the engine: its end of the control socket and of the lanes. */
+struct engine_ends {
+	int supervisor_fd;
+	int lane_fds[ENGINE_LANE_COUNT];
+	const char *accel;
+};
+
+/* Runs until drained (0) or until it must not go on (1). */
+int engine_main(const struct settings *settings, const struct engine_ends *ends);
+
+/* It cannot go on: say why, kill what runs (closing the lifelines does) and leave with status 1. */
+void engine_die(struct engine *engine, const char *why);
+
+/* From jobs. */
+void engine_job_enters_held(struct engine *engine, struct job *job);
+void engine_job_leaves_held(struct engine *engine, struct job *job);
+void engine_job_is_over(struct engine *engine, struct job *job); /* every stage has stopped */
+void engine_ask_admission(struct engine *engine);                /* room or work may have come */
+
+/* host, worker and source topic of a result made here */
+void engine_fill_origin(const struct engine *engine, struct result *result);
+
+/* A message of a few bytes to the lifecycle side of the results topic; loss is tolerated, order is not promised. */
+void engine_stream_event(struct engine *engine, const struct job *job);

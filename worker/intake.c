@@ -1,0 +1,198 @@
+#include "worker/intake.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+/* A record that is no task: it never becomes a job and has no lease; it is answered and goes to the dead letters. */
+static void answer_flaw(struct engine *engine, const struct partition *partition, const struct consumer_record *record,
+			const struct task_flaw *flaw)
+{
+	const struct report_source source = { .partition = partition->id, .offset = record->offset,
+					      .epoch = partition->epoch };
+	struct result result;
+	struct buf message = { 0 };
+	void *dead = malloc(record->len ? record->len : 1);
+
+	result_init(&result);
+	result.event = RESULT_EVENT_FINISHED;
+	result.outcome = RESULT_OUTCOME_REJECTED;
+	result.ran = RESULT_RAN_NOT_STARTED;
+	(void)snprintf(result.id, sizeof(result.id), "%s", flaw->id);
+	(void)snprintf(result.field, sizeof(result.field), "%s", flaw->field);
+	(void)snprintf(result.message, sizeof(result.message), "%s", flaw->message);
+	engine_fill_origin(engine, &result);
+	result.partition = record->partition;
+	result.offset = record->offset;
+	result.finished_ms = clock_wall_ms();
+	if (dead && record->len)
+		memcpy(dead, record->data, record->len);
+	if (!dead || result_encode(&result, &message) < 0 ||
+	    report_add(engine->report, &source, flaw->id, &message, dead, record->len, NULL, NULL) < 0)
+		engine_die(engine, "out of memory for the answer to a bad record");
+	log_info("intake.rejected", "partition=%d offset=%lld field=\"%s\" message=\"%s\"", record->partition,
+		 (long long)record->offset, flaw->field, flaw->message);
+	buf_free(&message);
+}
+
+/* The sender's clock may be ahead: a task does not live longer than its ttl_ms from now. */
+static uint64_t expiry(const struct task *task, const struct consumer_record *record)
+{
+	uint64_t now = clock_wall_ms();
+	uint64_t created = task->created_ms ? task->created_ms : record->time_ms > 0 ? (uint64_t)record->time_ms : now;
+
+	return (created < now ? created : now) + task->ttl_ms;
+}
+
+static void hold(struct engine *engine, const struct partition *partition, const struct consumer_record *record,
+		 struct task *task)
+{
+	struct job *job = job_new(engine, task, record->data, record->len);
+	uint64_t now = clock_wall_ms();
+	struct task_flaw flaw;
+
+	if (!job) {
+		task_free(task);
+		engine_die(engine, "out of memory for a job");
+		return;
+	}
+	job->partition = record->partition;
+	job->offset = record->offset;
+	job->epoch = partition->epoch;
+	job->expires_wall_ms = expiry(task, record);
+	job->is_cancelled = cancelled_has(engine->cancelled, task->id, job->expires_wall_ms - task->ttl_ms, now);
+	job->is_impossible = !admission_is_possible(engine->admission, task, &flaw);
+	if (record->time_ms > 0 && (uint64_t)record->time_ms <= now)
+		job->result.timings_ms[RESULT_STAGE_QUEUED] = (int64_t)(now - (uint64_t)record->time_ms);
+	engine_job_enters_held(engine, job);
+}
+
+static void on_record(void *ctx, const struct consumer_record *record)
+{
+	struct engine *engine = ctx;
+	struct partition *partition = partitions_find(engine->partitions, record->partition);
+	struct task *task = NULL;
+	struct task_flaw flaw = { 0 };
+
+	if (!partition || engine->drain_mono_ms)
+		return; /* it will be delivered to whoever owns it next */
+	partition->next_received = record->offset + 1;
+	if (!offsets_receive(partition->offsets, record->offset))
+		return;
+	if (offsets_is_full(partition->offsets) && !partition->is_paused) {
+		partition->is_paused = true;
+		consumer_pause(engine->consumer, partition->id);
+	}
+	switch (task_decode(record->data, record->len, &task, &flaw)) {
+	case TASK_VERDICT_OK:
+		hold(engine, partition, record, task);
+		return;
+	case TASK_VERDICT_FLAWED:
+		answer_flaw(engine, partition, record, &flaw);
+		return;
+	case TASK_VERDICT_NO_MEMORY:
+	case TASK_VERDICT_COUNT:
+		engine_die(engine, "out of memory for a task");
+	}
+}
+
+static void drop_strangers(struct engine *engine, struct job_list *list)
+{
+	struct job *job, *next;
+
+	for (job = TAILQ_FIRST(list); job; job = next) {
+		next = TAILQ_NEXT(job, link);
+		if (!partitions_find_epoch(engine->partitions, job->partition, job->epoch))
+			job_drop(job, "its partition belongs to another worker now");
+	}
+}
+
+static void on_assigned(void *ctx, struct consumer_position *positions, size_t n)
+{
+	struct engine *engine = ctx;
+
+	partitions_begin(engine->partitions);
+	for (size_t i = 0; i < n; i++) {
+		struct consumer_position *position = &positions[i];
+
+		position->start = partitions_assign(engine->partitions, position->partition, position->committed,
+						    position->metadata, position->start);
+		if (position->start == PARTITIONS_NO_MEMORY) {
+			engine_die(engine, "out of memory for a partition");
+			return;
+		}
+	}
+	partitions_settle(engine->partitions);
+	log_info("intake.assigned", "partitions=%zu", n);
+	drop_strangers(engine, &engine->active);
+	drop_strangers(engine, &engine->held);
+	report_pump(engine->report);
+}
+
+static void on_revoked(void *ctx)
+{
+	struct engine *engine = ctx;
+
+	partitions_suspend(engine->partitions);
+	log_info("intake.revoked", "partitions=all");
+}
+
+static void on_fault(void *ctx, const struct err *err)
+{
+	engine_die(ctx, err->msg);
+}
+
+const struct consumer_events intake_events = { on_record, on_assigned, on_revoked, on_fault };
+
+static void cancel_in(struct job_list *list, const char *id)
+{
+	struct job *job;
+
+	TAILQ_FOREACH(job, list, link) {
+		if (strcmp(job->task->id, id) != 0)
+			continue;
+		job->is_cancelled = true;
+		if (job->stages[STAGE_LEASE] == STAGE_READY)
+			job_tell(job, RESULT_OUTCOME_CANCELLED,
+				 job_has_run(job) ? RESULT_RAN_RAN : RESULT_RAN_NOT_STARTED, "cancelled by its sender");
+	}
+}
+
+void intake_control(void *ctx, const uint8_t *data, size_t len)
+{
+	struct engine *engine = ctx;
+	struct control control;
+	char why[160];
+
+	if (control_decode(data, len, &control, why) < 0) {
+		log_warn("intake.control", "message=\"%s\"", why);
+		return;
+	}
+	if (control.created_ms + CANCELLED_KEEP_MS < clock_wall_ms())
+		return;
+	cancelled_add(engine->cancelled, control.cancel_id, control.created_ms);
+	cancel_in(&engine->active, control.cancel_id);
+	cancel_in(&engine->held, control.cancel_id);
+	engine_ask_admission(engine);
+}
+
+bool intake_is_foregone(const struct job *job)
+{
+	return job->is_cancelled || job->is_impossible || clock_wall_ms() >= job->expires_wall_ms;
+}
+
+void intake_tell_foregone(struct job *job)
+{
+	struct task_flaw flaw;
+
+	if (job->is_cancelled)
+		job_tell(job, RESULT_OUTCOME_CANCELLED, RESULT_RAN_NOT_STARTED, "cancelled by its sender");
+	else if (!admission_is_possible(job->engine->admission, job->task, &flaw))
+		job_reject(job, flaw.field, flaw.message);
+	else
+		job_tell(job, RESULT_OUTCOME_EXPIRED, RESULT_RAN_NOT_STARTED,
+			 "its time-to-live of %llu ms ended before it could start",
+			 (unsigned long long)job->task->ttl_ms);
+}

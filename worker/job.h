@@ -1,0 +1,155 @@
+/* A job: one attempt to answer one task record, from admission until nothing of it is left.
+ *
+ * Its stages are in worker/stages.c, with the order in which they start and stop. A stage starts when those it needs are
+ * ready; when the job ends, for whatever reason, every stage stops, in the order of stop_after, and each stop is idempotent
+ * and safe on a stage that never started or is only half made. All of it runs from the job's own turn of the loop, never
+ * from inside a callback, so a callback may end a job without pulling the ground from under its caller. */
+#pragma once
+
+#include <event2/event.h>
+#include <openssl/types.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "base/secret.h"
+#include "bus/lease.h"
+#include "wire/result.h"
+#include "wire/task.h"
+#include "worker/admission.h"
+#include "worker/vmm/driver.h"
+
+struct engine;
+struct channel;
+
+enum job_state {
+	JOB_HELD,       /* owns the task; waits for room, or until not_before_mono_ms. Nothing exists outside this process */
+	JOB_LEASING,    /* holds a reservation; a claim is on its way */
+	JOB_PREPARING,  /* holds the lease; disk and VMM are being made */
+	JOB_BOOTING,    /* disk and VMM exist, the key was handed over; the guest boots and sets itself up */
+	JOB_RUNNING,    /* user code runs */
+	JOB_COLLECTING, /* user code ended; files come back */
+	JOB_ERASING,    /* the end is decided: the guest is not heard any more, the key is being destroyed */
+	JOB_TELLING,    /* the key is gone; result in a transaction, meanwhile VM and files are removed */
+	JOB_RELEASING,  /* told, or not to be told; nothing is left on the host; the lease is being given up */
+	JOB_DONE,       /* free it */
+	JOB_STATE_COUNT
+};
+
+enum job_stage { STAGE_LEASE, STAGE_REPORT, STAGE_DISK, STAGE_VMM, STAGE_KEY, STAGE_GUEST, STAGE_COUNT };
+
+enum stage_status { STAGE_IDLE, STAGE_STARTING, STAGE_READY, STAGE_STOPPING, STAGE_STOPPED };
+
+enum job_end {
+	JOB_END_NONE,
+	JOB_END_TELL,    /* `result` is decided: publish it */
+	JOB_END_SKIP,    /* somebody else answers for this record: mark it done, tell nothing */
+	JOB_END_REQUEUE, /* not this time: back to JOB_HELD, the record is still ours */
+	JOB_END_DROP     /* the record is not ours any more (lost partition, drain): hand back, tell nothing */
+};
+
+enum guest_step { GUEST_SILENT, GUEST_SETUP, GUEST_LAUNCH, GUEST_RUNNING, GUEST_COLLECT, GUEST_DONE };
+
+struct job {
+	TAILQ_ENTRY(job) link; /* in engine->held in JOB_HELD, else in engine->active */
+	bool is_listed;
+	struct engine *engine;
+	struct event *turn;
+	enum job_state state;
+	enum job_end end;
+	enum stage_status stages[STAGE_COUNT];
+
+	struct task *task;
+	uint8_t *raw; /* the record, for the dead-letter topic while the job can still be rejected */
+	size_t raw_len;
+	int32_t partition;
+	int64_t offset;
+	uint64_t epoch; /* of the partition when the record came: see worker/partitions.h */
+	uint64_t expires_wall_ms;
+	uint64_t not_before_mono_ms;
+	unsigned n_requeues; /* for reasons of this host */
+	bool is_cancelled;
+	bool is_impossible; /* asks for more than this worker ever has */
+
+	struct reservation reservation;
+	bool has_reservation;
+	struct result result;
+	uint64_t born_mono_ns; /* intake: the zero of the timings */
+	uint64_t stage_mono_ns[STAGE_COUNT];
+
+	/* STAGE_LEASE */
+	uint64_t token;
+	uint32_t attempt;
+	uint64_t lease_deadline_mono_ms;
+	bool has_lease;
+	bool is_claiming;
+	bool is_renewing;
+
+	/* STAGE_DISK */
+	int disk_fd;
+	struct secret *disk_key;
+	bool has_disk; /* a format was asked for: something may exist */
+	bool is_disk_pending;
+	unsigned n_erase_tries;
+
+	/* STAGE_VMM */
+	struct vmm *vmm;
+	struct channel *channel;
+	int guard_fd;
+	struct event *guard_event;
+	struct event *guard_deadline;
+	bool has_vm; /* a start was asked for: something may exist */
+	bool is_vm_pending;
+	unsigned n_destroy_tries;
+
+	/* STAGE_GUEST */
+	enum guest_step guest;
+	bool has_hello;
+	uint64_t guest_deadline_mono_ms; /* of the current step; the agent's own timer comes first */
+	EVP_MD_CTX *digests[2];
+	uint64_t next_seq;
+	uint64_t chunk_failures;
+	size_t chunks_in_flight; /* handed to the streamer, not acknowledged */
+	bool is_timed_out, is_oom; /* as the agent said in `exit` */
+	bool is_cut;               /* some collected files did not fit in the result */
+
+	/* STAGE_REPORT */
+	bool is_reporting;
+	bool is_told; /* committed */
+};
+
+TAILQ_HEAD(job_list, job);
+
+/* Takes the task. NULL: out of memory, and the task is still the caller's. */
+struct job *job_new(struct engine *engine, struct task *task, const uint8_t *raw, size_t raw_len);
+void job_free(struct job *job); /* only in JOB_HELD and JOB_DONE */
+
+/* Leave JOB_HELD: the reservation is the job's now. NULL: its end is certain, it only claims its lease to tell it. */
+void job_start(struct job *job, const struct reservation *reservation);
+
+/* Back to JOB_HELD after JOB_END_REQUEUE, when every stage has stopped. */
+void job_hold_again(struct job *job);
+
+void job_wake(struct job *job); /* give it a turn */
+
+void job_set_state(struct job *job, enum job_state state);
+
+/* From the stages. Ready and stopped are remembered; the job goes on in its next turn. */
+void job_stage_ready(struct job *job, enum job_stage stage);
+void job_stage_stopped(struct job *job, enum job_stage stage);
+
+/* Decide the end. The first decision stands; later ones are ignored. `message` is printf for one sentence. */
+void job_tell(struct job *job, enum result_outcome outcome, enum result_ran ran, const char *message, ...)
+	__attribute__((format(printf, 4, 5)));
+void job_reject(struct job *job, const char *field, const char *message);
+void job_requeue(struct job *job, unsigned delay_ms, const char *why);
+void job_drop(struct job *job, const char *why);
+void job_skip(struct job *job, const char *why);
+
+/* A stage failed: the kind of the fault decides (INPUT: reject `field`; else once more from the start while user code has
+ * not run, then failed). */
+void job_fault(struct job *job, const char *field, const struct err *err);
+
+bool job_has_run(const struct job *job); /* user code was started */
+void job_mark_timing(struct job *job, enum result_stage stage, uint64_t since_mono_ns);
+const char *job_state_name(enum job_state state);

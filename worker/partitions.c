@@ -1,0 +1,135 @@
+#include "worker/partitions.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct partitions {
+	struct partition *all[PARTITIONS_MAX];
+	size_t n;
+	uint64_t last_epoch;
+	bool is_suspended;
+	bool is_named[PARTITIONS_MAX]; /* since partitions_begin() */
+};
+
+struct partitions *partitions_new(void)
+{
+	return calloc(1, sizeof(struct partitions));
+}
+
+void partitions_free(struct partitions *partitions)
+{
+	if (!partitions)
+		return;
+	for (size_t i = 0; i < partitions->n; i++) {
+		offsets_free(partitions->all[i]->offsets);
+		free(partitions->all[i]);
+	}
+	free(partitions);
+}
+
+static struct partition *find(const struct partitions *partitions, int32_t id, size_t *ret_index)
+{
+	for (size_t i = 0; i < partitions->n; i++) {
+		if (partitions->all[i]->id != id)
+			continue;
+		*ret_index = i;
+		return partitions->all[i];
+	}
+	return NULL;
+}
+
+struct partition *partitions_find(struct partitions *partitions, int32_t id)
+{
+	size_t index;
+	struct partition *partition = find(partitions, id, &index);
+
+	return partition && partition->is_owned ? partition : NULL;
+}
+
+struct partition *partitions_find_epoch(struct partitions *partitions, int32_t id, uint64_t epoch)
+{
+	struct partition *partition = partitions_find(partitions, id);
+
+	return partition && partition->epoch == epoch ? partition : NULL;
+}
+
+void partitions_suspend(struct partitions *partitions)
+{
+	partitions->is_suspended = true;
+}
+
+bool partitions_are_suspended(const struct partitions *partitions)
+{
+	return partitions->is_suspended;
+}
+
+void partitions_begin(struct partitions *partitions)
+{
+	memset(partitions->is_named, 0, sizeof(partitions->is_named));
+}
+
+static struct partition *add(struct partitions *partitions, int32_t id, size_t *ret_index)
+{
+	struct partition *partition;
+
+	if (partitions->n == PARTITIONS_MAX)
+		return NULL;
+	partition = calloc(1, sizeof(*partition));
+	if (!partition)
+		return NULL;
+	partition->id = id;
+	*ret_index = partitions->n;
+	partitions->all[partitions->n++] = partition;
+	return partition;
+}
+
+static bool is_as_we_left_it(const struct partition *partition, int64_t committed, const char *metadata)
+{
+	return partition->is_owned && partition->committed == committed && strcmp(partition->metadata, metadata) == 0;
+}
+
+int64_t partitions_assign(struct partitions *partitions, int32_t id, int64_t committed, const char *metadata,
+			  int64_t start)
+{
+	size_t index;
+	struct partition *partition = find(partitions, id, &index);
+
+	if (!partition)
+		partition = add(partitions, id, &index);
+	if (!partition)
+		return PARTITIONS_NO_MEMORY;
+	partitions->is_named[index] = true;
+	if (is_as_we_left_it(partition, committed, metadata))
+		return partition->next_received > 0 ? partition->next_received : start;
+	offsets_free(partition->offsets);
+	partition->offsets = offsets_new(committed > 0 ? committed : 0, metadata);
+	if (!partition->offsets)
+		return PARTITIONS_NO_MEMORY;
+	partition->is_owned = true;
+	partition->is_paused = false;
+	partition->epoch = ++partitions->last_epoch;
+	partition->next_received = 0;
+	partition->committed = committed;
+	(void)snprintf(partition->metadata, sizeof(partition->metadata), "%s", metadata);
+	return start;
+}
+
+void partitions_settle(struct partitions *partitions)
+{
+	for (size_t i = 0; i < partitions->n; i++)
+		if (!partitions->is_named[i])
+			partitions->all[i]->is_owned = false;
+	partitions->is_suspended = false;
+}
+
+struct partition *partitions_next(struct partitions *partitions, size_t *cursor)
+{
+	while (*cursor < partitions->n) {
+		struct partition *partition = partitions->all[(*cursor)++];
+
+		if (partition->is_owned)
+			return partition;
+	}
+	return NULL;
+}

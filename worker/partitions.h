@@ -1,0 +1,52 @@
+/* The partitions that this worker owns, each with what is done of it.
+ *
+ * An epoch names one uninterrupted ownership: it changes when a partition comes back after somebody else may have worked on
+ * it. Whatever carries an old epoch (a job, a result not yet told) speaks of records that will be delivered again, and is
+ * dropped. Pure data. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "worker/offsets.h"
+
+#define PARTITIONS_NO_MEMORY (-100) /* below librdkafka's logical offsets in use here */
+#define PARTITIONS_MAX 1000 /* of the tasks topic */
+
+struct partition {
+	int32_t id;
+	bool is_owned;
+	uint64_t epoch;
+	struct offsets *offsets;
+	int64_t next_received; /* one beyond the last record delivered */
+	int64_t committed;     /* as last seen or made: with `metadata` it tells whether somebody else was here */
+	char metadata[OFFSETS_METADATA_MAX + 1];
+	bool is_paused; /* its window is nearly full */
+	bool is_touched; /* scratch of a caller that walks over results */
+};
+
+struct partitions;
+
+struct partitions *partitions_new(void);
+void partitions_free(struct partitions *partitions);
+
+/* NULL when it is not owned. */
+struct partition *partitions_find(struct partitions *partitions, int32_t id);
+
+/* Also requires the epoch. */
+struct partition *partitions_find_epoch(struct partitions *partitions, int32_t id, uint64_t epoch);
+
+/* Everything is revoked until partitions_assign() says otherwise; epochs stay for those that come back unchanged. */
+void partitions_suspend(struct partitions *partitions);
+bool partitions_are_suspended(const struct partitions *partitions);
+
+/* A new assignment begins; then one partitions_assign() for each; then partitions_settle(), after which those that were not
+ * named are not owned any more. `assign` answers the offset to start at, or PARTITIONS_NO_MEMORY. */
+void partitions_begin(struct partitions *partitions);
+int64_t partitions_assign(struct partitions *partitions, int32_t id, int64_t committed, const char *metadata,
+			  int64_t start);
+void partitions_settle(struct partitions *partitions);
+
+/* Visit the owned ones. */
+struct partition *partitions_next(struct partitions *partitions, size_t *cursor);

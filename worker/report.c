@@ -1,0 +1,269 @@
+#include "worker/report.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "base/ident.h"
+#include "base/log.h"
+#include "base/own.h"
+
+#define BATCH_MAX_ITEMS 5000            /* results of one transaction: measured optimum 1,000 to 5,000 */
+#define BATCH_MAX_BYTES (32u << 20)     /* of one transaction: bounds what waits in the producer's queue */
+#define RETRY_MS 20                     /* after an aborted transaction */
+
+struct item {
+	STAILQ_ENTRY(item) link;
+	struct report_source source;
+	char key[IDENT_ID_MAX + 1];
+	struct buf result;
+	void *dead;
+	size_t dead_len;
+	report_fn fn;
+	void *ctx;
+};
+
+STAILQ_HEAD(item_list, item);
+
+struct report {
+	struct publisher *publisher;
+	struct partitions *partitions;
+	const struct topics *topics;
+	struct item_list waiting, in_flight;
+	struct event *pump, *retry;
+	bool is_retrying;
+	struct publish_batch batch;
+	struct publish_message *messages; /* BATCH_MAX_ITEMS * 2: a result and perhaps a dead letter each */
+	struct publish_offset offsets[PARTITIONS_MAX];
+	void (*on_fenced)(void *ctx, const char *why);
+	void *ctx;
+};
+
+static void item_free(struct item *item)
+{
+	buf_free(&item->result);
+	free(item->dead);
+	free(item);
+}
+
+static void settle(struct item *item, bool is_told)
+{
+	if (item->fn)
+		item->fn(item->ctx, is_told);
+	item_free(item);
+}
+
+static void add_message(struct report *report, const char *topic, const struct item *item, const void *data, size_t len)
+{
+	report->messages[report->batch.n_messages++] = (struct publish_message){
+		.topic = topic, .key = item->key, .key_len = strlen(item->key), .data = data, .len = len
+	};
+}
+
+static void add_item(struct report *report, struct item *item, struct partition *partition)
+{
+	if (item->result.len)
+		add_message(report, report->topics->results, item, item->result.data, item->result.len);
+	if (item->dead)
+		add_message(report, report->topics->dead, item, item->dead, item->dead_len);
+	offsets_done(partition->offsets, item->source.offset);
+	partition->is_touched = true;
+	STAILQ_INSERT_TAIL(&report->in_flight, item, link);
+}
+
+static void add_offsets(struct report *report)
+{
+	struct partition *partition;
+	size_t cursor = 0;
+
+	while ((partition = partitions_next(report->partitions, &cursor))) {
+		if (!partition->is_touched)
+			continue;
+		partition->is_touched = false;
+		partition->committed = offsets_next(partition->offsets);
+		offsets_metadata(partition->offsets, partition->metadata);
+		report->offsets[report->batch.n_offsets++] = (struct publish_offset){
+			.partition = partition->id, .next = partition->committed, .metadata = partition->metadata
+		};
+	}
+}
+
+/* Move what waits into the batch, dropping what is not ours any more. */
+static void gather(struct report *report)
+{
+	size_t bytes = 0;
+	size_t n = 0;
+
+	report->batch.n_messages = report->batch.n_offsets = 0;
+	while (!STAILQ_EMPTY(&report->waiting) && n < BATCH_MAX_ITEMS && bytes < BATCH_MAX_BYTES) {
+		struct item *item = STAILQ_FIRST(&report->waiting);
+		struct partition *partition = partitions_find_epoch(report->partitions, item->source.partition,
+								    item->source.epoch);
+
+		STAILQ_REMOVE_HEAD(&report->waiting, link);
+		if (!partition) {
+			settle(item, false);
+			continue;
+		}
+		bytes += item->result.len + item->dead_len;
+		n++;
+		add_item(report, item, partition);
+	}
+	add_offsets(report);
+}
+
+void report_pump(struct report *report)
+{
+	if (!STAILQ_EMPTY(&report->in_flight) || report->is_retrying || partitions_are_suspended(report->partitions))
+		return;
+	gather(report);
+	if (!STAILQ_EMPTY(&report->in_flight))
+		publisher_submit(report->publisher, &report->batch);
+}
+
+static void on_pump(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	report_pump(arg);
+}
+
+static void on_retry(evutil_socket_t fd, short what, void *arg)
+{
+	struct report *report = arg;
+
+	(void)fd;
+	(void)what;
+	report->is_retrying = false;
+	report_pump(report);
+}
+
+static void on_committed(struct report *report)
+{
+	struct item_list told;
+
+	STAILQ_INIT(&told);
+	STAILQ_CONCAT(&told, &report->in_flight);
+	while (!STAILQ_EMPTY(&told)) {
+		struct item *item = STAILQ_FIRST(&told);
+
+		STAILQ_REMOVE_HEAD(&told, link);
+		settle(item, true);
+	}
+	report_pump(report);
+}
+
+/* The partitions' `committed` and `metadata` were written for a commit that did not happen; a rebalance would then take the
+ * partition for one that somebody else worked on, and start it afresh. That is safe: nothing of it was told. */
+static void on_aborted(struct report *report)
+{
+	const struct timeval delay = { .tv_usec = RETRY_MS * 1000 };
+
+	STAILQ_CONCAT(&report->in_flight, &report->waiting);
+	STAILQ_CONCAT(&report->waiting, &report->in_flight);
+	report->is_retrying = true;
+	(void)event_add(report->retry, &delay); /* a timer that exists needs no memory */
+}
+
+static void on_done(void *ctx, enum publish_verdict verdict, const char *why)
+{
+	struct report *report = ctx;
+
+	switch (verdict) {
+	case PUBLISH_VERDICT_COMMITTED:
+		on_committed(report);
+		return;
+	case PUBLISH_VERDICT_ABORTED:
+		log_warn("report.aborted", "message=\"%s\"", why);
+		on_aborted(report);
+		return;
+	case PUBLISH_VERDICT_FENCED:
+		report->on_fenced(report->ctx, why);
+		return;
+	case PUBLISH_VERDICT_COUNT:
+		assert(false);
+	}
+}
+
+int report_new(struct event_base *base, const struct report_config *config, struct consumer *consumer,
+	       struct partitions *partitions, void (*on_fenced)(void *ctx, const char *why), void *ctx,
+	       struct report **ret, struct err *err)
+{
+	struct report *report = calloc(1, sizeof(*report));
+	int r;
+
+	if (!report)
+		return err_set(err, ERR_HOST, ENOMEM, "reports");
+	STAILQ_INIT(&report->waiting);
+	STAILQ_INIT(&report->in_flight);
+	report->topics = config->topics;
+	report->partitions = partitions;
+	report->on_fenced = on_fenced;
+	report->ctx = ctx;
+	report->messages = calloc((size_t)BATCH_MAX_ITEMS * 2, sizeof(*report->messages));
+	report->pump = event_new(base, -1, 0, on_pump, report);
+	report->retry = evtimer_new(base, on_retry, report);
+	report->batch.messages = report->messages;
+	report->batch.offsets = report->offsets;
+	r = report->messages && report->pump && report->retry ? 0 : err_set(err, ERR_HOST, ENOMEM, "reports");
+	if (r == 0)
+		r = publisher_new(base, &config->publisher, consumer_handle(consumer), on_done, report,
+				  &report->publisher, err);
+	if (r < 0) {
+		report_free(report);
+		return r;
+	}
+	*ret = report;
+	return 0;
+}
+
+int report_add(struct report *report, const struct report_source *source, const char *key, struct buf *result,
+	       void *dead, size_t dead_len, report_fn fn, void *ctx)
+{
+	struct item *item = calloc(1, sizeof(*item));
+
+	if (!item)
+		return -ENOMEM;
+	item->source = *source;
+	(void)snprintf(item->key, sizeof(item->key), "%s", key);
+	item->result = *result;
+	*result = (struct buf){ 0 };
+	item->dead = dead;
+	item->dead_len = dead_len;
+	item->fn = fn;
+	item->ctx = ctx;
+	STAILQ_INSERT_TAIL(&report->waiting, item, link);
+	event_active(report->pump, EV_TIMEOUT, 0);
+	return 0;
+}
+
+bool report_is_idle(const struct report *report)
+{
+	return STAILQ_EMPTY(&report->waiting) && STAILQ_EMPTY(&report->in_flight);
+}
+
+static void free_list(struct item_list *list)
+{
+	while (!STAILQ_EMPTY(list)) {
+		struct item *item = STAILQ_FIRST(list);
+
+		STAILQ_REMOVE_HEAD(list, link);
+		item_free(item);
+	}
+}
+
+void report_free(struct report *report)
+{
+	if (!report)
+		return;
+	publisher_free(report->publisher);
+	free_list(&report->waiting);
+	free_list(&report->in_flight);
+	if (report->pump)
+		event_free(report->pump);
+	if (report->retry)
+		event_free(report->retry);
+	free(report->messages);
+	free(report);
+}

@@ -1,0 +1,51 @@
+/* Reports: what is to be told, collected into one Kafka transaction after another.
+ *
+ * While one batch is being committed the next one collects: group commit without a timer. A batch that was aborted goes to
+ * the front of the next one; an item whose record is not ours any more is dropped, because its record will be delivered
+ * again. */
+#pragma once
+
+#include <event2/event.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "bus/consumer.h"
+#include "bus/publisher.h"
+#include "bus/topics.h"
+#include "worker/partitions.h"
+
+struct report;
+
+struct report_config {
+	struct publisher_config publisher;
+	const struct topics *topics; /* borrowed */
+};
+
+/* on_fenced: this worker was declared dead; the process must end. */
+int report_new(struct event_base *base, const struct report_config *config, struct consumer *consumer,
+	       struct partitions *partitions, void (*on_fenced)(void *ctx, const char *why), void *ctx,
+	       struct report **ret, struct err *err);
+
+struct report_source {
+	int32_t partition;
+	int64_t offset;
+	uint64_t epoch;
+};
+
+/* told: it is committed; else it was dropped. From the loop, never from inside report_add(). */
+typedef void (*report_fn)(void *ctx, bool is_told);
+
+/* The record is answered: publish `result` (may be empty: nothing to tell) under `key`, `dead` (may be NULL) to the dead
+ * letters, and the record's offset, together or not at all. Takes the bytes of `result` and the allocation `dead`. `fn` may
+ * be NULL. 0 or -ENOMEM (then nothing was taken). */
+int report_add(struct report *report, const struct report_source *source, const char *key, struct buf *result,
+	       void *dead, size_t dead_len, report_fn fn, void *ctx);
+
+/* Hand over a batch if there is something to tell and nothing in flight. Called after rebalances and by itself. */
+void report_pump(struct report *report);
+
+bool report_is_idle(const struct report *report);
+void report_free(struct report *report); /* waits for the batch in flight */

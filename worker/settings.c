@@ -1,0 +1,80 @@
+#include "worker/settings.h"
+
+#include <string.h>
+
+#include "base/ident.h"
+#include "base/log.h"
+#include "base/own.h"
+
+#define TEXT(name, preset_) { #name, CONF_TYPE_TEXT, offsetof(struct settings, name), 0, 0, preset_ }
+#define UINT(name, min_, max_, preset_) { #name, CONF_TYPE_UINT, offsetof(struct settings, name), min_, max_, preset_ }
+#define BOOL(name, preset_) { #name, CONF_TYPE_BOOL, offsetof(struct settings, name), 0, 0, preset_ }
+
+static const struct conf_key keys[] = {
+	TEXT(brokers, NULL),
+	TEXT(topic_prefix, "mayfly"),
+	TEXT(group, "mayfly"),
+	TEXT(redis_host, "127.0.0.1"),
+	UINT(redis_port, 1, 65535, "6379"),
+	TEXT(host, NULL),
+	TEXT(worker, NULL),
+	TEXT(state_dir, "/var/lib/mayfly"),
+	TEXT(libexec_dir, "/usr/libexec/mayfly"),
+	UINT(partitions, 1, 1000, "8"),
+	UINT(slots, 1, 10000, "2"),
+	UINT(memory_mib, 64, UINT32_MAX, "2048"),
+	UINT(disk_mib, 16, UINT32_MAX, "8192"),
+	UINT(lease_ms, 1000, 600000, "10000"),
+	UINT(max_attempts, 1, 100, "3"),
+	UINT(boot_ms, 1000, 600000, "60000"),
+	UINT(drain_ms, 0, 3600000, "30000"),
+	BOOL(allow_emulation, "no"),
+	TEXT(vmm, "qemu"),
+	BOOL(allow_null_vmm, "no"),
+	UINT(null_run_ms, 0, 3600000, "0"),
+	UINT(engine_uid, 1, 4000000000u, "64200"),
+	UINT(slot_uid_base, 1, 4000000000u, "64300"),
+	TEXT(log_level, "info"),
+};
+
+static int check_idents(const char *path, const struct settings *settings, struct err *err)
+{
+	const struct {
+		const char *key, *value;
+	} idents[] = {
+		{ "topic_prefix", settings->topic_prefix }, { "group", settings->group },
+		{ "host", settings->host },		    { "worker", settings->worker },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(idents); i++)
+		if (!ident_is_id(idents[i].value, strlen(idents[i].value)))
+			return err_set(err, ERR_INPUT, 0,
+				       "%s: %s: '%s' must be 1 to %d letters, digits, '.', '_' or '-', starting with a "
+				       "letter or digit",
+				       path, idents[i].key, idents[i].value, IDENT_ID_MAX);
+	return 0;
+}
+
+static int check_meaning(const char *path, const struct settings *settings, struct err *err)
+{
+	bool is_null = strcmp(settings->vmm, "null") == 0;
+
+	if (log_level_parse(settings->log_level) < 0)
+		return err_set(err, ERR_INPUT, 0, "%s: log_level: write debug, info, warn or error", path);
+	if (settings->state_dir[0] != '/' || settings->libexec_dir[0] != '/')
+		return err_set(err, ERR_INPUT, 0, "%s: state_dir and libexec_dir must be absolute paths", path);
+	if (!is_null && strcmp(settings->vmm, "qemu") != 0)
+		return err_set(err, ERR_INPUT, 0, "%s: vmm: '%s' is not a driver; write qemu", path, settings->vmm);
+	if (is_null && !settings->allow_null_vmm)
+		return err_set(err, ERR_INPUT, 0,
+			       "%s: vmm = null runs nothing; it is for queue benchmarks and tests: add allow_null_vmm = yes",
+			       path);
+	return check_idents(path, settings, err);
+}
+
+int settings_load(const char *path, struct settings *ret, struct err *err)
+{
+	int r = conf_load(path, keys, ARRAY_SIZE(keys), ret, err);
+
+	return r < 0 ? r : check_meaning(path, ret, err);
+}

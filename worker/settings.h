@@ -1,0 +1,38 @@
+/* The worker's configuration file, checked. docs: deploy/worker.conf has every key with its meaning. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/conf.h"
+#include "base/err.h"
+
+struct settings {
+	char brokers[CONF_TEXT_MAX];
+	char topic_prefix[CONF_TEXT_MAX];
+	char group[CONF_TEXT_MAX];
+	char redis_host[CONF_TEXT_MAX];
+	uint64_t redis_port;
+	char host[CONF_TEXT_MAX];   /* this machine; with `state_dir` it says where objects live */
+	char worker[CONF_TEXT_MAX]; /* unique in the fleet and stable over restarts: the static group membership */
+	char state_dir[CONF_TEXT_MAX];
+	char libexec_dir[CONF_TEXT_MAX];
+	uint64_t partitions;  /* of topics that the worker has to make */
+	uint64_t slots;       /* microVMs at a time */
+	uint64_t memory_mib;  /* guests and their VMMs together */
+	uint64_t disk_mib;    /* scratch disks together */
+	uint64_t lease_ms;
+	uint64_t max_attempts;
+	uint64_t boot_ms;     /* spawn to the agent's hello, then the boot is given up */
+	uint64_t drain_ms;    /* after SIGTERM: jobs that have not finished are handed back */
+	bool allow_emulation; /* run without KVM: proves function, not isolation */
+	char vmm[CONF_TEXT_MAX]; /* qemu; null with allow_null_vmm */
+	bool allow_null_vmm;
+	uint64_t null_run_ms; /* how long a null task "runs" */
+	uint64_t engine_uid;
+	uint64_t slot_uid_base; /* slot n runs its VMM as slot_uid_base + n */
+	char log_level[CONF_TEXT_MAX];
+};
+
+/* ERR_INPUT names file, line and key. */
+int settings_load(const char *path, struct settings *ret, struct err *err);

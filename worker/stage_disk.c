@@ -1,0 +1,124 @@
+/* The disk stage makes the encrypted volume and removes its files; the key stage hands the volume to the VMM and destroys
+ * its key, which is the first thing that happens to a workspace at its end. Both speak to the disk lane. */
+#include "worker/stages.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "worker/engine.h"
+
+#define LANE_TRIES 3 /* of destroying and erasing: a lane that died is replaced in between */
+
+static int call_disk_lane(struct job *job, enum lane_op op, lane_link_fn fn)
+{
+	struct lane_request request = { .op = op, .disk_mib = job->task->disk_mib };
+
+	memcpy(request.id, job->task->id, sizeof(request.id));
+	return lane_link_call(job->engine->lanes[ENGINE_LANE_DISK], &request, fn, job);
+}
+
+static int keep_disk(struct job *job, const struct lane_reply *reply, int *fds, struct err *err)
+{
+	int r = secret_new(LANE_KEY_BYTES, &job->disk_key, err);
+
+	if (r < 0)
+		return r;
+	memcpy(secret_data(job->disk_key), reply->key, LANE_KEY_BYTES);
+	job->disk_fd = take_fd(&fds[0]);
+	return 0;
+}
+
+static void on_formatted(void *ctx, const struct lane_reply *reply, int *fds, const struct err *lane_err)
+{
+	struct job *job = ctx;
+	struct err err = { 0 };
+
+	job->is_disk_pending = false;
+	job_mark_timing(job, RESULT_STAGE_DISK, job->stage_mono_ns[STAGE_DISK]);
+	if (lane_err)
+		err = *lane_err;
+	if (lane_err || keep_disk(job, reply, fds, &err) < 0)
+		job_fault(job, "disk_mib", &err);
+	else
+		job_stage_ready(job, STAGE_DISK);
+	if (job->stages[STAGE_KEY] == STAGE_STOPPING)
+		stage_key_stop(job);
+}
+
+void stage_disk_start(struct job *job)
+{
+	struct err err;
+
+	if (!job->engine->driver->is_real) {
+		job_stage_ready(job, STAGE_DISK);
+		return;
+	}
+	job->has_disk = job->is_disk_pending = true;
+	if (call_disk_lane(job, LANE_OP_DISK_FORMAT, on_formatted) < 0) {
+		job->has_disk = job->is_disk_pending = false;
+		(void)err_set(&err, ERR_HOST, ENOMEM, "ask for a disk");
+		job_fault(job, "disk_mib", &err);
+	}
+}
+
+static void on_erased(void *ctx, const struct lane_reply *reply, int *fds, const struct err *err)
+{
+	struct job *job = ctx;
+
+	(void)reply;
+	(void)fds;
+	if (err && ++job->n_erase_tries < LANE_TRIES && call_disk_lane(job, LANE_OP_DISK_ERASE, on_erased) == 0)
+		return;
+	if (err)
+		log_error("disk.left", "id=%s message=\"%s; the reaper will find it\"", job->task->id, err->msg);
+	job->has_disk = false;
+	job_stage_stopped(job, STAGE_DISK);
+}
+
+void stage_disk_stop(struct job *job)
+{
+	close_fd(&job->disk_fd);
+	job->n_erase_tries = 0;
+	if (!job->has_disk || call_disk_lane(job, LANE_OP_DISK_ERASE, on_erased) < 0)
+		job_stage_stopped(job, STAGE_DISK);
+}
+
+void stage_key_start(struct job *job)
+{
+	struct err err;
+
+	if (!job->engine->driver->is_real) {
+		job_stage_ready(job, STAGE_KEY);
+		return;
+	}
+	if (job->engine->driver->attach_disk(job->vmm, job->disk_fd, job->disk_key, &err) < 0)
+		job_fault(job, "", &err);
+}
+
+static void on_key_destroyed(void *ctx, const struct lane_reply *reply, int *fds, const struct err *err)
+{
+	struct job *job = ctx;
+
+	(void)fds;
+	if (err && ++job->n_erase_tries < LANE_TRIES &&
+	    call_disk_lane(job, LANE_OP_DISK_DESTROY_KEY, on_key_destroyed) == 0)
+		return;
+	if (err)
+		log_error("disk.key", "id=%s message=\"%s; the reaper will destroy it\"", job->task->id, err->msg);
+	job->result.is_key_destroyed = reply && !err && reply->verified;
+	job_mark_timing(job, RESULT_STAGE_ERASE, job->stage_mono_ns[STAGE_KEY]);
+	job_stage_stopped(job, STAGE_KEY);
+}
+
+/* Also called again by the answer to a format that was on its way when the job ended. */
+void stage_key_stop(struct job *job)
+{
+	if (job->is_disk_pending)
+		return;
+	secret_free(TAKE_PTR(job->disk_key));
+	job->n_erase_tries = 0;
+	job->stage_mono_ns[STAGE_KEY] = clock_mono_ns();
+	if (!job->has_disk || call_disk_lane(job, LANE_OP_DISK_DESTROY_KEY, on_key_destroyed) < 0)
+		job_stage_stopped(job, STAGE_KEY);
+}

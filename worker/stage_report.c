@@ -1,0 +1,101 @@
+/* The report stage: it starts with nothing to do, and stops by telling the result, once the key is gone and every streamed
+ * chunk is acknowledged. */
+#include "worker/stages.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "worker/engine.h"
+
+void stage_report_start(struct job *job)
+{
+	job_stage_ready(job, STAGE_REPORT);
+}
+
+static void copy_text(char *to, size_t size, const char *from)
+{
+	(void)snprintf(to, size, "%s", from); /* cut at its size */
+}
+
+static void fill_result(struct job *job)
+{
+	struct engine *engine = job->engine;
+	struct result *result = &job->result;
+	bool has_run_vm = result->timings_ms[RESULT_STAGE_VMM] >= 0;
+
+	result->event = RESULT_EVENT_FINISHED;
+	engine_fill_origin(engine, result);
+	copy_text(result->id, sizeof(result->id), job->task->id);
+	result->kind = job->task->kind;
+	result->attempt = job->attempt;
+	result->token = job->token;
+	result->partition = job->partition;
+	result->offset = job->offset;
+	if (has_run_vm || !engine->driver->is_real) {
+		copy_text(result->vmm, sizeof(result->vmm), engine->driver->name);
+		copy_text(result->accel, sizeof(result->accel), engine->accel);
+		copy_text(result->disk, sizeof(result->disk), engine->driver->disk);
+		copy_text(result->net, sizeof(result->net), "none");
+	}
+	result->labels = job->task->labels; /* lent for the encoding */
+	result->n_labels = job->task->n_labels;
+	if (job->chunk_failures)
+		copy_text(result->message, sizeof(result->message), "some output could not be streamed");
+	job_mark_timing(job, RESULT_STAGE_TOTAL, job->born_mono_ns);
+	result->finished_ms = clock_wall_ms();
+}
+
+static void on_told(void *ctx, bool is_told)
+{
+	struct job *job = ctx;
+
+	job->is_told = is_told;
+	job_stage_stopped(job, STAGE_REPORT);
+}
+
+static int tell(struct job *job)
+{
+	const struct report_source source = { .partition = job->partition, .offset = job->offset, .epoch = job->epoch };
+	bool is_dead = job->end == JOB_END_TELL && job->result.outcome == RESULT_OUTCOME_REJECTED;
+	struct buf message = { 0 };
+	int r = 0;
+
+	if (job->end == JOB_END_TELL) {
+		fill_result(job);
+		r = result_encode(&job->result, &message);
+		job->result.labels = NULL;
+		job->result.n_labels = 0;
+	}
+	if (r == 0)
+		r = report_add(job->engine->report, &source, job->task->id, &message, is_dead ? job->raw : NULL,
+			       is_dead ? job->raw_len : 0, on_told, job);
+	if (r == 0 && is_dead)
+		job->raw = NULL; /* the report owns it now */
+	buf_free(&message);
+	return r;
+}
+
+/* Called again by each acknowledgement of a chunk. */
+void stage_report_go_on(struct job *job)
+{
+	if (job->stages[STAGE_REPORT] != STAGE_STOPPING || job->is_reporting || job->chunks_in_flight > 0)
+		return;
+	job->is_reporting = true;
+	if (job->end == JOB_END_REQUEUE || job->end == JOB_END_DROP) {
+		job_stage_stopped(job, STAGE_REPORT);
+		return;
+	}
+	if (tell(job) == 0)
+		return;
+	log_error("report.lost", "id=%s message=\"out of memory; the record will be run again\"", job->task->id);
+	job->end = JOB_END_REQUEUE;
+	job_stage_stopped(job, STAGE_REPORT);
+}
+
+void stage_report_stop(struct job *job)
+{
+	job->is_reporting = false;
+	stage_report_go_on(job);
+}

@@ -1,0 +1,215 @@
+/* The VMM stage: a jailed VMM under its guard, its control socket and the guest channel. The guard's socket is the lifeline:
+ * a byte on it, or its end, kills the VM; what the guard says on it is how the VM ended. */
+#include "worker/stages.h"
+
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "host/vm.h"
+#include "worker/channel.h"
+#include "worker/engine.h"
+
+#define KILL_PATIENCE_MS 5000    /* from asking the guard to the lane's own kill */
+#define GUARD_SLACK_MS 15000     /* the guard's deadline beyond what the engine's own timers allow */
+#define DESTROY_TRIES 3
+
+static void on_disk(void *ctx, const struct err *err)
+{
+	struct job *job = ctx;
+
+	if (err) {
+		job_fault(job, "", err);
+		return;
+	}
+	job_mark_timing(job, RESULT_STAGE_KEY, job->stage_mono_ns[STAGE_KEY]);
+	job_stage_ready(job, STAGE_KEY);
+}
+
+static void on_control_broken(void *ctx, const struct err *err)
+{
+	struct job *job = ctx;
+
+	if (job->guard_fd < 0) /* else the guard knows more: wait for it */
+		job_fault(job, "", err);
+}
+
+static const struct vmm_events vmm_events = { .on_disk = on_disk, .on_broken = on_control_broken };
+
+static int call_vmm_lane(struct job *job, enum lane_op op, lane_link_fn fn);
+
+static void on_destroyed(void *ctx, const struct lane_reply *reply, int *fds, const struct err *err)
+{
+	struct job *job = ctx;
+
+	(void)reply;
+	(void)fds;
+	if (err && ++job->n_destroy_tries < DESTROY_TRIES &&
+	    call_vmm_lane(job, LANE_OP_VM_DESTROY, on_destroyed) == 0)
+		return;
+	if (err)
+		log_error("vm.left", "id=%s message=\"%s; the reaper will find it\"", job->task->id, err->msg);
+	job->has_vm = false;
+	job_stage_stopped(job, STAGE_VMM);
+}
+
+static void let_go_of_guard(struct job *job)
+{
+	if (job->guard_event)
+		event_free(TAKE_PTR(job->guard_event));
+	if (job->guard_deadline)
+		event_free(TAKE_PTR(job->guard_deadline));
+	close_fd(&job->guard_fd);
+}
+
+static void destroy_by_lane(struct job *job)
+{
+	let_go_of_guard(job);
+	job->n_destroy_tries = 0;
+	if (call_vmm_lane(job, LANE_OP_VM_DESTROY, on_destroyed) < 0)
+		job_stage_stopped(job, STAGE_VMM);
+}
+
+static void explain_exit(struct job *job, const struct vm_exit *vm_exit)
+{
+	struct err err;
+
+	if (vm_exit->is_deadline)
+		job_tell(job, RESULT_OUTCOME_TIMED_OUT, job_has_run(job) ? RESULT_RAN_RAN : RESULT_RAN_NOT_STARTED,
+			 "the guard ended the microVM at its deadline");
+	else if (vm_exit->is_out_of_memory)
+		(void)err_set(&err, ERR_BUSY, 0, "the microVM used more memory than it may");
+	else if (WIFSIGNALED(vm_exit->wait_status))
+		(void)err_set(&err, ERR_BUSY, 0, "the microVM was killed by signal %d", WTERMSIG(vm_exit->wait_status));
+	else
+		(void)err_set(&err, ERR_BUSY, 0, "the microVM ended by itself with status %d",
+			      WEXITSTATUS(vm_exit->wait_status));
+	if (!vm_exit->is_deadline)
+		job_fault(job, "", &err);
+}
+
+/* The guard has removed the cgroup before it speaks: nothing is left to destroy. */
+static void on_guard(evutil_socket_t fd, short what, void *arg)
+{
+	struct job *job = arg;
+	struct vm_exit vm_exit = { 0 };
+	ssize_t n = recv(fd, &vm_exit, sizeof(vm_exit), MSG_DONTWAIT);
+	struct err err;
+
+	(void)what;
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n == (ssize_t)sizeof(vm_exit)) {
+		job->has_vm = false;
+		let_go_of_guard(job);
+		explain_exit(job, &vm_exit);
+	} else {
+		(void)err_set(&err, ERR_BUSY, 0, "the guard of the microVM died");
+		let_go_of_guard(job);
+		job_fault(job, "", &err);
+	}
+	if (job->stages[STAGE_VMM] != STAGE_STOPPING)
+		return;
+	if (job->has_vm)
+		destroy_by_lane(job);
+	else
+		job_stage_stopped(job, STAGE_VMM);
+}
+
+static void on_guard_deadline(evutil_socket_t fd, short what, void *arg)
+{
+	struct job *job = arg;
+
+	(void)fd;
+	(void)what;
+	log_warn("vm.guard", "id=%s message=\"the guard did not kill the VM in %d ms\"", job->task->id, KILL_PATIENCE_MS);
+	destroy_by_lane(job);
+}
+
+static int open_vm(struct job *job, int *fds, struct err *err)
+{
+	struct engine *engine = job->engine;
+	int r;
+
+	job->guard_fd = take_fd(&fds[2]);
+	job->guard_event = event_new(engine->base, job->guard_fd, EV_READ | EV_PERSIST, on_guard, job);
+	job->guard_deadline = evtimer_new(engine->base, on_guard_deadline, job);
+	if (!job->guard_event || !job->guard_deadline || event_add(job->guard_event, NULL) < 0)
+		return err_set(err, ERR_HOST, ENOMEM, "watch a guard");
+	r = engine->driver->open(engine->base, take_fd(&fds[0]), &vmm_events, job, &job->vmm, err);
+	if (r < 0)
+		return r;
+	return channel_open(engine->base, take_fd(&fds[1]), &stage_guest_events, job, &job->channel, err);
+}
+
+static void on_started(void *ctx, const struct lane_reply *reply, int *fds, const struct err *lane_err)
+{
+	struct job *job = ctx;
+	struct err err = { 0 };
+
+	(void)reply;
+	job->is_vm_pending = false;
+	job_mark_timing(job, RESULT_STAGE_VMM, job->stage_mono_ns[STAGE_VMM]);
+	if (lane_err)
+		err = *lane_err;
+	if (lane_err || open_vm(job, fds, &err) < 0)
+		job_fault(job, "image", &err);
+	else
+		job_stage_ready(job, STAGE_VMM);
+	if (job->stages[STAGE_VMM] == STAGE_STOPPING)
+		stage_vmm_stop(job);
+}
+
+static int call_vmm_lane(struct job *job, enum lane_op op, lane_link_fn fn)
+{
+	const struct settings *settings = job->engine->settings;
+	struct lane_request request = { .op = op,
+					.slot = job->reservation.slot,
+					.cpus = job->task->cpus,
+					.memory_mib = job->task->memory_mib,
+					.disk_mib = job->task->disk_mib };
+	uint64_t now = clock_wall_ms();
+	uint64_t left = job->expires_wall_ms > now ? job->expires_wall_ms - now : 0;
+	uint64_t longest = settings->boot_ms + job->task->timeout_ms;
+
+	request.deadline_ms = (left < longest ? left : longest) + GUARD_SLACK_MS;
+	memcpy(request.id, job->task->id, sizeof(request.id));
+	memcpy(request.image, job->task->image, sizeof(request.image));
+	return lane_link_call(job->engine->lanes[ENGINE_LANE_VMM], &request, fn, job);
+}
+
+void stage_vmm_start(struct job *job)
+{
+	struct err err;
+
+	if (!job->engine->driver->is_real) {
+		job_stage_ready(job, STAGE_VMM);
+		return;
+	}
+	job->has_vm = job->is_vm_pending = true;
+	if (call_vmm_lane(job, LANE_OP_VM_START, on_started) < 0) {
+		job->has_vm = job->is_vm_pending = false;
+		(void)err_set(&err, ERR_HOST, ENOMEM, "ask for a microVM");
+		job_fault(job, "", &err);
+	}
+}
+
+/* Also called again by the answer to a start that was on its way when the job ended. */
+void stage_vmm_stop(struct job *job)
+{
+	const struct timeval patience = { .tv_sec = KILL_PATIENCE_MS / 1000 };
+
+	if (job->is_vm_pending)
+		return;
+	channel_close(TAKE_PTR(job->channel));
+	if (job->vmm)
+		job->engine->driver->close(TAKE_PTR(job->vmm));
+	if (!job->has_vm)
+		job_stage_stopped(job, STAGE_VMM);
+	else if (job->guard_fd < 0 || !job->guard_deadline || send(job->guard_fd, "k", 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+		destroy_by_lane(job);
+	else
+		(void)event_add(job->guard_deadline, &patience); /* a timer that exists needs no memory */
+}

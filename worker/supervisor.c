@@ -1,0 +1,320 @@
+#include "worker/supervisor.h"
+
+#include <assert.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/own.h"
+#include "host/accel.h"
+#include "worker/engine.h"
+#include "worker/lane/lane.h"
+
+#define RESTART_MS 200 /* at least, between two starts of one lane: one that dies at once must not spin */
+
+struct lane_process {
+	const char *name;
+	int (*main)(int socket_fd, const struct lane_setup *setup);
+	pid_t pid; /* 0: none */
+	uint64_t started_mono_ms;
+};
+
+struct supervisor {
+	const struct settings *settings;
+	struct lane_setup setup;
+	struct lane_process lanes[ENGINE_LANE_COUNT];
+	pid_t engine;
+	int engine_fd;
+	int signal_fd;
+};
+
+/* Control messages are one byte: the lane's number, both ways; the supervisor's carries the new lane's socket. */
+int supervisor_ask_lane(int supervisor_fd, unsigned lane)
+{
+	uint8_t byte = (uint8_t)lane;
+
+	return send(supervisor_fd, &byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1 ? 0 : -EPIPE;
+}
+
+int supervisor_receive_lane(int supervisor_fd, unsigned *ret_lane, int *ret_fd)
+{
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control;
+	uint8_t byte;
+	struct iovec iov = { .iov_base = &byte, .iov_len = 1 };
+	struct msghdr message = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof(control.space)
+	};
+	ssize_t n = recvmsg(supervisor_fd, &message, MSG_CMSG_CLOEXEC);
+	struct cmsghdr *cmsg = n == 1 ? CMSG_FIRSTHDR(&message) : NULL;
+
+	if (!cmsg || cmsg->cmsg_type != SCM_RIGHTS || byte >= ENGINE_LANE_COUNT)
+		return -EPIPE;
+	*ret_lane = byte;
+	memcpy(ret_fd, CMSG_DATA(cmsg), sizeof(int));
+	return 0;
+}
+
+static int send_lane(int engine_fd, unsigned lane, int lane_fd)
+{
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = { 0 };
+	uint8_t byte = (uint8_t)lane;
+	struct iovec iov = { .iov_base = &byte, .iov_len = 1 };
+	struct msghdr message = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof(control.space)
+	};
+	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&message);
+
+	cmsg->cmsg_level = SOL_SOCKET;
+	cmsg->cmsg_type = SCM_RIGHTS;
+	cmsg->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(cmsg), &lane_fd, sizeof(int));
+	return sendmsg(engine_fd, &message, MSG_NOSIGNAL) == 1 ? 0 : -errno;
+}
+
+/* In the child: only `keep_fd` of the sockets stays, signals are as in a fresh process, and it dies with its parent. */
+static void become_child(const struct supervisor *supervisor, pid_t parent)
+{
+	sigset_t none;
+
+	sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL); /* cannot fail with a valid set */
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(1);
+	if (supervisor->signal_fd >= 0)
+		(void)close(supervisor->signal_fd);
+	if (supervisor->engine_fd >= 0)
+		(void)close(supervisor->engine_fd);
+}
+
+static int start_lane(struct supervisor *supervisor, unsigned index, int *ret_fd, struct err *err)
+{
+	struct lane_process *lane = &supervisor->lanes[index];
+	pid_t parent = getpid();
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return err_set(err, ERR_HOST, errno, "a socket for the %s lane", lane->name);
+	lane->pid = fork();
+	if (lane->pid == 0) {
+		close_fd(&pair[0]);
+		become_child(supervisor, parent);
+		log_init(lane->name, (enum log_level)log_level_parse(supervisor->settings->log_level));
+		_exit(lane->main(pair[1], &supervisor->setup));
+	}
+	close_fd(&pair[1]);
+	if (lane->pid < 0) {
+		lane->pid = 0;
+		close_fd(&pair[0]);
+		return err_set(err, ERR_HOST, errno, "fork the %s lane", lane->name);
+	}
+	lane->started_mono_ms = clock_mono_ms();
+	*ret_fd = pair[0];
+	return 0;
+}
+
+static int start_engine(struct supervisor *supervisor, const char *accel, struct err *err)
+{
+	struct engine_ends ends = { .accel = accel };
+	pid_t parent = getpid();
+	int pair[2];
+	int r = 0;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return err_set(err, ERR_HOST, errno, "a socket for the engine");
+	for (unsigned i = 0; i < ENGINE_LANE_COUNT && r == 0; i++)
+		r = start_lane(supervisor, i, &ends.lane_fds[i], err);
+	if (r < 0)
+		return r;
+	supervisor->engine = fork();
+	if (supervisor->engine == 0) {
+		close_fd(&pair[0]);
+		become_child(supervisor, parent);
+		log_init("engine", (enum log_level)log_level_parse(supervisor->settings->log_level));
+		ends.supervisor_fd = pair[1];
+		exit(engine_main(supervisor->settings, &ends)); /* exit(3): the leak check is an exit handler */
+	}
+	close_fd(&pair[1]);
+	for (unsigned i = 0; i < ENGINE_LANE_COUNT; i++)
+		close_fd(&ends.lane_fds[i]);
+	supervisor->engine_fd = pair[0];
+	return supervisor->engine < 0 ? err_set(err, ERR_HOST, errno, "fork the engine") : 0;
+}
+
+static void end_child(pid_t *pid)
+{
+	if (*pid <= 0)
+		return;
+	(void)kill(*pid, SIGKILL);
+	while (waitpid(*pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	*pid = 0;
+}
+
+/* Guards are the lane's children and outlive it on purpose. */
+static void replace_lane(struct supervisor *supervisor, unsigned index)
+{
+	struct lane_process *lane = &supervisor->lanes[index];
+	uint64_t age = clock_mono_ms() - lane->started_mono_ms;
+	struct err err;
+	int fd;
+
+	end_child(&lane->pid);
+	if (age < RESTART_MS)
+		(void)poll(NULL, 0, (int)(RESTART_MS - age));
+	log_warn("supervisor.lane", "lane=%s message=\"replaced\"", lane->name);
+	if (start_lane(supervisor, index, &fd, &err) < 0) {
+		log_error("supervisor.lane", "message=\"%s\"", err.msg);
+		return;
+	}
+	(void)send_lane(supervisor->engine_fd, index, fd); /* an engine that is gone is seen by its exit */
+	close_fd(&fd);
+}
+
+/* The engine's exit status once it has ended, else -1. Lanes that died wait for the engine to ask: it knows which request
+ * went with them. */
+static int reap_children(struct supervisor *supervisor)
+{
+	int status, result = -1;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		for (unsigned i = 0; i < ENGINE_LANE_COUNT; i++)
+			if (supervisor->lanes[i].pid == pid)
+				supervisor->lanes[i].pid = 0;
+		if (pid != supervisor->engine)
+			continue;
+		supervisor->engine = 0;
+		result = WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+		if (WIFSIGNALED(status))
+			log_error("supervisor.engine", "message=\"killed by signal %d\"", WTERMSIG(status));
+	}
+	return result;
+}
+
+static int take_signal(struct supervisor *supervisor)
+{
+	struct signalfd_siginfo info;
+
+	if (read(supervisor->signal_fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
+		return -1;
+	if (info.ssi_signo == SIGCHLD)
+		return reap_children(supervisor);
+	if (supervisor->engine > 0)
+		(void)kill(supervisor->engine, SIGTERM); /* it is our child: it exists */
+	return -1;
+}
+
+static int watch(struct supervisor *supervisor)
+{
+	int status = -1;
+
+	while (status < 0) {
+		struct pollfd fds[] = { { .fd = supervisor->signal_fd, .events = POLLIN },
+					{ .fd = supervisor->engine_fd, .events = POLLIN } };
+		uint8_t lane;
+
+		if (poll(fds, ARRAY_SIZE(fds), -1) < 0 && errno != EINTR)
+			return 1;
+		if (fds[1].revents & POLLIN && recv(supervisor->engine_fd, &lane, 1, MSG_DONTWAIT) == 1 &&
+		    lane < ENGINE_LANE_COUNT)
+			replace_lane(supervisor, lane);
+		else if (fds[1].revents & (POLLHUP | POLLERR))
+			close_fd(&supervisor->engine_fd); /* its exit follows */
+		if (fds[0].revents & POLLIN)
+			status = take_signal(supervisor);
+	}
+	return status;
+}
+
+static int open_signals(struct supervisor *supervisor, struct err *err)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGCHLD);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return err_set(err, ERR_HOST, errno, "block signals");
+	supervisor->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return supervisor->signal_fd < 0 ? err_set(err, ERR_HOST, errno, "a signalfd") : 0;
+}
+
+/* What microVMs run on here: KVM where a guest really ran, else TCG where that was allowed. */
+static int choose_accel(struct supervisor *supervisor, const char **ret, struct err *err)
+{
+	const struct settings *settings = supervisor->settings;
+	enum accel accel;
+	int r;
+
+	*ret = "none";
+	if (strcmp(settings->vmm, "null") == 0)
+		return 0;
+	r = accel_probe(&supervisor->setup.place, settings->libexec_dir, &accel, err);
+	if (r < 0)
+		return r;
+	*ret = accel_name(accel);
+	supervisor->setup.allow_kvm = accel == ACCEL_KVM;
+	if (accel == ACCEL_KVM)
+		return 0;
+	if (!settings->allow_emulation)
+		return err_set(err, ERR_HOST, 0,
+			       "no guest ran on KVM here, and emulation proves function, not isolation: enable KVM, or "
+			       "set allow_emulation = yes to run without isolation");
+	log_warn("supervisor.accel", "accel=tcg message=\"emulation: proves function, not isolation\"");
+	return 0;
+}
+
+static void fill_setup(struct supervisor *supervisor)
+{
+	const struct settings *settings = supervisor->settings;
+	struct lane_setup *setup = &supervisor->setup;
+
+	(void)snprintf(setup->place.host, sizeof(setup->place.host), "%.*s", IDENT_ID_MAX, settings->host);
+	(void)snprintf(setup->place.state_dir, sizeof(setup->place.state_dir), "%s", settings->state_dir);
+	(void)snprintf(setup->libexec_dir, sizeof(setup->libexec_dir), "%s", settings->libexec_dir);
+	setup->slot_uid_base = (uint32_t)settings->slot_uid_base;
+}
+
+int supervise(const struct settings *settings)
+{
+	struct supervisor supervisor = { .settings = settings,
+					 .lanes = { [ENGINE_LANE_DISK] = { "disk-lane", lane_disk_main, 0, 0 },
+						    [ENGINE_LANE_VMM] = { "vmm-lane", lane_vmm_main, 0, 0 } },
+					 .engine_fd = -1,
+					 .signal_fd = -1 };
+	const char *accel;
+	struct err err = { 0 };
+	int status = 1;
+
+	fill_setup(&supervisor);
+	if (choose_accel(&supervisor, &accel, &err) < 0 || open_signals(&supervisor, &err) < 0 ||
+	    start_engine(&supervisor, accel, &err) < 0)
+		log_error("supervisor.start", "message=\"%s\"", err.msg);
+	else
+		status = watch(&supervisor);
+	end_child(&supervisor.engine);
+	for (unsigned i = 0; i < ENGINE_LANE_COUNT; i++)
+		end_child(&supervisor.lanes[i].pid);
+	close_fd(&supervisor.engine_fd);
+	close_fd(&supervisor.signal_fd);
+	return status;
+}

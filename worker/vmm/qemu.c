@@ -1,0 +1,263 @@
+/* QEMU over QMP on an inherited socketpair.
+ *
+ * Attaching the disk is five commands in one go: add-fd (the backing file travels as SCM_RIGHTS with the first byte),
+ * object-add secret, blockdev-add luks, object-del, blockdev-reopen of the placeholder node "work" onto it. QEMU reads QMP in
+ * small steps, so nothing waits for an answer in between; the last answer ends the attachment, the first error too. */
+#include "worker/vmm/driver.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/buf.h"
+#include "wire/qmp.h"
+
+enum qmp_command {
+	COMMAND_CAPABILITIES = 1, /* ids start at 1: 0 means "no id" */
+	COMMAND_ADD_FD,
+	COMMAND_SECRET_ADD,
+	COMMAND_BLOCKDEV_ADD,
+	COMMAND_SECRET_DEL,
+	COMMAND_REOPEN
+};
+
+struct vmm {
+	int fd;
+	struct event *event;
+	const struct vmm_events *events;
+	void *ctx;
+	struct buf in;
+	bool is_attaching;
+	bool is_broken;
+};
+
+static void vmm_break(struct vmm *vmm, const struct err *err)
+{
+	if (vmm->is_broken)
+		return;
+	vmm->is_broken = true;
+	event_del(vmm->event);
+	vmm->events->on_broken(vmm->ctx, err);
+}
+
+static void end_attachment(struct vmm *vmm, const struct err *err)
+{
+	if (!vmm->is_attaching)
+		return;
+	vmm->is_attaching = false;
+	vmm->events->on_disk(vmm->ctx, err);
+}
+
+static void take_message(struct vmm *vmm, const struct qmp_message *message)
+{
+	struct err err = { 0 };
+
+	switch (message->kind) {
+	case QMP_KIND_RETURN:
+		if (message->id == COMMAND_REOPEN)
+			end_attachment(vmm, NULL);
+		return;
+	case QMP_KIND_ERROR:
+		(void)err_set(&err, ERR_HOST, 0, "QEMU refused step %" PRIu64 " of attaching the disk: %s", message->id,
+			      message->text);
+		end_attachment(vmm, &err);
+		return;
+	case QMP_KIND_GREETING:
+	case QMP_KIND_EVENT:
+		return; /* how a VM ended is the guard's to tell */
+	case QMP_KIND_COUNT:
+		assert(false);
+	}
+}
+
+/* One line at a time, because a callback may close the VMM's job. */
+static void take_lines(struct vmm *vmm)
+{
+	struct err err;
+
+	while (!vmm->is_broken) {
+		struct qmp_message message;
+		uint8_t *newline = vmm->in.len ? memchr(vmm->in.data, '\n', vmm->in.len) : NULL;
+		size_t len;
+		int r;
+
+		if (!newline)
+			break;
+		len = (size_t)(newline - vmm->in.data);
+		r = qmp_decode((const char *)vmm->in.data, len, &message);
+		buf_consume(&vmm->in, len + 1);
+		if (r < 0) {
+			(void)err_set(&err, ERR_HOST, EBADMSG, "QEMU said something that is not QMP");
+			vmm_break(vmm, &err);
+			return;
+		}
+		take_message(vmm, &message);
+	}
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct vmm *vmm = arg;
+	uint8_t chunk[4096];
+	ssize_t n = recv(fd, chunk, sizeof(chunk), MSG_DONTWAIT);
+	struct err err;
+
+	(void)what;
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		(void)err_set(&err, ERR_HOST, n < 0 ? errno : 0, "QEMU closed its control socket");
+		vmm_break(vmm, &err);
+		return;
+	}
+	if (buf_append(&vmm->in, chunk, (size_t)n) < 0) {
+		(void)err_set(&err, ERR_HOST, E2BIG, "QEMU sent a QMP line longer than %d bytes", QMP_MAX_LINE_BYTES);
+		vmm_break(vmm, &err);
+		return;
+	}
+	take_lines(vmm);
+}
+
+/* The socket's buffer takes a few hundred bytes at once: a short send means that QEMU does not read, and is an error. */
+static int send_all(struct vmm *vmm, const uint8_t *data, size_t len, int passed_fd, struct err *err)
+{
+	struct iovec iov = { .iov_base = (void *)(uintptr_t)data, .iov_len = len };
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = { 0 };
+	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
+	ssize_t n;
+
+	if (passed_fd >= 0) {
+		struct cmsghdr *cmsg;
+
+		message.msg_control = control.space;
+		message.msg_controllen = sizeof(control.space);
+		cmsg = CMSG_FIRSTHDR(&message);
+		cmsg->cmsg_level = SOL_SOCKET;
+		cmsg->cmsg_type = SCM_RIGHTS;
+		cmsg->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(cmsg), &passed_fd, sizeof(int));
+	}
+	n = sendmsg(vmm->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (n < 0)
+		return err_set(err, ERR_HOST, errno, "send to QEMU's control socket");
+	if ((size_t)n != len)
+		return err_set(err, ERR_HOST, EAGAIN, "QEMU does not read its control socket");
+	return 0;
+}
+
+static void qemu_close(struct vmm *vmm)
+{
+	if (!vmm)
+		return;
+	if (vmm->event)
+		event_free(vmm->event);
+	close_fd(&vmm->fd);
+	buf_free(&vmm->in);
+	free(vmm);
+}
+
+DEFINE_FREEP(struct vmm, qemu_close)
+
+static int qemu_open(struct event_base *base, int control_fd, const struct vmm_events *events, void *ctx,
+		     struct vmm **ret, struct err *err)
+{
+	cleanup_fd int fd = control_fd;
+	cleanup_(qemu_closep) struct vmm *vmm = NULL;
+	struct buf out = { 0 };
+	int r;
+
+	vmm = calloc(1, sizeof(*vmm));
+	if (!vmm)
+		return err_set(err, ERR_HOST, ENOMEM, "a QMP session");
+	vmm->fd = take_fd(&fd);
+	vmm->in.max = QMP_MAX_LINE_BYTES;
+	vmm->events = events;
+	vmm->ctx = ctx;
+	vmm->event = event_new(base, vmm->fd, EV_READ | EV_PERSIST, on_readable, vmm);
+	if (!vmm->event || event_add(vmm->event, NULL) < 0)
+		return err_set(err, ERR_HOST, ENOMEM, "watch a QMP session");
+	r = qmp_encode(&out, "qmp_capabilities", NULL, COMMAND_CAPABILITIES);
+	if (r < 0)
+		return err_set(err, ERR_HOST, -r, "a QMP command");
+	r = send_all(vmm, out.data, out.len, -1, err);
+	buf_free(&out);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(vmm);
+	return 0;
+}
+
+/* The one command that carries the key, built in locked memory. */
+static int encode_secret(const struct secret *key, struct secret **ret, struct err *err)
+{
+	static const char head[] = "{\"execute\":\"object-add\",\"id\":3,\"arguments\":{\"qom-type\":\"secret\",\"id\":\"key\",\"data\":\"";
+	static const char tail[] = "\"}}\n";
+	size_t key_len = secret_len(key);
+	struct secret *line;
+	uint8_t *at;
+	int r = secret_new(sizeof(head) - 1 + key_len + sizeof(tail) - 1, &line, err);
+
+	static_assert(COMMAND_SECRET_ADD == 3, "the id written in head");
+	if (r < 0)
+		return r;
+	at = secret_data(line);
+	memcpy(at, head, sizeof(head) - 1);
+	memcpy(at + sizeof(head) - 1, secret_peek(key), key_len);
+	memcpy(at + sizeof(head) - 1 + key_len, tail, sizeof(tail) - 1);
+	*ret = line;
+	return 0;
+}
+
+static int encode_open(struct buf *out)
+{
+	int r = qmp_encode(out, "blockdev-add",
+			   "{\"driver\":\"luks\",\"node-name\":\"volume\",\"key-secret\":\"key\",\"file\":{\"driver\":\"file\","
+			   "\"filename\":\"/dev/fdset/1\",\"locking\":\"off\"}}",
+			   COMMAND_BLOCKDEV_ADD);
+
+	if (r == 0)
+		r = qmp_encode(out, "object-del", "{\"id\":\"key\"}", COMMAND_SECRET_DEL);
+	if (r == 0)
+		r = qmp_encode(out, "blockdev-reopen",
+			       "{\"options\":[{\"node-name\":\"work\",\"driver\":\"raw\",\"file\":\"volume\"}]}",
+			       COMMAND_REOPEN);
+	return r;
+}
+
+static int qemu_attach_disk(struct vmm *vmm, int disk_fd, const struct secret *key, struct err *err)
+{
+	cleanup_(secret_freep) struct secret *secret_line = NULL;
+	struct buf add_fd = { 0 }, open = { 0 };
+	int r = encode_secret(key, &secret_line, err);
+
+	if (r < 0)
+		return r;
+	r = qmp_encode(&add_fd, "add-fd", "{\"fdset-id\":1}", COMMAND_ADD_FD);
+	if (r == 0)
+		r = encode_open(&open);
+	if (r < 0)
+		r = err_set(err, ERR_HOST, ENOMEM, "the commands that attach a disk");
+	if (r == 0)
+		r = send_all(vmm, add_fd.data, add_fd.len, disk_fd, err);
+	if (r == 0)
+		r = send_all(vmm, secret_peek(secret_line), secret_len(secret_line), -1, err);
+	if (r == 0)
+		r = send_all(vmm, open.data, open.len, -1, err);
+	buf_free(&add_fd);
+	buf_free(&open);
+	vmm->is_attaching = r == 0;
+	return r;
+}
+
+const struct vmm_driver vmm_qemu = {
+	.name = "qemu",
+	.disk = "luks1",
+	.is_real = true,
+	.open = qemu_open,
+	.attach_disk = qemu_attach_disk,
+	.close = qemu_close,
+};
