@@ -1,17 +1,21 @@
 /* The Lua of the worker's side of a lease (bus/lease.h; the reaper's is in bus/reap_scripts.h). One call carries many ids.
  *
- * Every script declares KEYS[1] the deadlines, KEYS[2] the prefix of lease keys and KEYS[3] the highest token ever given:
- * the lease keys themselves are built inside, which Redis Cluster allows because the hash tag {mayfly} puts all of them
- * in one slot. Redis runs a script alone, so each of them is one atomic step. Whether a caller still is the holder is
- * decided here, never by the caller.
+ * A lease is one line of text, its fields separated by one space (a field never holds one):
  *
- * A member's score in the deadlines is when the reaper must look: the end of the lease or of the time-to-live, whichever
- * is first. */
+ *	state owner token attempt host slot expires_ms topic partition offset [victim]
+ *
+ * A line and not a hash, because a batch of lines is read by one MGET and written by one MSET: half of Redis's time for
+ * the same work (docs/decisions/0301-lease-is-a-line.md). Whether a caller still is the holder is the beginning of that line.
+ * When the lease ends is its score in the deadlines, so a renewal writes nothing else. The score is when the reaper
+ * must look: the end of the lease or of the time-to-live, whichever is first.
+ *
+ * Every script gets KEYS[1] the deadlines, KEYS[2] the prefix of lease keys and KEYS[3] the highest token ever given. The
+ * lease keys themselves are built inside, which Redis Cluster allows because the hash tag {mayfly} puts all of them in one
+ * slot. Redis runs a script alone, so each of them is one atomic step. */
 #pragma once
 
 /* enum lease_verdict in Lua; bus/lease_reply.c pins the numbers. */
-#define LEASE_LUA_VERDICTS                                                                              \
-	"local CLAIMED, HELD, DUPLICATE, ENDED, EXHAUSTED, GONE = 0, 1, 2, 3, 4, 5\n"
+#define LEASE_LUA_VERDICTS "local CLAIMED, HELD, DUPLICATE, ENDED, EXHAUSTED, GONE = 0, 1, 2, 3, 4, 5\n"
 
 #define LEASE_LUA_NOW                                                                                   \
 	"local time = redis.call('TIME')\n"                                                             \
@@ -24,109 +28,135 @@
 	"local function next_token()\n"                                                                 \
 	"  token = token + 1\n"                                                                         \
 	"  return string.format('%.0f', token)\n"                                                       \
+	"end\n"                                                                                         \
+	"local function keep_token() redis.call('SET', KEYS[3], string.format('%.0f', token)) end\n"
+
+/* read_all(first, stride): the keys and lines of the ids in ARGV, false where there is none. */
+#define LEASE_LUA_READ                                                                                  \
+	"local function read_all(first, stride)\n"                                                      \
+	"  local keys = {}\n"                                                                           \
+	"  for i = first, #ARGV, stride do keys[#keys + 1] = KEYS[2] .. ARGV[i] end\n"                  \
+	"  return keys, redis.call('MGET', unpack(keys))\n"                                             \
+	"end\n"                                                                                         \
+	"local function fields_of(line)\n"                                                              \
+	"  local fields = {}\n"                                                                         \
+	"  for field in string.gmatch(line, '[^ ]+') do fields[#fields + 1] = field end\n"              \
+	"  return fields\n"                                                                             \
 	"end\n"
 
-/* Is this caller the running holder? One HMGET. */
-#define LEASE_LUA_IS_MINE                                                                               \
-	"local function is_mine(key, owner, its_token)\n"                                               \
-	"  local held = redis.call('HMGET', key, 'owner', 'token', 'state', 'expires_ms', 'attempt')\n" \
-	"  return held[1] == owner and held[2] == its_token and held[3] == 'running', held\n"           \
+/* is_held(line, owner, token): by a running worker, and that one. */
+#define LEASE_LUA_IS_HELD                                                                               \
+	"local function is_held(line, owner, its_token)\n"                                              \
+	"  local head = 'running ' .. owner .. ' ' .. its_token .. ' '\n"                               \
+	"  return line and string.sub(line, 1, #head) == head\n"                                        \
 	"end\n"
 
-/* ARGV: owner host lease_ms max_attempts, then per claim: id topic partition offset expires_ms slot.
+/* ARGV: owner host lease_ms max_attempts, then per claim: id slot expires_ms "topic partition offset".
  * Answers per claim: verdict, token, attempt (0, 0 when nothing was granted).
  *
  * An orphan's id may be claimed for another record: that record is a task of its own. The orphan's record is still
  * uncommitted in Kafka, so it is delivered again, waits while the id is taken, and then starts anew from attempt 1.
- * An ended lease blocks its id for other records until its own record is marked done, or that mark would be lost. */
-static const char lease_claim_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_NOW LEASE_LUA_TOKEN
-	"local lease_ms, max_attempts = tonumber(ARGV[3]), tonumber(ARGV[4])\n"
-	"local function judge(key, state, topic, partition, offset)\n"
-	"  local old = redis.call('HMGET', key, 'topic', 'partition', 'offset', 'attempt')\n"
-	"  local is_same = old[1] == topic and old[2] == partition and old[3] == offset\n"
-	"  if state == 'orphan' then\n"
-	"    redis.call('DEL', key)\n"
-	"    if not is_same then return CLAIMED, 1 end\n"
-	"    local attempt = (tonumber(old[4]) or 0) + 1\n"
+ * An ended lease blocks its id for other records until its own record is marked done, or that mark would be lost and the
+ * record would run again after its terminal result. */
+static const char lease_claim_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_NOW LEASE_LUA_TOKEN LEASE_LUA_READ
+	"local max_attempts = tonumber(ARGV[4])\n"
+	"local function judge(line, source)\n"
+	"  local field = fields_of(line)\n"
+	"  local state = field[1]\n"
+	"  local is_same = field[8] .. ' ' .. field[9] .. ' ' .. field[10] == source\n"
+	"  if state == 'orphan' and is_same then\n"
+	"    local attempt = tonumber(field[4]) + 1\n"
 	"    return attempt > max_attempts and EXHAUSTED or CLAIMED, attempt\n"
 	"  end\n"
+	"  if state == 'orphan' then return CLAIMED, 1 end\n"
 	"  if state == 'running' and not is_same then return DUPLICATE, 0 end\n"
-	"  if state == 'ended' and is_same then return ENDED, 0 end\n"
+	"  if (state == 'ended' or state == 'told') and is_same then return ENDED, 0 end\n"
 	"  return HELD, 0\n"
 	"end\n"
-	"local answers, due = {}, {}\n"
-	"for i = 5, #ARGV, 6 do\n"
-	"  local id, topic, partition, offset, expires = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]\n"
-	"  local key = KEYS[2] .. id\n"
-	"  local state = redis.call('HGET', key, 'state')\n"
-	"  local verdict, attempt, mine = CLAIMED, 1, '0'\n"
-	"  if state then verdict, attempt = judge(key, state, topic, partition, offset) end\n"
+	"local ends = now + tonumber(ARGV[3])\n"
+	"local ends_text = string.format('%.0f', ends)\n"
+	"local keys, lines = read_all(5, 4)\n"
+	"local answers, grants, due, granted = {}, {}, {}, {}\n"
+	"for n = 1, #keys do\n"
+	"  local i = 1 + 4 * n\n"
+	"  local id, expires, source = ARGV[i], ARGV[i + 2], ARGV[i + 3]\n"
+	"  local verdict, attempt, mine = CLAIMED, 1, 0\n"
+	"  if granted[id] then\n"
+	"    verdict, attempt = granted[id] == source and HELD or DUPLICATE, 0\n"
+	"  elseif lines[n] then\n"
+	"    verdict, attempt = judge(lines[n], source)\n"
+	"  end\n"
 	"  if verdict == CLAIMED or verdict == EXHAUSTED then\n"
-	"    mine = next_token()\n"
-	"    redis.call('HSET', key, 'owner', ARGV[1], 'token', mine, 'host', ARGV[2], 'state', 'running',\n"
-	"      'attempt', attempt, 'slot', ARGV[i + 5], 'topic', topic, 'partition', partition, 'offset', offset,\n"
-	"      'ends_ms', now + lease_ms, 'expires_ms', expires)\n"
-	"    due[#due + 1] = math.min(now + lease_ms, tonumber(expires))\n"
+	"    local mine_text = next_token()\n"
+	"    mine = token\n"
+	"    granted[id] = source\n"
+	"    grants[#grants + 1] = keys[n]\n"
+	"    grants[#grants + 1] = 'running ' .. ARGV[1] .. ' ' .. mine_text .. ' ' .. attempt .. ' ' .. ARGV[2] .. ' '\n"
+	"      .. ARGV[i + 1] .. ' ' .. expires .. ' ' .. source\n"
+	"    due[#due + 1] = tonumber(expires) < ends and expires or ends_text\n"
 	"    due[#due + 1] = id\n"
 	"  end\n"
-	"  answers[#answers + 1] = verdict\n"
-	"  answers[#answers + 1] = tonumber(mine)\n"
-	"  answers[#answers + 1] = attempt\n"
+	"  answers[3 * n - 2], answers[3 * n - 1], answers[3 * n] = verdict, mine, attempt\n"
 	"end\n"
 	"if #due > 0 then\n"
+	"  redis.call('MSET', unpack(grants))\n"
 	"  redis.call('ZADD', KEYS[1], unpack(due))\n"
-	"  redis.call('SET', KEYS[3], string.format('%.0f', token))\n"
+	"  keep_token()\n"
 	"end\n"
 	"return answers\n";
 
 /* ARGV: owner lease_ms, then per lease: id token. Answers a verdict per lease. */
-static const char lease_renew_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_NOW LEASE_LUA_IS_MINE
+static const char lease_renew_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_NOW LEASE_LUA_READ LEASE_LUA_IS_HELD
 	"local ends = now + tonumber(ARGV[2])\n"
+	"local keys, lines = read_all(3, 2)\n"
 	"local answers, due = {}, {}\n"
-	"for i = 3, #ARGV, 2 do\n"
-	"  local key = KEYS[2] .. ARGV[i]\n"
-	"  local mine, held = is_mine(key, ARGV[1], ARGV[i + 1])\n"
-	"  if mine then\n"
-	"    redis.call('HSET', key, 'ends_ms', ends)\n"
-	"    due[#due + 1] = math.min(ends, tonumber(held[4]) or 0)\n"
-	"    due[#due + 1] = ARGV[i]\n"
+	"for n = 1, #keys do\n"
+	"  local id, token = ARGV[1 + 2 * n], ARGV[2 + 2 * n]\n"
+	"  answers[n] = GONE\n"
+	"  if is_held(lines[n], ARGV[1], token) then\n"
+	"    answers[n] = CLAIMED\n"
+	"    due[#due + 1] = string.format('%.0f', math.min(ends, tonumber(fields_of(lines[n])[7])))\n"
+	"    due[#due + 1] = id\n"
 	"  end\n"
-	"  answers[#answers + 1] = mine and CLAIMED or GONE\n"
 	"end\n"
 	"if #due > 0 then redis.call('ZADD', KEYS[1], unpack(due)) end\n"
 	"return answers\n";
 
 /* ARGV: owner, then per lease: id token. Answers a verdict per lease. */
-static const char lease_finish_lua[] = LEASE_LUA_VERDICTS
-	"local answers, gone = {}, {}\n"
-	"for i = 2, #ARGV, 2 do\n"
-	"  local key = KEYS[2] .. ARGV[i]\n"
-	"  local held = redis.call('HMGET', key, 'owner', 'token', 'state')\n"
-	"  local mine = held[1] == ARGV[1] and held[2] == ARGV[i + 1] and held[3] == 'running'\n"
-	"  if mine then\n"
-	"    redis.call('DEL', key)\n"
-	"    gone[#gone + 1] = ARGV[i]\n"
+static const char lease_finish_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_READ LEASE_LUA_IS_HELD
+	"local keys, lines = read_all(2, 2)\n"
+	"local answers, gone_keys, gone_ids = {}, {}, {}\n"
+	"for n = 1, #keys do\n"
+	"  local id, token = ARGV[2 * n], ARGV[1 + 2 * n]\n"
+	"  answers[n] = GONE\n"
+	"  if is_held(lines[n], ARGV[1], token) then\n"
+	"    answers[n] = CLAIMED\n"
+	"    gone_keys[#gone_keys + 1] = keys[n]\n"
+	"    gone_ids[#gone_ids + 1] = id\n"
 	"  end\n"
-	"  answers[#answers + 1] = mine and CLAIMED or GONE\n"
 	"end\n"
-	"if #gone > 0 then redis.call('ZREM', KEYS[1], unpack(gone)) end\n"
+	"if #gone_ids > 0 then\n"
+	"  redis.call('DEL', unpack(gone_keys))\n"
+	"  redis.call('ZREM', KEYS[1], unpack(gone_ids))\n"
+	"end\n"
 	"return answers\n";
 
-/* ARGV: owner lease_ms, then per lease: id token. Answers a verdict per lease. A first attempt leaves nothing; a later one
- * leaves an orphan, or the attempts before it would be forgotten. */
-static const char lease_release_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_NOW LEASE_LUA_IS_MINE
+/* ARGV: owner, then per lease: id token. Answers a verdict per lease. A first attempt leaves nothing; a later one leaves an
+ * orphan, or the attempts before it would be forgotten. */
+static const char lease_release_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_NOW LEASE_LUA_READ LEASE_LUA_IS_HELD
+	"local keys, lines = read_all(2, 2)\n"
 	"local answers = {}\n"
-	"for i = 3, #ARGV, 2 do\n"
-	"  local key = KEYS[2] .. ARGV[i]\n"
-	"  local mine, held = is_mine(key, ARGV[1], ARGV[i + 1])\n"
-	"  local attempt = (tonumber(held[5]) or 1) - 1\n"
-	"  if mine and attempt < 1 then\n"
-	"    redis.call('DEL', key)\n"
-	"    redis.call('ZREM', KEYS[1], ARGV[i])\n"
-	"  elseif mine then\n"
-	"    redis.call('HSET', key, 'state', 'orphan', 'owner', '', 'attempt', attempt, 'ends_ms', now)\n"
-	"    redis.call('ZADD', KEYS[1], now, ARGV[i])\n"
+	"for n = 1, #keys do\n"
+	"  local id, token = ARGV[2 * n], ARGV[1 + 2 * n]\n"
+	"  answers[n] = is_held(lines[n], ARGV[1], token) and CLAIMED or GONE\n"
+	"  local field = answers[n] == CLAIMED and fields_of(lines[n])\n"
+	"  if field and tonumber(field[4]) > 1 then\n"
+	"    field[1], field[2], field[4] = 'orphan', '-', field[4] - 1\n"
+	"    redis.call('SET', keys[n], table.concat(field, ' '))\n"
+	"    redis.call('ZADD', KEYS[1], string.format('%.0f', now), id)\n"
+	"  elseif field then\n"
+	"    redis.call('DEL', keys[n])\n"
+	"    redis.call('ZREM', KEYS[1], id)\n"
 	"  end\n"
-	"  answers[#answers + 1] = mine and CLAIMED or GONE\n"
 	"end\n"
 	"return answers\n";
