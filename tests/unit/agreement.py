@@ -1,0 +1,422 @@
+#!/usr/bin/python3
+"""Our decoders and an independent validator must agree: on every vector, and on thousands of seeded mutations.
+
+    agreement.py DECODE_CHECK [MUTATIONS] [SEED]
+
+The independent side is Debian's msgpack and jsonschema with schemas/*.schema.json, and below, written without a look at
+the C code, what JSON Schema cannot say: size, depth and number of values, a key twice, bytes of a text, floats that are
+whole numbers, argv and env together, clashing file paths.
+
+It proves itself, too: every limit of the task and control schemas is moved by one, both ways, and the vectors have to
+catch each of those schemas.
+"""
+import base64
+import copy
+import importlib.util
+import json
+import os
+import random
+import struct
+import subprocess
+import sys
+import threading
+
+import jsonschema
+import msgpack
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+KINDS = ("task", "result", "output", "control")
+LIMITS = {"task": (1000000, 8, 4096), "result": (1000000, 8, 4096), "output": (262144 + 1024, 4, 256),
+          "control": (1024, 4, 256)}
+
+
+def load_generator():
+    spec = importlib.util.spec_from_file_location("generate", os.path.join(ROOT, "schemas", "vectors", "generate.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+generate = load_generator()
+
+
+# --- the independent validator -------------------------------------------------------------------------------------
+
+class Opaque:
+    """What JSON cannot hold: no type of a schema fits it."""
+
+
+class Base64(str):
+    """Bytes in the JSON form; `size` is theirs."""
+
+
+class Map(list):
+    """A map as msgpack has it: pairs."""
+
+
+def is_text(value):
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # a surrogate escape: not UTF-8
+        return False
+    return "\0" not in value
+
+
+def measure(value, depth=0):
+    """(deepest nesting, number of values)"""
+    if not isinstance(value, list):
+        return depth, 1
+    children = [part for pair in value for part in pair] if isinstance(value, Map) else value
+    measured = [measure(child, depth + 1) for child in children]
+    return max([depth + 1] + [deep for deep, _ in measured]), 1 + sum(n for _, n in measured)
+
+
+def resolve(schema, root):
+    while "$ref" in schema:
+        target = root
+        for step in schema["$ref"][2:].split("/"):
+            target = target[step]
+        schema = {**target, **{key: value for key, value in schema.items() if key != "$ref"}}
+    return schema
+
+
+def to_json(value, schema, root):
+    schema = resolve(schema, root)
+    if schema.get("contentEncoding") == "base64" and isinstance(value, (bytes, str)):
+        raw = value if isinstance(value, bytes) else value.encode(errors="surrogateescape")
+        text = Base64(base64.b64encode(raw).decode())
+        text.size = len(raw)
+        return text
+    if isinstance(value, Map):
+        keys = [key for key, _ in value]
+        if not all(is_text(key) for key in keys) or len(set(keys)) != len(keys):
+            return Opaque()
+        properties, others = schema.get("properties", {}), schema.get("additionalProperties", {})
+        return {key: to_json(inner, properties.get(key, others if isinstance(others, dict) else {}), root)
+                for key, inner in value}
+    if isinstance(value, list):
+        items = schema.get("items", {})
+        return [to_json(inner, items, root) for inner in value]
+    if value is None or isinstance(value, (bool, int)) or is_text(value):
+        return value
+    return Opaque()
+
+
+def max_bytes(_validator, limit, instance, _schema):
+    size = instance.size if isinstance(instance, Base64) else len(instance.encode()) if isinstance(instance, str) else 0
+    if size > limit:
+        yield jsonschema.ValidationError(f"{size} bytes, at most {limit}")
+
+
+def pattern(_validator, regex, instance, _schema):
+    """As ECMA-262 has it, where '$' is the end only; Python's allows a newline after it."""
+    import re
+    if isinstance(instance, str) and not re.search(regex.replace("$", r"\Z"), instance):
+        yield jsonschema.ValidationError("does not match the pattern")
+
+
+Validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, {"maxBytes": max_bytes, "pattern": pattern})
+
+
+def clash(a, b):
+    a, b = a.split("/"), b.split("/")
+    shorter = min(len(a), len(b))
+    return a[:shorter] == b[:shorter]
+
+
+def is_task_coherent(task):
+    strings = task["argv"] + [f"{key}={value}" for key, value in task.get("env", {}).items()]
+    paths = [file["path"] for file in task.get("files", [])]
+    return (sum(len(text.encode()) + 1 for text in strings) <= 131072 and
+            not any(clash(a, b) for i, a in enumerate(paths) for b in paths[:i]))
+
+
+class Independent:
+    def __init__(self, schemas):
+        self.schemas = schemas
+        self.validators = {kind: Validator(schema) for kind, schema in schemas.items()}
+
+    def read(self, kind, data):
+        """The JSON form, or None when the message must be refused."""
+        size, depth, nodes = LIMITS[kind]
+        if len(data) > size:
+            return None
+        try:
+            value = msgpack.unpackb(data, raw=False, unicode_errors="surrogateescape", strict_map_key=False,
+                                    object_pairs_hook=Map, ext_hook=lambda *_: Opaque())
+        except (ValueError, msgpack.UnpackException, RecursionError):
+            return None
+        deepest, n = measure(value)
+        if deepest > depth or n > nodes:
+            return None
+        message = to_json(value, self.schemas[kind], self.schemas[kind])
+        if not self.validators[kind].is_valid(message):
+            return None
+        return message if kind != "task" or is_task_coherent(message) else None
+
+
+def load_schemas():
+    schemas = {}
+    for kind in KINDS + ("lease",):
+        with open(os.path.join(ROOT, "schemas", f"{kind}.schema.json"), encoding="utf-8") as file:
+            schemas[kind] = json.load(file)
+        jsonschema.Draft202012Validator.check_schema(schemas[kind])
+    return schemas
+
+
+# --- our decoders --------------------------------------------------------------------------------------------------
+
+def ask_decoders(program, cases):
+    """[(is_good, again or None, field, message)] for [(kind, bytes)]"""
+    stream = b"".join(kind[0].encode() + struct.pack(">I", len(data)) + data for kind, data in cases)
+    with subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        def feed():
+            process.stdin.write(stream)
+            process.stdin.close()
+        feeder = threading.Thread(target=feed)
+        feeder.start()
+        lines = process.stdout.read().decode().splitlines()
+        feeder.join()
+        if process.wait() != 0 or len(lines) != len(cases):
+            sys.exit(f"{program} ended with {process.returncode} after {len(lines)} of {len(cases)} records")
+    answers = []
+    for line in lines:
+        word, _, rest = line.partition(" ")
+        field, _, message = rest.partition("\t")
+        answers.append((True, bytes.fromhex(rest), "", "") if word == "ok" else (False, None, field, message))
+    return answers
+
+
+# --- mutations -----------------------------------------------------------------------------------------------------
+
+NASTY = [
+    None, True, False, 0, 1, -1, 2, 15, 16, 63, 64, 65, 95, 96, 256, 511, 512, 1 << 20, (1 << 20) + 1, 86400000, 86400001,
+    1 << 30, (1 << 30) + 1, (1 << 32) - 1, 1 << 32, (1 << 53) - 1, 1 << 53, (1 << 63) - 1, 1 << 63, (1 << 64) - 1, -(1 << 63),
+    1.0, 0.5, float("inf"), "", "a", "a/b", "/a", "..", "a/..", "a\0", "a\n", "\u00e9" * 64, "x" * 64, "x" * 65, "x" * 128, "x" * 129,
+    "x" * 255, "x" * 256, "run", "base", "cancel", "stdout", "finished", "started", "lost", "0" * 64, b"", b"a", b"\xff\x00",
+    [], ["a"], ["a", "a"], [""], ["a", ""], [1], [b"a"], {}, {"a": "b"}, {"": ""}, {"A=B": "c"}, {"a": 1}, {"path": "p", "data": "d"},
+    [{"path": "p", "data": "d"}], [{"path": "p"}], [{"path": "p", "data": "d"}, {"path": "p/q", "data": "d"}], {"head": "x"},
+    {"sha256": "f" * 64}, generate.Raw(b"\xa2\xc3\x28"), generate.Raw(b"\xa1\xff"), generate.Raw(b"\xc7\x01\x05\x00"),
+    generate.Raw(b"\xd4\x01\x00"), generate.Raw(b"\xdd\0\0\0\x00"), generate.Raw(b"\xdf\0\0\0\x00"), generate.Raw(b"\xd3\0\0\0\0\0\0\0\x01"),
+]
+FIELDS = ["v", "id", "cpus", "ttl_ms", "env", "stdin", "files", "collect", "labels", "stream", "memory_mib", "colour", "", "argv",
+          "exit_code", "signal", "stdout", "outcome", "event", "kind", "data", "seq", "path", "mode", "created_ms", 1, b"v"]
+
+
+def thaw(value):
+    """A copy whose maps are Pairs, so that a mutation may repeat a key."""
+    if isinstance(value, (dict, generate.Pairs)):
+        items = value.items() if isinstance(value, dict) else value
+        return generate.Pairs([thaw(key), thaw(inner)] for key, inner in items)
+    return [thaw(inner) for inner in value] if isinstance(value, list) else value
+
+
+def places(value):
+    """Every (container, index) in it."""
+    found = []
+    if isinstance(value, list):
+        for i, inner in enumerate(value):
+            child = inner[1] if isinstance(value, generate.Pairs) else inner
+            found.append((value, i))
+            found += places(child)
+    return found
+
+
+def containers(value):
+    return [value] + [c for holder, i in places(value)
+                      for c in [holder[i][1] if isinstance(holder, generate.Pairs) else holder[i]] if isinstance(c, list)]
+
+
+def mutate_shape(message, rng):
+    value = thaw(message)
+    for _ in range(rng.choice((1, 1, 1, 2, 3))):
+        act = rng.randrange(5)
+        holder, i = rng.choice(places(value)) if places(value) else (value, None)
+        nasty = thaw(rng.choice(NASTY))
+        if act in (0, 1) and i is not None:
+            if isinstance(holder, generate.Pairs):
+                holder[i][1] = nasty
+            else:
+                holder[i] = nasty
+        elif act == 2 and i is not None:
+            del holder[i]
+        elif act == 3:
+            target = rng.choice(containers(value))
+            target.append([rng.choice(FIELDS), nasty] if isinstance(target, generate.Pairs) else nasty)
+        elif i is not None:
+            holder.insert(rng.randrange(len(holder) + 1), copy.deepcopy(holder[i]))
+    return generate.pack(value)
+
+
+def mutate_bytes(data, rng):
+    data = bytearray(data)
+    for _ in range(rng.choice((1, 1, 2, 4))):
+        at = rng.randrange(len(data) + 1)
+        act = rng.randrange(5)
+        if act == 0 and at < len(data):
+            data[at] ^= 1 << rng.randrange(8)
+        elif act == 1 and at < len(data):
+            data[at] = rng.choice((rng.randrange(256), 0xC0 + rng.randrange(32), 0x80, 0x90, 0xA0))
+        elif act == 2:
+            del data[at:at + rng.randrange(1, 6)]
+        elif act == 3:
+            data[at:at] = rng.randbytes(rng.randrange(1, 6))
+        else:
+            del data[at:]
+    return bytes(data)
+
+
+def mutations(n, seed):
+    rng = random.Random(seed)
+    seeds = {"task": [generate.MINIMAL, generate.TYPICAL, generate.TYPICAL, generate.task(**generate.LEAST)],
+             "result": [generate.FINISHED, generate.STARTED], "output": [generate.OUTPUT], "control": [generate.CONTROL]}
+    for i in range(n):
+        kind = rng.choice(("task",) * 7 + KINDS[1:])
+        message = rng.choice(seeds[kind])
+        yield kind, mutate_shape(message, rng) if i % 2 else mutate_bytes(generate.pack(message), rng)
+
+
+# --- the checks ----------------------------------------------------------------------------------------------------
+
+class Tally:
+    def __init__(self):
+        self.failures = 0
+
+    def fail(self, text):
+        self.failures += 1
+        if self.failures <= 20:
+            print("FAIL:", text)
+
+
+def kind_of(name):
+    return name.split("-", 1)[0]
+
+
+def vectors():
+    """[(name, bytes, is_good, field or meaning)], those too large to keep included."""
+    made = [(name, data, True, meaning) for name, data, meaning in generate.good_cases()]
+    made += [(name, data, False, field) for name, data, field, _ in generate.bad_cases()]
+    made += [(name, data, field is None, field) for name, data, field in generate.large_cases()]
+    return made
+
+
+def check_vectors(program, independent, tally):
+    cases = vectors()
+    answers = ask_decoders(program, [(kind_of(name), data) for name, data, *_ in cases])
+    for (name, data, is_good, about), (decoded, again, field, message) in zip(cases, answers):
+        if decoded != is_good:
+            tally.fail(f"{name}: our decoder says {'ok' if decoded else field + ': ' + message}")
+        elif not is_good and (field != about or not message):
+            tally.fail(f"{name}: our decoder names the field '{field}', not '{about}' ({message})")
+        if kind_of(name) == "frame":
+            continue
+        if (independent.read(kind_of(name), data) is not None) != is_good:
+            tally.fail(f"{name}: the independent validator says {'bad' if is_good else 'ok'}")
+        if decoded and isinstance(about, dict):
+            check_meaning(name, independent.read(kind_of(name), again), about, tally)
+    print(f"vectors: {len(cases)} of them, {sum(is_good for _, _, is_good, _ in cases)} good")
+
+
+def check_meaning(name, again, meaning, tally):
+    """What our decoder understood, encoded again, must mean what the vector says."""
+    if again is not None and kind_of(name) == "task":
+        again = {**generate.TASK_DEFAULTS, **again}
+        again["files"] = [{"mode": 0o644, **file} for file in again["files"]]
+    if again != meaning:
+        tally.fail(f"{name}: understood as {json.dumps(again)[:300]}, means {json.dumps(meaning)[:300]}")
+
+
+def check_mutations(program, independent, n, seed, tally):
+    cases = list(mutations(n, seed))
+    answers = ask_decoders(program, cases)
+    good = 0
+    for (kind, data), (decoded, again, field, message) in zip(cases, answers):
+        expected = independent.read(kind, data)
+        good += decoded
+        if decoded != (expected is not None):
+            tally.fail(f"{kind} {data.hex()[:2000]}: ours {'ok' if decoded else field + ': ' + message}, theirs the contrary")
+        if decoded and kind == "task":
+            again = {**generate.TASK_DEFAULTS, **(independent.read(kind, again) or {})}
+            again["files"] = [{"mode": 0o644, **file} for file in again["files"]]
+            theirs = generate_meaning(expected)
+            if again != theirs:
+                tally.fail(f"{kind} {data.hex()[:2000]}: understood differently")
+        if not decoded and not message:
+            tally.fail(f"{kind} {data.hex()[:2000]}: refused without a reason")
+    print(f"mutations: {len(cases)} with seed {seed}, {good} accepted, {len(cases) - good} refused")
+    if not len(cases) // 50 < good < len(cases):
+        tally.fail(f"{good} of {len(cases)} mutations are good: they prove nothing")
+
+
+def generate_meaning(message):
+    meaning = {**generate.TASK_DEFAULTS, **message}
+    meaning["files"] = [{"mode": 0o644, **file} for file in meaning["files"]]
+    return meaning
+
+
+LOOSER = {"maximum": 1, "maxItems": 1, "maxProperties": 1, "maxBytes": 1, "minimum": -1, "minItems": -1, "minLength": -1}
+
+
+def broken_schemas(schema):
+    """(what, schema) for each limit, moved by one in both directions."""
+    def walk(node, path):
+        for key, inner in node.items() if isinstance(node, dict) else enumerate(node):
+            if key in LOOSER and isinstance(inner, int):
+                yield path + [key]
+            elif isinstance(inner, (dict, list)):
+                yield from walk(inner, path + [key])
+    for path in walk(schema, []):
+        for step in (LOOSER[path[-1]], -LOOSER[path[-1]]):
+            broken = copy.deepcopy(schema)
+            node = broken
+            for part in path[:-1]:
+                node = node[part]
+            node[path[-1]] += step
+            if node[path[-1]] >= 0 or path[-1] == "minimum":
+                yield f"{'.'.join(map(str, path))} {step:+d}", broken
+
+
+def check_itself(schemas, tally):
+    """A schema that is off by one anywhere must disagree with some vector."""
+    n = 0
+    for kind in ("task", "control"):
+        cases = [case for case in vectors() if kind_of(case[0]) == kind]
+        for what, broken in broken_schemas(schemas[kind]):
+            n += 1
+            independent = Independent({**schemas, kind: broken})
+            if all((independent.read(kind, data) is not None) == is_good for _, data, is_good, _ in cases):
+                tally.fail(f"no vector notices the {kind} schema with {what}")
+    print(f"self-check: {n} schemas with a limit off by one")
+    if n < 40:
+        tally.fail("the self-check found too few limits to move")
+
+
+def check_lease(schemas, tally):
+    """The page's example and what a lease must not look like; bus/lease has its own tests against Redis."""
+    lease = {"owner": "w1.abc", "token": "1795453739364000", "host": "h1", "state": "running", "attempt": "1", "slot": "0",
+             "topic": "mayfly.tasks", "partition": "0", "offset": "12", "ends_ms": "1795453739364", "expires_ms": "1795454339364"}
+    validator = Validator(schemas["lease"])
+    bad = [{**lease, "owner": ""}, {**lease, "token": "-1"}, {**lease, "state": "held"}, {**lease, "colour": "red"},
+           {**lease, "offset": 12}, {key: value for key, value in lease.items() if key != "token"}]
+    if not all(map(validator.is_valid, (lease, {**lease, "state": "orphan", "owner": ""}))) or any(map(validator.is_valid, bad)):
+        tally.fail("the lease schema")
+
+
+def main():
+    program = sys.argv[1]
+    n = int(sys.argv[2]) if len(sys.argv) > 2 else 6000
+    seed = int(sys.argv[3]) if len(sys.argv) > 3 else 20261123
+    schemas, tally = load_schemas(), Tally()
+    independent = Independent(schemas)
+    check_vectors(program, independent, tally)
+    check_mutations(program, independent, n, seed, tally)
+    check_itself(schemas, tally)
+    check_lease(schemas, tally)
+    print(f"{tally.failures} failures")
+    return 1 if tally.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+/* Epochs: what speaks of a partition that somebody else may have worked on is recognised. */
+#include "worker/partitions.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+static int set_up(void **state)
+{
+	*state = partitions_new();
+	return *state ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+	partitions_free(*state);
+	return 0;
+}
+
+static int64_t assign_one(struct partitions *partitions, int32_t id, int64_t committed, const char *metadata)
+{
+	int64_t start;
+
+	partitions_suspend(partitions);
+	partitions_begin(partitions);
+	start = partitions_assign(partitions, id, committed, metadata, committed);
+	partitions_settle(partitions);
+	return start;
+}
+
+static void comes_back_as_it_was_left(void **state)
+{
+	struct partition *partition;
+	uint64_t epoch;
+
+	assert_int_equal(assign_one(*state, 7, 10, ""), 10);
+	partition = partitions_find(*state, 7);
+	assert_non_null(partition);
+	epoch = partition->epoch;
+	assert_true(offsets_receive(partition->offsets, 10));
+	partition->next_received = 11;
+	assert_int_equal(assign_one(*state, 7, 10, ""), 11); /* goes on behind what it holds */
+	assert_non_null(partitions_find_epoch(*state, 7, epoch));
+}
+
+static void starts_afresh_after_a_stranger(void **state)
+{
+	uint64_t epoch;
+
+	(void)assign_one(*state, 7, 10, "");
+	epoch = partitions_find(*state, 7)->epoch;
+	partitions_find(*state, 7)->next_received = 15;
+	assert_int_equal(assign_one(*state, 7, 12, ""), 12);
+	assert_null(partitions_find_epoch(*state, 7, epoch));
+	epoch = partitions_find(*state, 7)->epoch;
+	assert_int_equal(assign_one(*state, 7, 12, "foreign"), 12); /* the map alone tells, too */
+	assert_null(partitions_find_epoch(*state, 7, epoch));
+}
+
+static void is_not_owned_when_not_named(void **state)
+{
+	uint64_t epoch;
+
+	(void)assign_one(*state, 1, 0, "");
+	epoch = partitions_find(*state, 1)->epoch;
+	(void)assign_one(*state, 2, 0, "");
+	assert_null(partitions_find(*state, 1));
+	(void)assign_one(*state, 1, 0, "");
+	assert_null(partitions_find_epoch(*state, 1, epoch)); /* it was somebody else's meanwhile */
+}
+
+static void suspension_ends_with_the_assignment(void **state)
+{
+	partitions_suspend(*state);
+	assert_true(partitions_are_suspended(*state));
+	(void)assign_one(*state, 1, 0, "");
+	assert_false(partitions_are_suspended(*state));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(comes_back_as_it_was_left, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(starts_afresh_after_a_stranger, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(is_not_owned_when_not_named, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(suspension_ends_with_the_assignment, set_up, tear_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

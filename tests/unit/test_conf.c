@@ -1,0 +1,115 @@
+#include "base/conf.h"
+
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/unit/unit.h"
+
+struct settings {
+	char name[CONF_TEXT_MAX];
+	uint64_t slots;
+	bool is_open;
+};
+
+static const struct conf_key keys[] = {
+	{ "name", CONF_TYPE_TEXT, offsetof(struct settings, name), 0, 0, NULL },
+	{ "slots", CONF_TYPE_UINT, offsetof(struct settings, slots), 1, 64, "2" },
+	{ "open", CONF_TYPE_BOOL, offsetof(struct settings, is_open), 0, 0, "no" },
+};
+
+static int parse(const char *text, struct settings *settings, struct err *err)
+{
+	return conf_parse("test.conf", text, strlen(text), keys, 3, settings, err);
+}
+
+static void assert_refused(const char *text, const char *because)
+{
+	struct settings settings;
+	struct err err;
+
+	assert_int_equal(parse(text, &settings, &err), -EINVAL);
+	assert_int_equal(err.kind, ERR_INPUT);
+	if (!strstr(err.msg, because))
+		fail_msg("'%s' does not say '%s'", err.msg, because);
+}
+
+static void test_values_and_presets(void **state)
+{
+	struct settings settings;
+	struct err err;
+
+	(void)state;
+	assert_int_equal(parse("# a comment\n\n  name = a b = c \r\n\topen=yes", &settings, &err), 0);
+	assert_string_equal(settings.name, "a b = c");
+	assert_int_equal(settings.slots, 2);
+	assert_true(settings.is_open);
+	assert_int_equal(parse("name=x\nslots=64\n", &settings, &err), 0);
+	assert_int_equal(settings.slots, 64);
+	assert_false(settings.is_open);
+}
+
+static void test_refusals_name_line_and_key(void **state)
+{
+	(void)state;
+	assert_refused("", "'name' is missing");
+	assert_refused("name=x\nslots=65", "test.conf:2: slots: write a whole number from 1 to 64");
+	assert_refused("name=x\nslots=0", "slots");
+	assert_refused("name=x\nslots=", "slots");
+	assert_refused("name=x\nslots=-1", "slots");
+	assert_refused("name=x\nslots=2k", "slots");
+	assert_refused("name=x\nslots=18446744073709551617", "slots"); /* 1 when it wraps */
+	assert_refused("name=x\nopen=maybe", "test.conf:2: open: write yes or no");
+	assert_refused("name=x\ncolour=red", "unknown key 'colour'");
+	assert_refused("name=x\nname=y", "test.conf:2: name is given twice");
+	assert_refused("name=x\njust text", "test.conf:2: write key = value");
+}
+
+static void test_long_and_binary_values(void **state)
+{
+	struct settings settings;
+	struct err err;
+	char text[400];
+
+	(void)state;
+	(void)snprintf(text, sizeof(text), "name=%0*d", CONF_TEXT_MAX - 1, 0);
+	assert_int_equal(parse(text, &settings, &err), 0);
+	(void)snprintf(text, sizeof(text), "name=%0*d", CONF_TEXT_MAX, 0);
+	assert_refused(text, "longer than");
+	assert_int_equal(conf_parse("f", "name=a\0b", 8, keys, 3, &settings, &err), -EINVAL);
+}
+
+static void test_load(void **state)
+{
+	char path[] = "/tmp/mayfly-conf-XXXXXX";
+	struct settings settings;
+	struct err err;
+	int fd = mkstemp(path);
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, "name = x\n", 9), 9);
+	assert_int_equal(conf_load(path, keys, 3, &settings, &err), 0);
+	assert_int_equal(ftruncate(fd, CONF_FILE_MAX_BYTES + 1), 0);
+	assert_true(conf_load(path, keys, 3, &settings, &err) < 0);
+	assert_non_null(strstr(err.msg, "larger than"));
+	assert_int_equal(close(fd), 0);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(conf_load(path, keys, 3, &settings, &err), -ENOENT);
+	assert_non_null(strstr(err.msg, path));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_values_and_presets),
+		cmocka_unit_test(test_refusals_name_line_and_key),
+		cmocka_unit_test(test_long_and_binary_values),
+		cmocka_unit_test(test_load),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
