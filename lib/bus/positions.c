@@ -1,0 +1,94 @@
+#include "bus/positions.h"
+
+#include <librdkafka/rdkafka.h>
+#include <string.h>
+
+struct positions {
+	rd_kafka_t *kafka;
+};
+
+DEFINE_FREEP(rd_kafka_topic_partition_list_t, rd_kafka_topic_partition_list_destroy)
+
+static int set_conf(rd_kafka_conf_t *conf, const char *const (*pairs)[2], size_t n, struct err *err)
+{
+	char why[160];
+
+	for (size_t i = 0; i < n; i++)
+		if (rd_kafka_conf_set(conf, pairs[i][0], pairs[i][1], why, sizeof(why)) != RD_KAFKA_CONF_OK)
+			return err_set(err, ERR_INPUT, 0, "Kafka setting %s = %s: %s", pairs[i][0], pairs[i][1], why);
+	return 0;
+}
+
+int positions_new(const char *brokers, const char *group, struct positions **ret, struct err *err)
+{
+	const char *const pairs[][2] = {
+		{ "bootstrap.servers", brokers },
+		{ "group.id", group },
+		{ "isolation.level", "read_committed" }, /* makes the look-up wait for transactions in flight */
+		{ "enable.auto.commit", "false" },
+		{ "log_level", "3" }, /* a broker that is away is told by the failing call */
+	};
+	cleanup_(positions_freep) struct positions *positions = calloc(1, sizeof(*positions));
+	rd_kafka_conf_t *conf = rd_kafka_conf_new();
+	char why[160];
+	int r;
+
+	if (!positions) {
+		rd_kafka_conf_destroy(conf);
+		return err_set(err, ERR_HOST, ENOMEM, "ask for offsets of group %s", group);
+	}
+	r = set_conf(conf, pairs, ARRAY_SIZE(pairs), err);
+	if (r < 0) {
+		rd_kafka_conf_destroy(conf);
+		return r;
+	}
+	positions->kafka = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof(why));
+	if (!positions->kafka) {
+		rd_kafka_conf_destroy(conf);
+		return err_set(err, ERR_HOST, 0, "a Kafka client for offsets of group %s: %s", group, why);
+	}
+	*ret = TAKE_PTR(positions);
+	return 0;
+}
+
+static int copy_position(const rd_kafka_topic_partition_t *from, struct position *to, struct err *err)
+{
+	if (from->err)
+		return err_set(err, ERR_BUSY, EAGAIN, "committed offset of partition %d: %s", from->partition,
+			       rd_kafka_err2str(from->err));
+	if (from->metadata_size > POSITION_METADATA_MAX)
+		return err_set(err, ERR_HOST, EMSGSIZE, "commit metadata of partition %d has %zu bytes", from->partition,
+			       from->metadata_size);
+	to->next = from->offset >= 0 ? from->offset : -1;
+	if (from->metadata_size)
+		memcpy(to->metadata, from->metadata, from->metadata_size);
+	to->metadata[from->metadata_size] = '\0';
+	return 0;
+}
+
+int positions_read(struct positions *positions, const char *topic, struct position *list, size_t n, unsigned timeout_ms,
+		   struct err *err)
+{
+	cleanup_(rd_kafka_topic_partition_list_destroyp) rd_kafka_topic_partition_list_t *asked =
+		rd_kafka_topic_partition_list_new((int)n);
+	rd_kafka_resp_err_t code;
+	int r = 0;
+
+	for (size_t i = 0; i < n; i++)
+		(void)rd_kafka_topic_partition_list_add(asked, topic, list[i].partition); /* answers the new element */
+	code = rd_kafka_committed(positions->kafka, asked, (int)timeout_ms);
+	if (code)
+		return err_set(err, ERR_BUSY, EAGAIN, "committed offsets of %s: %s", topic, rd_kafka_err2str(code));
+	for (size_t i = 0; i < n && r == 0; i++) /* librdkafka keeps the order of the list */
+		r = copy_position(&asked->elems[i], &list[i], err);
+	return r;
+}
+
+void positions_free(struct positions *positions)
+{
+	if (!positions)
+		return;
+	if (positions->kafka)
+		rd_kafka_destroy(positions->kafka);
+	free(positions);
+}

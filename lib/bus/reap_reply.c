@@ -1,0 +1,213 @@
+#include "bus/reap_reply.h"
+
+#include <assert.h>
+#include <hiredis/hiredis.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/own.h"
+
+#define LINE_MAX_BYTES 1024 /* eleven fields, the longest a topic of 249 */
+#define SCAN_HEAD 2         /* now, number of leases */
+#define SCAN_FIELDS 3       /* id, score, line */
+
+static const char *const state_names[] = { "running", "reaping", "orphan", "ended", "told" };
+static_assert(ARRAY_SIZE(state_names) == REAP_STATE_COUNT, "a name for every reap_state");
+
+const char *reap_state_name(enum reap_state state)
+{
+	return (unsigned)state < REAP_STATE_COUNT ? state_names[state] : "unknown";
+}
+
+struct line_reader {
+	char text[LINE_MAX_BYTES];
+	char *rest;
+	bool is_bad;
+};
+
+static const char *next_word(struct line_reader *reader)
+{
+	char *word = strsep(&reader->rest, " ");
+
+	if (!word || !*word) {
+		reader->is_bad = true;
+		return "";
+	}
+	return word;
+}
+
+static void next_text(struct line_reader *reader, char *out, size_t size)
+{
+	const char *word = next_word(reader);
+
+	if (strlen(word) >= size) {
+		reader->is_bad = true;
+		word = "";
+	}
+	memcpy(out, word, strlen(word) + 1);
+}
+
+static uint64_t next_number(struct line_reader *reader, uint64_t max)
+{
+	const char *word = next_word(reader);
+	uint64_t number = 0;
+
+	for (; *word; word++) {
+		if (*word < '0' || *word > '9' || number > max / 10) {
+			reader->is_bad = true;
+			return 0;
+		}
+		number = number * 10 + (uint64_t)(*word - '0');
+	}
+	if (number > max)
+		reader->is_bad = true;
+	return number;
+}
+
+static enum reap_state next_state(struct line_reader *reader)
+{
+	const char *word = next_word(reader);
+
+	for (int i = 0; i < REAP_STATE_COUNT; i++)
+		if (strcmp(word, state_names[i]) == 0)
+			return (enum reap_state)i;
+	reader->is_bad = true;
+	return REAP_STATE_COUNT;
+}
+
+int reap_line_parse(const char *line, size_t len, struct reap_lease *ret, struct err *err)
+{
+	struct line_reader reader = { 0 };
+
+	if (len >= sizeof(reader.text) || memchr(line, '\0', len))
+		return err_set(err, ERR_HOST, EBADMSG, "a lease of %zu bytes in Redis is none of ours: delete its key", len);
+	memcpy(reader.text, line, len);
+	reader.rest = reader.text;
+	ret->state = next_state(&reader);
+	next_text(&reader, ret->owner, sizeof(ret->owner));
+	ret->token = next_number(&reader, INT64_MAX);
+	ret->attempt = (uint32_t)next_number(&reader, UINT32_MAX);
+	next_text(&reader, ret->host, sizeof(ret->host));
+	(void)next_number(&reader, UINT32_MAX); /* the slot: for people who look */
+	ret->expires_ms = next_number(&reader, INT64_MAX);
+	next_text(&reader, ret->topic, sizeof(ret->topic));
+	ret->partition = (int32_t)next_number(&reader, INT32_MAX);
+	ret->offset = (int64_t)next_number(&reader, INT64_MAX - 1);
+	memcpy(ret->victim, "-", 2);
+	if (reader.rest)
+		next_text(&reader, ret->victim, sizeof(ret->victim));
+	if (reader.is_bad || reader.rest)
+		return err_set(err, ERR_HOST, EBADMSG, "a lease in Redis reads '%.*s', which is none of ours: delete its key",
+			       (int)(len < 100 ? len : 100), line);
+	return 0;
+}
+
+static int bad_reply(const redisReply *reply, const char *expected, struct err *err)
+{
+	if (reply->type == REDIS_REPLY_ERROR)
+		return err_set(err, ERR_HOST, EBADMSG, "Redis refused a reaper's script ('%.120s'): check its log and memory",
+			       reply->str);
+	return err_set(err, ERR_HOST, EBADMSG, "Redis answered a reaper's script with type %d instead of %s", reply->type,
+		       expected);
+}
+
+static bool is_text(const redisReply *reply)
+{
+	return reply && reply->type == REDIS_REPLY_STRING;
+}
+
+static bool is_number(const redisReply *reply)
+{
+	return reply && reply->type == REDIS_REPLY_INTEGER;
+}
+
+static bool read_row(redisReply *const *row, struct reap_lease *ret)
+{
+	if (!ident_is_id(row[0]->str, row[0]->len) || row[1]->integer < 0 ||
+	    reap_line_parse(row[2]->str, row[2]->len, ret, NULL) < 0)
+		return false;
+	memcpy(ret->id, row[0]->str, row[0]->len + 1);
+	ret->due_ms = (uint64_t)row[1]->integer;
+	return true;
+}
+
+int reap_reply_scan(const redisReply *reply, struct reap_scan *ret, struct reap_lease *leases, size_t *ret_bad,
+		    struct err *err)
+{
+	*ret_bad = 0;
+	if (reply->type != REDIS_REPLY_ARRAY || reply->elements < SCAN_HEAD ||
+	    (reply->elements - SCAN_HEAD) % SCAN_FIELDS || reply->elements > SCAN_HEAD + SCAN_FIELDS * REAP_SCAN_MAX)
+		return bad_reply(reply, "a list of leases", err);
+	if (!is_number(reply->element[0]) || !is_number(reply->element[1]) || reply->element[0]->integer < 0 ||
+	    reply->element[1]->integer < 0)
+		return bad_reply(reply, "the time and a count", err);
+	*ret = (struct reap_scan){ .now_ms = (uint64_t)reply->element[0]->integer,
+				   .n_all = (uint64_t)reply->element[1]->integer,
+				   .leases = leases };
+	for (size_t i = SCAN_HEAD; i < reply->elements; i += SCAN_FIELDS) {
+		redisReply *const *row = &reply->element[i];
+
+		if (!is_text(row[0]) || !is_number(row[1]) || !is_text(row[2]))
+			return bad_reply(reply, "a list of id, time and lease", err);
+		if (row[2]->len == 0)
+			continue; /* a deadline without a lease: the script removed it */
+		if (read_row(row, &leases[ret->n]))
+			ret->n++;
+		else
+			(*ret_bad)++;
+	}
+	return 0;
+}
+
+int reap_reply_numbers(const redisReply *reply, size_t n, int64_t *numbers, struct err *err)
+{
+	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != n)
+		return bad_reply(reply, "a list of numbers", err);
+	for (size_t i = 0; i < n; i++) {
+		if (!is_number(reply->element[i]))
+			return bad_reply(reply, "a list of numbers", err);
+		numbers[i] = reply->element[i]->integer;
+	}
+	return 0;
+}
+
+int reap_reply_heal(const redisReply *reply, size_t n, int64_t *numbers, struct reap_lease *leases, struct err *err)
+{
+	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 * n)
+		return bad_reply(reply, "pairs of number and lease", err);
+	for (size_t i = 0; i < n; i++) {
+		const redisReply *line = reply->element[2 * i + 1];
+
+		if (!is_number(reply->element[2 * i]) || !is_text(line))
+			return bad_reply(reply, "pairs of number and lease", err);
+		numbers[i] = reply->element[2 * i]->integer;
+		if (numbers[i] > 0 && reap_line_parse(line->str, line->len, &leases[i], err) < 0)
+			return -EBADMSG;
+	}
+	return 0;
+}
+
+/* The value of "name:" at the beginning of a line, or NULL. */
+static const char *info_value(const char *info, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (const char *line = info; line; line = strchr(line, '\n')) {
+		line += *line == '\n';
+		if (strncmp(line, name, len) == 0 && line[len] == ':')
+			return line + len + 1;
+	}
+	return NULL;
+}
+
+int reap_reply_server(const redisReply *reply, struct reap_server *ret, struct err *err)
+{
+	const char *uptime = is_text(reply) ? info_value(reply->str, "uptime_in_seconds") : NULL;
+	const char *policy = is_text(reply) ? info_value(reply->str, "maxmemory_policy") : NULL;
+
+	if (!uptime || *uptime < '0' || *uptime > '9')
+		return bad_reply(reply, "INFO with uptime_in_seconds", err);
+	ret->uptime_ms = strtoull(uptime, NULL, 10) * 1000;
+	ret->is_evicting = policy && strncmp(policy, "noeviction", 10) != 0;
+	return 0;
+}

@@ -1,0 +1,95 @@
+/* The Lua of the reaper's side of a lease (bus/reap.h); the line's format and the keys are in bus/lease_scripts.h. */
+#pragma once
+
+#include "bus/lease_scripts.h"
+
+/* A reaper holds a lease like a worker does, by owner and token, in whatever state it is. */
+#define REAP_LUA_WRITE                                                                                  \
+	"local function write(key, id, field, score)\n"                                                 \
+	"  redis.call('SET', key, table.concat(field, ' '))\n"                                          \
+	"  redis.call('ZADD', KEYS[1], string.format('%.0f', score), id)\n"                             \
+	"end\n"
+
+/* ARGV: grace_ms limit. Answers: now, the number of all leases, then per lease that is due: id, score, line ("" for a
+ * member of the deadlines without a lease, which is forgotten here). */
+static const char reap_scan_lua[] = LEASE_LUA_NOW
+	"local before = string.format('%.0f', now - tonumber(ARGV[1]))\n"
+	"local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. before, 'WITHSCORES', 'LIMIT', 0, ARGV[2])\n"
+	"local answers = { now, redis.call('ZCARD', KEYS[1]) }\n"
+	"for i = 1, #due, 2 do\n"
+	"  local line = redis.call('GET', KEYS[2] .. due[i])\n"
+	"  if not line then redis.call('ZREM', KEYS[1], due[i]) end\n"
+	"  answers[#answers + 1] = due[i]\n"
+	"  answers[#answers + 1] = tonumber(due[i + 1])\n"
+	"  answers[#answers + 1] = line or ''\n"
+	"end\n"
+	"return answers\n";
+
+/* ARGV: owner lease_ms grace_ms, then per lease: id token. Take what is still due and still has that token: running becomes
+ * reaping (its worker's renewal and finish answer GONE from now on), an orphan that nobody wanted becomes ended, the rest
+ * changes hands. Answers per lease: the new token, 0 when it was not taken. */
+static const char reap_take_lua[] = LEASE_LUA_NOW LEASE_LUA_TOKEN LEASE_LUA_READ REAP_LUA_WRITE
+	"local next_state = { running = 'reaping', orphan = 'ended' }\n"
+	"local answers = {}\n"
+	"local keys, lines = read_all(4, 2)\n"
+	"for n = 1, #keys do\n"
+	"  local id, its_token = ARGV[2 + 2 * n], ARGV[3 + 2 * n]\n"
+	"  local field = fields_of(lines[n] or '')\n"
+	"  local score = tonumber(redis.call('ZSCORE', KEYS[1], id) or now)\n"
+	"  answers[n] = 0\n"
+	"  if field[3] == its_token and score + tonumber(ARGV[3]) < now then\n"
+	"    if field[1] == 'running' then field[11] = field[2] end\n"
+	"    field[1] = next_state[field[1]] or field[1]\n"
+	"    field[2], field[3] = ARGV[1], next_token()\n"
+	"    answers[n] = token\n"
+	"    write(keys[n], id, field, now + tonumber(ARGV[2]))\n"
+	"  end\n"
+	"end\n"
+	"keep_token()\n"
+	"return answers\n";
+
+/* ARGV: owner lease_ms lost_after_ms, then per lease: id token verb. Answers per lease: 1, or 0 when it is not ours any
+ * more. Verbs: delete; orphan (anyone may claim it, until lost_after_ms or its time-to-live end); ended; told; keep. */
+static const char reap_settle_lua[] = LEASE_LUA_NOW LEASE_LUA_READ REAP_LUA_WRITE
+	"local answers = {}\n"
+	"local keys, lines = read_all(4, 3)\n"
+	"for n = 1, #keys do\n"
+	"  local id, its_token, verb = ARGV[1 + 3 * n], ARGV[2 + 3 * n], ARGV[3 + 3 * n]\n"
+	"  local field = fields_of(lines[n] or '')\n"
+	"  local is_mine = field[2] == ARGV[1] and field[3] == its_token\n"
+	"  answers[n] = is_mine and 1 or 0\n"
+	"  if is_mine and verb == 'delete' then\n"
+	"    redis.call('DEL', keys[n])\n"
+	"    redis.call('ZREM', KEYS[1], id)\n"
+	"  elseif is_mine and verb == 'orphan' then\n"
+	"    field[1], field[2] = 'orphan', '-'\n"
+	"    write(keys[n], id, field, math.min(now + tonumber(ARGV[3]), tonumber(field[7])))\n"
+	"  elseif is_mine then\n"
+	"    if verb ~= 'keep' then field[1] = verb end\n"
+	"    write(keys[n], id, field, now + tonumber(ARGV[2]))\n"
+	"  end\n"
+	"end\n"
+	"return answers\n";
+
+/* ARGV: owner lease_ms host, then ids of workspaces of which something is left on this host. Answers per id a number and a
+ * line. Number 0: leave it, a worker or reaper holds it here. A token: it had no lease, or one that anybody could claim, and
+ * is now ours like any lease in reaping; the line is what it is. -1: nobody may claim it here now; erase it. */
+static const char reap_heal_lua[] = LEASE_LUA_NOW LEASE_LUA_TOKEN LEASE_LUA_READ REAP_LUA_WRITE
+	"local answers = {}\n"
+	"local keys, lines = read_all(4, 1)\n"
+	"for n = 1, #keys do\n"
+	"  local id = ARGV[3 + n]\n"
+	"  local field = fields_of(lines[n] or 'missing - 0 0 - 0 0 - 0 0 -')\n"
+	"  local state, verdict = field[1], 0\n"
+	"  if state == 'missing' or state == 'orphan' then\n"
+	"    field[1], field[2], field[3], field[5] = 'reaping', ARGV[1], next_token(), ARGV[3]\n"
+	"    field[11] = '-'\n"
+	"    verdict = token\n"
+	"    write(keys[n], id, field, now + tonumber(ARGV[2]))\n"
+	"  elseif state == 'ended' or state == 'told' or field[5] ~= ARGV[3] then\n"
+	"    verdict = -1\n"
+	"  end\n"
+	"  answers[2 * n - 1], answers[2 * n] = verdict, table.concat(field, ' ')\n"
+	"end\n"
+	"keep_token()\n"
+	"return answers\n";
