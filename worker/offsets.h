@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #define OFFSETS_METADATA_MAX 4096 /* bytes, Kafka's default offset.metadata.max.bytes */
-#define OFFSETS_WINDOW 24000      /* offsets beyond `next` that the map can hold: base64 of a bitmap, with a prefix */
+#define OFFSETS_WINDOW 24000      /* offsets beyond `next` that the map can hold: six to a character */
 
 struct offsets;
 

@@ -53,6 +53,7 @@ struct reap_lease {
 struct reap_scan {
 	uint64_t now_ms; /* Redis's wall clock */
 	uint64_t n_all;  /* leases in any state */
+	uint64_t n_due;  /* of them; `leases` has at most REAP_SCAN_MAX */
 	const struct reap_lease *leases;
 	size_t n;
 };

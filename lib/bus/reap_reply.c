@@ -8,7 +8,7 @@
 #include "base/own.h"
 
 #define LINE_MAX_BYTES 1024 /* eleven fields, the longest a topic of 249 */
-#define SCAN_HEAD 2         /* now, number of leases */
+#define SCAN_HEAD 3         /* now, number of leases, of those due */
 #define SCAN_FIELDS 3       /* id, score, line */
 
 static const char *const state_names[] = { "running", "reaping", "orphan", "ended", "told" };
@@ -138,11 +138,12 @@ int reap_reply_scan(const redisReply *reply, struct reap_scan *ret, struct reap_
 	if (reply->type != REDIS_REPLY_ARRAY || reply->elements < SCAN_HEAD ||
 	    (reply->elements - SCAN_HEAD) % SCAN_FIELDS || reply->elements > SCAN_HEAD + SCAN_FIELDS * REAP_SCAN_MAX)
 		return bad_reply(reply, "a list of leases", err);
-	if (!is_number(reply->element[0]) || !is_number(reply->element[1]) || reply->element[0]->integer < 0 ||
-	    reply->element[1]->integer < 0)
-		return bad_reply(reply, "the time and a count", err);
+	for (size_t i = 0; i < SCAN_HEAD; i++)
+		if (!is_number(reply->element[i]) || reply->element[i]->integer < 0)
+			return bad_reply(reply, "the time and two counts", err);
 	*ret = (struct reap_scan){ .now_ms = (uint64_t)reply->element[0]->integer,
 				   .n_all = (uint64_t)reply->element[1]->integer,
+				   .n_due = (uint64_t)reply->element[2]->integer,
 				   .leases = leases };
 	for (size_t i = SCAN_HEAD; i < reply->elements; i += SCAN_FIELDS) {
 		redisReply *const *row = &reply->element[i];

@@ -10,12 +10,12 @@
 	"  redis.call('ZADD', KEYS[1], string.format('%.0f', score), id)\n"                             \
 	"end\n"
 
-/* ARGV: grace_ms limit. Answers: now, the number of all leases, then per lease that is due: id, score, line ("" for a
+/* ARGV: grace_ms limit. Answers: now, the number of all leases, of those due, then per lease that is due: id, score, line ("" for a
  * member of the deadlines without a lease, which is forgotten here). */
 static const char reap_scan_lua[] = LEASE_LUA_NOW
 	"local before = string.format('%.0f', now - tonumber(ARGV[1]))\n"
 	"local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. before, 'WITHSCORES', 'LIMIT', 0, ARGV[2])\n"
-	"local answers = { now, redis.call('ZCARD', KEYS[1]) }\n"
+	"local answers = { now, redis.call('ZCARD', KEYS[1]), redis.call('ZCOUNT', KEYS[1], '-inf', '(' .. before) }\n"
 	"for i = 1, #due, 2 do\n"
 	"  local line = redis.call('GET', KEYS[2] .. due[i])\n"
 	"  if not line then redis.call('ZREM', KEYS[1], due[i]) end\n"

@@ -1,0 +1,413 @@
+/* One consumer queue carries records, rebalances and errors; the look-up of committed offsets answers on a queue of its own.
+ *
+ * A rebalance is answered in two steps: the event says which partitions are ours, the look-up what the group committed for
+ * them; only then rd_kafka_assign() starts them. Eager assignment (range): a new one always follows a revocation of all. */
+#include "bus/consumer.h"
+
+#include <assert.h>
+#include <librdkafka/rdkafka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/own.h"
+#include "bus/kafka_conf.h"
+
+#define LOOKUP_MS 5000       /* of one look-up; then it is asked again */
+#define BELT_MS 1000         /* a poll at least this often: librdkafka counts polls, and a wake-up may be missed */
+#define ALL_PARTITIONS (-1)
+
+struct consumer {
+	rd_kafka_t *kafka;
+	rd_kafka_queue_t *queue, *lookups; /* the wakes' references keep them */
+	struct kafka_wake *wake, *lookup_wake;
+	struct event *belt;
+	char *topic, *group;
+	unsigned per_turn;
+	const struct consumer_events *events;
+	void *ctx;
+	rd_kafka_topic_partition_list_t *assigned; /* being looked up, then what is assigned; NULL: nothing */
+	bool is_looking_up;
+	bool is_all_paused;
+	bool *is_paused; /* by partition number */
+	size_t n_paused;
+};
+
+static void assign_none(struct consumer *consumer)
+{
+	rd_kafka_resp_err_t code = rd_kafka_assign(consumer->kafka, NULL);
+
+	if (code)
+		log_warn("consumer.assign", "message=\"%s\"", rd_kafka_err2str(code));
+	if (consumer->assigned)
+		rd_kafka_topic_partition_list_destroy(TAKE_PTR(consumer->assigned));
+}
+
+static void look_up(struct consumer *consumer)
+{
+	rd_kafka_AdminOptions_t *options =
+		rd_kafka_AdminOptions_new(consumer->kafka, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
+	rd_kafka_ListConsumerGroupOffsets_t *request =
+		rd_kafka_ListConsumerGroupOffsets_new(consumer->group, consumer->assigned);
+	char why[200];
+
+	/* Stable: offsets of transactions that are still open are waited for, else records would be run twice. */
+	rd_kafka_error_destroy(rd_kafka_AdminOptions_set_require_stable_offsets(options, 1));
+	(void)rd_kafka_AdminOptions_set_request_timeout(options, LOOKUP_MS, why, sizeof(why)); /* in range */
+	consumer->is_looking_up = true;
+	rd_kafka_ListConsumerGroupOffsets(consumer->kafka, &request, 1, options, consumer->lookups);
+	rd_kafka_ListConsumerGroupOffsets_destroy(request);
+	rd_kafka_AdminOptions_destroy(options);
+}
+
+static void on_rebalance(struct consumer *consumer, rd_kafka_event_t *event)
+{
+	rd_kafka_topic_partition_list_t *list = rd_kafka_event_topic_partition_list(event);
+
+	consumer->is_looking_up = false;
+	if (rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+		assign_none(consumer);
+		consumer->events->on_revoked(consumer->ctx);
+		return;
+	}
+	if (consumer->assigned)
+		rd_kafka_topic_partition_list_destroy(consumer->assigned);
+	consumer->assigned = rd_kafka_topic_partition_list_copy(list);
+	look_up(consumer);
+}
+
+static void pause_what_was(struct consumer *consumer)
+{
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(consumer->assigned->cnt);
+
+	for (int i = 0; i < consumer->assigned->cnt; i++) {
+		int32_t partition = consumer->assigned->elems[i].partition;
+
+		if (consumer->is_all_paused || ((size_t)partition < consumer->n_paused && consumer->is_paused[partition]))
+			rd_kafka_topic_partition_list_add(list, consumer->topic, partition);
+	}
+	if (list->cnt)
+		(void)rd_kafka_pause_partitions(consumer->kafka, list); /* errors are per partition, of lost ones */
+	rd_kafka_topic_partition_list_destroy(list);
+}
+
+static void start_partitions(struct consumer *consumer, const rd_kafka_topic_partition_list_t *found)
+{
+	struct consumer_position *positions = calloc((size_t)found->cnt + 1, sizeof(*positions));
+	rd_kafka_resp_err_t code;
+
+	assert(positions); /* a few bytes a partition */
+	for (int i = 0; i < found->cnt; i++) {
+		const rd_kafka_topic_partition_t *one = &found->elems[i];
+
+		positions[i].partition = one->partition;
+		positions[i].committed = one->offset >= 0 ? one->offset : -1;
+		positions[i].metadata = one->metadata ? one->metadata : "";
+		positions[i].start = one->offset >= 0 ? one->offset : RD_KAFKA_OFFSET_BEGINNING;
+	}
+	consumer->events->on_assigned(consumer->ctx, positions, (size_t)found->cnt);
+	for (int i = 0; i < found->cnt; i++) {
+		rd_kafka_topic_partition_t *one = rd_kafka_topic_partition_list_find(consumer->assigned, consumer->topic,
+										     positions[i].partition);
+
+		if (one)
+			one->offset = positions[i].start;
+	}
+	free(positions);
+	code = rd_kafka_assign(consumer->kafka, consumer->assigned);
+	if (code)
+		log_error("consumer.assign", "message=\"%s\"", rd_kafka_err2str(code));
+	pause_what_was(consumer);
+}
+
+/* The look-up's list, when it is whole and free of errors. */
+static const rd_kafka_topic_partition_list_t *found_positions(rd_kafka_event_t *event, const char **why)
+{
+	const rd_kafka_group_result_t **groups;
+	const rd_kafka_topic_partition_list_t *list;
+	size_t n = 0;
+
+	*why = rd_kafka_event_error_string(event);
+	if (rd_kafka_event_error(event))
+		return NULL;
+	groups = rd_kafka_ListConsumerGroupOffsets_result_groups(
+		rd_kafka_event_ListConsumerGroupOffsets_result(event), &n);
+	if (n != 1 || rd_kafka_group_result_error(groups[0])) {
+		*why = n == 1 ? rd_kafka_error_string(rd_kafka_group_result_error(groups[0])) : "no group in the answer";
+		return NULL;
+	}
+	list = rd_kafka_group_result_partitions(groups[0]);
+	for (int i = 0; list && i < list->cnt; i++) {
+		if (!list->elems[i].err)
+			continue;
+		*why = rd_kafka_err2str(list->elems[i].err);
+		return NULL;
+	}
+	return list;
+}
+
+static void on_lookup_wake(void *ctx)
+{
+	struct consumer *consumer = ctx;
+	rd_kafka_event_t *event;
+
+	while ((event = rd_kafka_queue_poll(consumer->lookups, 0))) {
+		const rd_kafka_topic_partition_list_t *found = NULL;
+		const char *why = "";
+
+		if (consumer->is_looking_up && consumer->assigned) {
+			found = found_positions(event, &why);
+			consumer->is_looking_up = false;
+			if (found) {
+				start_partitions(consumer, found);
+			} else {
+				log_debug("consumer.lookup", "message=\"%s\"", why);
+				look_up(consumer);
+			}
+		}
+		rd_kafka_event_destroy(event);
+	}
+}
+
+static void deliver(struct consumer *consumer, const rd_kafka_message_t *message)
+{
+	rd_kafka_timestamp_type_t type;
+	struct consumer_record record = { .partition = message->partition, .offset = message->offset,
+					  .data = message->payload, .len = message->len, .key = message->key,
+					  .key_len = message->key_len };
+	int64_t time_ms = rd_kafka_message_timestamp(message, &type);
+
+	record.time_ms = type == RD_KAFKA_TIMESTAMP_NOT_AVAILABLE || time_ms < 0 ? 0 : time_ms;
+	if (!message->err)
+		consumer->events->on_record(consumer->ctx, &record);
+	else if (message->err != RD_KAFKA_RESP_ERR__PARTITION_EOF)
+		log_warn("consumer.message", "partition=%d message=\"%s\"", message->partition,
+			 rd_kafka_message_errstr(message));
+}
+
+static void take_error(struct consumer *consumer, rd_kafka_event_t *event)
+{
+	struct err err;
+	char why[200];
+
+	if (rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR__FATAL) {
+		log_warn("consumer.kafka", "message=\"%s\"", rd_kafka_event_error_string(event));
+		return;
+	}
+	(void)rd_kafka_fatal_error(consumer->kafka, why, sizeof(why));
+	(void)err_set(&err, ERR_HOST, 0, "Kafka consumer: %s", why);
+	consumer->events->on_fault(consumer->ctx, &err);
+}
+
+static unsigned take_event(struct consumer *consumer, rd_kafka_event_t *event)
+{
+	const rd_kafka_message_t *message;
+	unsigned n = 0;
+
+	switch (rd_kafka_event_type(event)) {
+	case RD_KAFKA_EVENT_FETCH:
+		while ((message = rd_kafka_event_message_next(event))) {
+			deliver(consumer, message);
+			n++;
+		}
+		break;
+	case RD_KAFKA_EVENT_REBALANCE:
+		on_rebalance(consumer, event);
+		break;
+	case RD_KAFKA_EVENT_ERROR:
+		take_error(consumer, event);
+		break;
+	default:
+		break;
+	}
+	return n;
+}
+
+static void on_wake(void *ctx)
+{
+	struct consumer *consumer = ctx;
+	unsigned n = 0;
+
+	while (n < consumer->per_turn) {
+		rd_kafka_event_t *event = rd_kafka_queue_poll(consumer->queue, 0);
+
+		if (!event)
+			return;
+		n += take_event(consumer, event);
+		rd_kafka_event_destroy(event);
+	}
+	kafka_wake_again(consumer->wake);
+}
+
+static void on_belt(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	on_wake(arg);
+}
+
+static int subscribe(struct consumer *consumer, struct err *err)
+{
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+	rd_kafka_resp_err_t code;
+
+	rd_kafka_topic_partition_list_add(list, consumer->topic, RD_KAFKA_PARTITION_UA);
+	code = rd_kafka_subscribe(consumer->kafka, list);
+	rd_kafka_topic_partition_list_destroy(list);
+	return code ? err_set(err, ERR_HOST, 0, "subscribe to '%s': %s", consumer->topic, rd_kafka_err2str(code)) : 0;
+}
+
+static int open_kafka(struct consumer *consumer, const struct consumer_config *config, struct err *err)
+{
+	char session[16], prefetch[16];
+	const struct kafka_pair pairs[] = { { "bootstrap.servers", config->brokers },
+					    { "group.id", config->group },
+					    { "group.instance.id", config->instance_id },
+					    { "session.timeout.ms", session },
+					    { "heartbeat.interval.ms", "1000" },
+					    { "partition.assignment.strategy", "range" },
+					    { "enable.auto.commit", "false" },
+					    { "enable.auto.offset.store", "false" },
+					    { "auto.offset.reset", "earliest" },
+					    { "isolation.level", "read_committed" },
+					    { "queued.min.messages", prefetch },
+					    { "queued.max.messages.kbytes", "4096" },
+					    { "fetch.wait.max.ms", "50" },
+					    { "fetch.error.backoff.ms", "50" },
+					    { "reconnect.backoff.max.ms", "1000" } };
+
+	(void)snprintf(session, sizeof(session), "%u", config->session_timeout_ms);
+	(void)snprintf(prefetch, sizeof(prefetch), "%u", config->prefetch < 1 ? 1 : config->prefetch);
+	return kafka_new(RD_KAFKA_CONSUMER, pairs, ARRAY_SIZE(pairs),
+			 RD_KAFKA_EVENT_FETCH | RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_ERROR, NULL, &consumer->kafka,
+			 err);
+}
+
+static int open_events(struct consumer *consumer, struct event_base *base, struct err *err)
+{
+	const struct timeval belt = { .tv_sec = BELT_MS / 1000 };
+	int r;
+
+	rd_kafka_poll_set_consumer(consumer->kafka);
+	consumer->queue = rd_kafka_queue_get_consumer(consumer->kafka);
+	consumer->lookups = rd_kafka_queue_new(consumer->kafka);
+	r = kafka_wake_new(base, consumer->queue, on_wake, consumer, &consumer->wake, err);
+	if (r == 0)
+		r = kafka_wake_new(base, consumer->lookups, on_lookup_wake, consumer, &consumer->lookup_wake, err);
+	if (r < 0)
+		return r;
+	consumer->belt = event_new(base, -1, EV_PERSIST, on_belt, consumer);
+	if (!consumer->belt || event_add(consumer->belt, &belt) < 0)
+		return err_set(err, ERR_HOST, ENOMEM, "the consumer's timer");
+	return 0;
+}
+
+int consumer_new(struct event_base *base, const struct consumer_config *config, const struct consumer_events *events,
+		 void *ctx, struct consumer **ret, struct err *err)
+{
+	struct consumer *consumer = calloc(1, sizeof(*consumer));
+	int r;
+
+	if (!consumer)
+		return err_set(err, ERR_HOST, ENOMEM, "a consumer");
+	consumer->topic = strdup(config->topic);
+	consumer->group = strdup(config->group);
+	consumer->per_turn = config->prefetch < 1 ? 1 : config->prefetch;
+	consumer->events = events;
+	consumer->ctx = ctx;
+	r = consumer->topic && consumer->group ? 0 : err_set(err, ERR_HOST, ENOMEM, "a consumer");
+	if (r == 0)
+		r = open_kafka(consumer, config, err);
+	if (r == 0)
+		r = open_events(consumer, base, err);
+	if (r == 0)
+		r = subscribe(consumer, err);
+	if (r < 0) {
+		consumer_free(consumer);
+		return r;
+	}
+	*ret = consumer;
+	return 0;
+}
+
+static rd_kafka_topic_partition_list_t *list_of(const struct consumer *consumer, int32_t partition)
+{
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+
+	for (int i = 0; consumer->assigned && !consumer->is_looking_up && i < consumer->assigned->cnt; i++) {
+		int32_t one = consumer->assigned->elems[i].partition;
+		bool is_paused_itself = (size_t)one < consumer->n_paused && consumer->is_paused[one];
+
+		if (one == partition || (partition == ALL_PARTITIONS && !is_paused_itself))
+			rd_kafka_topic_partition_list_add(list, consumer->topic, one);
+	}
+	return list;
+}
+
+static void mark_paused(struct consumer *consumer, int32_t partition, bool is_paused)
+{
+	size_t need = (size_t)partition + 1;
+
+	if (partition == ALL_PARTITIONS) {
+		consumer->is_all_paused = is_paused;
+		return;
+	}
+	if (need > consumer->n_paused) {
+		bool *grown = realloc(consumer->is_paused, need);
+
+		assert(grown); /* a byte a partition */
+		memset(grown + consumer->n_paused, 0, need - consumer->n_paused);
+		consumer->is_paused = grown;
+		consumer->n_paused = need;
+	}
+	consumer->is_paused[partition] = is_paused;
+}
+
+void consumer_pause(struct consumer *consumer, int32_t partition)
+{
+	rd_kafka_topic_partition_list_t *list = list_of(consumer, partition);
+
+	mark_paused(consumer, partition, true);
+	if (list->cnt)
+		(void)rd_kafka_pause_partitions(consumer->kafka, list); /* errors are per partition, of lost ones */
+	rd_kafka_topic_partition_list_destroy(list);
+}
+
+void consumer_resume(struct consumer *consumer, int32_t partition)
+{
+	rd_kafka_topic_partition_list_t *list;
+
+	mark_paused(consumer, partition, false);
+	if (partition != ALL_PARTITIONS && consumer->is_all_paused)
+		return;
+	list = list_of(consumer, partition);
+	if (list->cnt)
+		(void)rd_kafka_resume_partitions(consumer->kafka, list); /* errors are per partition, of lost ones */
+	rd_kafka_topic_partition_list_destroy(list);
+}
+
+void *consumer_handle(struct consumer *consumer)
+{
+	return consumer->kafka;
+}
+
+void consumer_free(struct consumer *consumer)
+{
+	if (!consumer)
+		return;
+	kafka_wake_free(consumer->wake);
+	kafka_wake_free(consumer->lookup_wake);
+	if (consumer->belt)
+		event_free(consumer->belt);
+	if (consumer->assigned)
+		rd_kafka_topic_partition_list_destroy(consumer->assigned);
+	if (consumer->kafka) {
+		(void)rd_kafka_consumer_close(consumer->kafka); /* the group notices by its session timeout otherwise */
+		rd_kafka_destroy(consumer->kafka);
+	}
+	free(consumer->is_paused);
+	free(consumer->topic);
+	free(consumer->group);
+	free(consumer);
+}

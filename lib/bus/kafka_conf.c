@@ -1,0 +1,115 @@
+#include "bus/kafka_conf.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+
+#include "base/log.h"
+#include "base/own.h"
+
+#define SYSLOG_WARNING 4
+
+struct kafka_wake {
+	rd_kafka_queue_t *queue;
+	int fd;
+	struct event *event;
+	void (*fn)(void *ctx);
+	void *ctx;
+};
+
+static void on_log(const rd_kafka_t *kafka, int level, const char *facility, const char *text)
+{
+	(void)kafka;
+	log_event(level <= SYSLOG_WARNING ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG, "kafka", "facility=%s message=\"%s\"", facility,
+		  text);
+}
+
+static int fill(rd_kafka_conf_t *conf, const struct kafka_pair *pairs, size_t n_pairs, struct err *err)
+{
+	char why[200];
+
+	for (size_t i = 0; i < n_pairs; i++)
+		if (rd_kafka_conf_set(conf, pairs[i].key, pairs[i].value, why, sizeof(why)) != RD_KAFKA_CONF_OK)
+			return err_set(err, ERR_HOST, 0, "librdkafka refused %s = %s: %s", pairs[i].key, pairs[i].value, why);
+	return 0;
+}
+
+int kafka_new(rd_kafka_type_t type, const struct kafka_pair *pairs, size_t n_pairs, int events, void *opaque,
+	      rd_kafka_t **ret, struct err *err)
+{
+	rd_kafka_conf_t *conf = rd_kafka_conf_new();
+	sigset_t all, before;
+	char why[200];
+	int r = fill(conf, pairs, n_pairs, err);
+
+	if (r < 0) {
+		rd_kafka_conf_destroy(conf);
+		return r;
+	}
+	rd_kafka_conf_set_log_cb(conf, on_log);
+	rd_kafka_conf_set_opaque(conf, opaque);
+	rd_kafka_conf_set_events(conf, events);
+	sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &before); /* cannot fail with valid sets */
+	*ret = rd_kafka_new(type, conf, why, sizeof(why));
+	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (*ret)
+		return 0;
+	rd_kafka_conf_destroy(conf);
+	return err_set(err, ERR_HOST, 0, "make a Kafka client: %s", why);
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct kafka_wake *wake = arg;
+	uint64_t ticks;
+
+	(void)what;
+	if (read(fd, &ticks, sizeof(ticks)) < 0 && errno != EAGAIN)
+		log_warn("kafka.wake", "errno=%d", errno);
+	wake->fn(wake->ctx);
+}
+
+int kafka_wake_new(struct event_base *base, rd_kafka_queue_t *queue, void (*fn)(void *ctx), void *ctx,
+		   struct kafka_wake **ret, struct err *err)
+{
+	static const uint64_t one = 1;
+	struct kafka_wake *wake = calloc(1, sizeof(*wake));
+
+	if (!wake) {
+		rd_kafka_queue_destroy(queue);
+		return err_set(err, ERR_HOST, ENOMEM, "watch a Kafka queue");
+	}
+	wake->queue = queue;
+	wake->fn = fn;
+	wake->ctx = ctx;
+	wake->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (wake->fd >= 0)
+		wake->event = event_new(base, wake->fd, EV_READ | EV_PERSIST, on_readable, wake);
+	if (!wake->event || event_add(wake->event, NULL) < 0) {
+		kafka_wake_free(wake);
+		return err_set(err, ERR_HOST, ENOMEM, "watch a Kafka queue");
+	}
+	rd_kafka_queue_io_event_enable(queue, wake->fd, &one, sizeof(one));
+	event_active(wake->event, EV_READ, 0);
+	*ret = wake;
+	return 0;
+}
+
+void kafka_wake_again(struct kafka_wake *wake)
+{
+	event_active(wake->event, EV_READ, 0);
+}
+
+void kafka_wake_free(struct kafka_wake *wake)
+{
+	if (!wake)
+		return;
+	rd_kafka_queue_io_event_enable(wake->queue, -1, NULL, 0);
+	rd_kafka_queue_destroy(wake->queue);
+	if (wake->event)
+		event_free(wake->event);
+	close_fd(&wake->fd);
+	free(wake);
+}
