@@ -119,6 +119,11 @@ void offsets_done(struct offsets *offsets, int64_t offset)
 	advance(offsets);
 }
 
+bool offsets_is_done(const struct offsets *offsets, int64_t offset)
+{
+	return offset < offsets->next || (offset < offsets->end && is_done(offsets, offset));
+}
+
 int64_t offsets_next(const struct offsets *offsets)
 {
 	return offsets->next;

@@ -23,6 +23,9 @@ bool offsets_receive(struct offsets *offsets, int64_t offset);
 /* A received record is done. */
 void offsets_done(struct offsets *offsets, int64_t offset);
 
+/* Asks only, for any offset: is it known to be done? */
+bool offsets_is_done(const struct offsets *offsets, int64_t offset);
+
 int64_t offsets_next(const struct offsets *offsets);
 
 /* Three quarters of the window are taken: take no new records until `next` moves. */
