@@ -1,0 +1,41 @@
+/* Which of the leases that look due does the reaper act on now? Pure: what it saw before and the clocks come in.
+ *
+ * Two scans must agree on id and token. When most of the fleet looks expired at once, the clock or Redis is more likely to be
+ * at fault than all workers: then a whole lease's time must pass with the same picture. Leases of other hosts are left to
+ * their own reaper, which can remove the objects, until it is clearly not there. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bus/reap.h"
+
+#define CHOICE_BRAKE_MIN 8 /* fewer expired leases than this are no mass */
+
+struct choice_seen {
+	char id[IDENT_ID_MAX + 1];
+	uint64_t token;
+};
+
+struct choice {
+	const char *host;
+	uint64_t lease_ms, grace_ms;
+	uint64_t braked_since_mono_ms; /* 0: not braked */
+	size_t n_seen;
+	struct choice_seen seen[REAP_SCAN_MAX];
+};
+
+enum choice_verdict {
+	CHOICE_VERDICT_NONE,   /* nothing to do */
+	CHOICE_VERDICT_ACT,
+	CHOICE_VERDICT_BRAKED, /* a mass expiry that just began */
+	CHOICE_VERDICT_WAIT,   /* the same mass, not yet a lease's time old */
+	CHOICE_VERDICT_COUNT
+};
+
+/* On ACT at most REAP_BATCH_MAX leases are copied to `out`, the longest due first. */
+enum choice_verdict choice_make(struct choice *choice, const struct reap_scan *scan, uint64_t now_mono_ms,
+				struct reap_lease out[REAP_BATCH_MAX], size_t *ret_n);
+
+/* Forget what was seen: Redis was away. */
+void choice_reset(struct choice *choice);

@@ -1,0 +1,392 @@
+#include "reaper/teller.h"
+
+#include <assert.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/own.h"
+#include "bus/positions.h"
+#include "bus/topics.h"
+#include "reaper/herald.h"
+#include "reaper/ledger.h"
+#include "wire/result.h"
+#include "worker/offsets.h"
+
+#define KAFKA_TIMEOUT_MS 10000
+#define TELL_TRIES 3 /* of a transaction that was aborted or fenced by another reaper */
+
+struct teller {
+	const struct reaper_settings *settings;
+	struct topics topics;
+	char ledger_group[CONF_TEXT_MAX + 16];
+	struct positions *workers; /* what workers committed */
+	struct positions *ledger;  /* what reapers committed */
+	struct herald *herald;     /* NULL: no producer now */
+};
+
+/* One partition of the request at hand. */
+struct page {
+	int32_t partition;
+	struct offsets *done; /* by workers */
+	struct ledger ledger;
+	char metadata[LEDGER_TEXT_MAX + 1];
+	bool is_touched;
+};
+
+struct pages {
+	struct page *pages;
+	size_t n;
+};
+
+static void pages_free(struct pages *pages)
+{
+	for (size_t i = 0; i < pages->n; i++)
+		offsets_free(pages->pages[i].done);
+	free(pages->pages);
+	*pages = (struct pages){ 0 };
+}
+
+static struct page *pages_find(const struct pages *pages, int32_t partition)
+{
+	for (size_t i = 0; i < pages->n; i++)
+		if (pages->pages[i].partition == partition)
+			return &pages->pages[i];
+	return NULL;
+}
+
+static bool is_done(void *ctx, int64_t offset)
+{
+	const struct page *page = ctx;
+
+	return offsets_is_done(page->done, offset);
+}
+
+static int page_fill(struct page *page, const struct position *position, struct err *err)
+{
+	page->partition = position->partition;
+	page->done = offsets_new(position->next < 0 ? 0 : position->next, position->metadata);
+	return page->done ? 0 : err_set(err, ERR_HOST, ENOMEM, "offsets of partition %d", position->partition);
+}
+
+/* What the workers have marked done in every partition of the request. */
+static int read_workers(struct teller *teller, const struct teller_request *request, struct pages *ret, struct err *err)
+{
+	cleanup_free struct position *positions = calloc(REAP_BATCH_MAX, sizeof(*positions));
+	cleanup_(pages_free) struct pages pages = { .pages = calloc(REAP_BATCH_MAX, sizeof(struct page)) };
+	size_t n = 0;
+	int r;
+
+	if (!positions || !pages.pages)
+		return err_set(err, ERR_HOST, ENOMEM, "look up committed offsets");
+	for (uint32_t i = 0; i < request->n; i++) {
+		size_t at = 0;
+
+		while (at < n && positions[at].partition != request->items[i].lease.partition)
+			at++;
+		if (at == n)
+			positions[n++].partition = request->items[i].lease.partition;
+	}
+	r = positions_read(teller->workers, teller->topics.tasks, positions, n, KAFKA_TIMEOUT_MS, err);
+	for (size_t i = 0; i < n && r == 0; i++, pages.n++)
+		r = page_fill(&pages.pages[i], &positions[i], err);
+	if (r < 0)
+		return r;
+	*ret = pages;
+	pages = (struct pages){ 0 };
+	return 0;
+}
+
+/* Fill what is known; an item of a topic that is not ours keeps FAILED. */
+static void judge(const struct teller *teller, const struct teller_request *request, const struct pages *pages,
+		  struct teller_reply *reply)
+{
+	for (uint32_t i = 0; i < request->n; i++) {
+		const struct reap_lease *lease = &request->items[i].lease;
+
+		if (strcmp(lease->topic, teller->topics.tasks) != 0) {
+			reply->verdicts[i] = TELLER_VERDICT_FAILED;
+			(void)snprintf(reply->error, sizeof(reply->error),
+				       "lease %s is for topic %.60s, not %.60s: do two fleets share a Redis prefix?",
+				       lease->id, lease->topic, teller->topics.tasks);
+			continue;
+		}
+		reply->verdicts[i] = is_done(pages_find(pages, lease->partition), lease->offset) ?
+					     TELLER_VERDICT_TOLD :
+					     TELLER_VERDICT_NOT_TOLD;
+	}
+}
+
+static int lookup(struct teller *teller, const struct teller_request *request, struct teller_reply *reply,
+		  struct err *err)
+{
+	cleanup_(pages_free) struct pages pages = { 0 };
+	int r = read_workers(teller, request, &pages, err);
+
+	if (r == 0)
+		judge(teller, request, &pages, reply);
+	return r;
+}
+
+/* Once for all of a victim's records in this request. Not remembered beyond it: a victim that is alive after all and lost
+ * its broker for a while starts its producer anew under the same id, and then is not fenced any more. */
+static int fence_victim(struct teller *teller, const struct teller_request *request, uint32_t index,
+			const struct teller_reply *reply, struct err *err)
+{
+	const char *victim = request->items[index].lease.victim;
+	int r;
+
+	if (strcmp(victim, "-") == 0)
+		return 0;
+	for (uint32_t i = 0; i < index; i++)
+		if (reply->verdicts[i] == TELLER_VERDICT_NOT_TOLD && strcmp(request->items[i].lease.victim, victim) == 0)
+			return 0;
+	r = publisher_fence(teller->settings->brokers, victim, KAFKA_TIMEOUT_MS, err);
+	if (r == 0)
+		log_info("fenced", "owner=%s", victim);
+	return r;
+}
+
+/* Look first: a worker whose finish got lost on the way to Redis has told its result and must not be fenced for it. */
+static int fence(struct teller *teller, const struct teller_request *request, struct teller_reply *reply, struct err *err)
+{
+	int r = lookup(teller, request, reply, err);
+
+	for (uint32_t i = 0; i < request->n && r == 0; i++)
+		if (reply->verdicts[i] == TELLER_VERDICT_NOT_TOLD)
+			r = fence_victim(teller, request, i, reply, err);
+	return r == 0 ? lookup(teller, request, reply, err) : r;
+}
+
+static int read_ledger(struct teller *teller, struct pages *pages, struct err *err)
+{
+	cleanup_free struct position *positions = calloc(REAP_BATCH_MAX, sizeof(*positions));
+	int r;
+
+	if (!positions)
+		return err_set(err, ERR_HOST, ENOMEM, "read the ledger");
+	for (size_t i = 0; i < pages->n; i++)
+		positions[i].partition = pages->pages[i].partition;
+	r = positions_read(teller->ledger, teller->topics.tasks, positions, pages->n, KAFKA_TIMEOUT_MS, err);
+	for (size_t i = 0; i < pages->n && r == 0; i++) {
+		if (ledger_decode(positions[i].metadata, &pages->pages[i].ledger) < 0)
+			return err_set(err, ERR_HOST, EBADMSG,
+				       "group %s holds something that is no ledger in partition %d: another client uses this "
+				       "group; give the fleet another one",
+				       teller->ledger_group, positions[i].partition);
+		ledger_prune(&pages->pages[i].ledger, is_done, &pages->pages[i]);
+	}
+	return r;
+}
+
+static int encode_result(const struct teller *teller, const struct teller_item *item, struct buf *out)
+{
+	const struct reap_lease *lease = &item->lease;
+	struct result result;
+	int r;
+
+	result_init(&result);
+	result.event = RESULT_EVENT_FINISHED;
+	result.kind = TASK_KIND_RUN;
+	result.outcome = item->is_expired ? RESULT_OUTCOME_EXPIRED : RESULT_OUTCOME_LOST;
+	result.ran = RESULT_RAN_UNKNOWN;
+	result.is_key_destroyed = item->is_key_destroyed;
+	result.attempt = lease->attempt;
+	result.token = lease->token;
+	result.partition = lease->partition;
+	result.offset = lease->offset;
+	result.finished_ms = clock_wall_ms();
+	memcpy(result.id, lease->id, sizeof(result.id));
+	(void)snprintf(result.host, sizeof(result.host), "%s", lease->host);       /* both are bounded by their type */
+	(void)snprintf(result.worker, sizeof(result.worker), "%.64s", lease->victim);
+	(void)snprintf(result.topic, sizeof(result.topic), "%.127s", teller->topics.tasks);
+	(void)snprintf(result.message, sizeof(result.message),
+		       item->is_expired ? "its time-to-live ended under a worker that did not answer for it" :
+					  "its worker died, in attempt %u, and no other took it in time",
+		       lease->attempt);
+	r = result_encode(&result, out);
+	result_clear(&result);
+	return r;
+}
+
+/* Into the ledger, unless that is full. */
+static bool enter(struct page *page, const struct reap_lease *lease, struct teller_reply *reply)
+{
+	if (ledger_add(&page->ledger, lease->offset) == 0 && ledger_encode(&page->ledger, page->metadata) == 0) {
+		page->is_touched = true;
+		return true;
+	}
+	ledger_remove(&page->ledger, lease->offset);
+	(void)ledger_encode(&page->ledger, page->metadata); /* it fitted before */
+	(void)snprintf(reply->error, sizeof(reply->error),
+		       "the ledger of partition %d is full: workers must take its records first; are any running?",
+		       page->partition);
+	return false;
+}
+
+/* The batch: a result per record that is in no ledger, and the ledgers with them in. */
+static int gather(struct teller *teller, const struct teller_request *request, struct pages *pages,
+		  struct teller_reply *reply, struct herald_batch *batch, struct err *err)
+{
+	for (uint32_t i = 0; i < request->n; i++) {
+		const struct teller_item *item = &request->items[i];
+		struct page *page = pages_find(pages, item->lease.partition);
+		struct buf result = { 0 };
+
+		if (reply->verdicts[i] != TELLER_VERDICT_NOT_TOLD)
+			continue;
+		if (ledger_has(&page->ledger, item->lease.offset)) {
+			reply->verdicts[i] = TELLER_VERDICT_TOLD;
+		} else if (!enter(page, &item->lease, reply)) {
+			reply->verdicts[i] = TELLER_VERDICT_FAILED;
+		} else if (encode_result(teller, item, &result) < 0) {
+			buf_free(&result);
+			return err_set(err, ERR_HOST, ENOMEM, "a result for %s", item->lease.id);
+		} else {
+			herald_batch_add(batch, teller->topics.results, item->lease.id, &result);
+		}
+	}
+	for (size_t i = 0; i < pages->n; i++) {
+		struct page *page = &pages->pages[i];
+
+		if (page->is_touched)
+			herald_batch_commit(batch, page->partition, page->ledger.offsets[page->ledger.n - 1] + 1,
+					    page->metadata);
+	}
+	return 0;
+}
+
+static void mark_told(const struct teller_request *request, struct teller_reply *reply)
+{
+	for (uint32_t i = 0; i < request->n; i++) {
+		if (reply->verdicts[i] != TELLER_VERDICT_NOT_TOLD)
+			continue;
+		reply->verdicts[i] = TELLER_VERDICT_TOLD;
+		log_info("told", "id=%s outcome=%s partition=%d offset=%lld", request->items[i].lease.id,
+			 request->items[i].is_expired ? "expired" : "lost", request->items[i].lease.partition,
+			 (long long)request->items[i].lease.offset);
+	}
+}
+
+/* 0, or -EAGAIN: nothing was told, start over; the ledger may have changed under us. */
+static int tell_once(struct teller *teller, const struct teller_request *request, struct teller_reply *reply,
+		     struct err *err)
+{
+	cleanup_(herald_batch_clear) struct herald_batch batch = { 0 };
+	cleanup_(pages_free) struct pages pages = { 0 };
+	const struct herald_config config = { .brokers = teller->settings->brokers,
+					      .group = teller->ledger_group,
+					      .source_topic = teller->topics.tasks,
+					      .timeout_ms = KAFKA_TIMEOUT_MS };
+	int r = 0;
+
+	if (!teller->herald)
+		r = herald_new(&config, &teller->herald, err);
+	if (r == 0) /* only now: from here on a change by another reaper fences us */
+		r = read_workers(teller, request, &pages, err);
+	if (r < 0)
+		return r;
+	judge(teller, request, &pages, reply);
+	r = read_ledger(teller, &pages, err);
+	if (r == 0)
+		r = gather(teller, request, &pages, reply, &batch, err);
+	if (r == 0 && batch.n_messages)
+		r = herald_publish(teller->herald, &batch, err);
+	if (r == 0)
+		mark_told(request, reply);
+	return r;
+}
+
+static int tell(struct teller *teller, const struct teller_request *request, struct teller_reply *reply, struct err *err)
+{
+	int r = -EAGAIN;
+
+	for (int try = 0; try < TELL_TRIES && r == -EAGAIN; try++) {
+		r = tell_once(teller, request, reply, err);
+		if (r < 0) { /* whatever state the producer is in, a new one is in a known one */
+			herald_free(teller->herald);
+			teller->herald = NULL;
+		}
+	}
+	return r;
+}
+
+static void serve(struct teller *teller, const struct teller_request *request, struct teller_reply *reply)
+{
+	struct err err = { 0 };
+	int r = -EINVAL;
+
+	*reply = (struct teller_reply){ .magic = TELLER_MAGIC, .op = request->op, .n = request->n };
+	if (request->op == TELLER_OP_LOOKUP)
+		r = lookup(teller, request, reply, &err);
+	else if (request->op == TELLER_OP_FENCE)
+		r = fence(teller, request, reply, &err);
+	else if (request->op == TELLER_OP_TELL)
+		r = tell(teller, request, reply, &err);
+	if (r == 0)
+		return;
+	memcpy(reply->error, err.msg, sizeof(reply->error));
+	for (uint32_t i = 0; i < request->n; i++)
+		if (reply->verdicts[i] == TELLER_VERDICT_NOT_TOLD) /* what is told stays told */
+			reply->verdicts[i] = TELLER_VERDICT_FAILED;
+}
+
+static void teller_close(struct teller *teller)
+{
+	herald_free(teller->herald);
+	positions_free(teller->workers);
+	positions_free(teller->ledger);
+}
+
+static int teller_open(struct teller *teller, struct err *err)
+{
+	int r;
+
+	topics_name(teller->settings->topic_prefix, &teller->topics);
+	(void)snprintf(teller->ledger_group, sizeof(teller->ledger_group), "%s.reaper", teller->settings->group); /* fits */
+	r = positions_new(teller->settings->brokers, teller->settings->group, &teller->workers, err);
+	return r < 0 ? r : positions_new(teller->settings->brokers, teller->ledger_group, &teller->ledger, err);
+}
+
+/* The engine is our own code, or was taken over: a request that is not one ends the process. */
+static bool is_request(const struct teller_request *request, ssize_t len)
+{
+	if (len < (ssize_t)offsetof(struct teller_request, items) || request->magic != TELLER_MAGIC ||
+	    request->op >= TELLER_OP_COUNT || request->n == 0 || request->n > REAP_BATCH_MAX ||
+	    (size_t)len != teller_request_len(request->n))
+		return false;
+	for (uint32_t i = 0; i < request->n; i++) {
+		const struct reap_lease *lease = &request->items[i].lease;
+
+		if (!ident_is_id(lease->id, strnlen(lease->id, sizeof(lease->id))) || lease->partition < 0 ||
+		    lease->offset < 0 || !memchr(lease->victim, '\0', sizeof(lease->victim)) ||
+		    !memchr(lease->host, '\0', sizeof(lease->host)) || !memchr(lease->topic, '\0', sizeof(lease->topic)))
+			return false;
+	}
+	return true;
+}
+
+int teller_main(int fd, const struct reaper_settings *settings)
+{
+	cleanup_(teller_close) struct teller teller = { .settings = settings };
+	static struct teller_request request;
+	static struct teller_reply reply;
+	struct err err;
+	ssize_t n;
+
+	if (teller_open(&teller, &err) < 0) {
+		log_error("teller_start", "error=\"%s\"", err.msg);
+		return 1;
+	}
+	while ((n = recv(fd, &request, sizeof(request), 0)) > 0) {
+		if (!is_request(&request, n)) {
+			log_error("teller_request", "error=\"%zd bytes that are no request\"", n);
+			return 1;
+		}
+		serve(&teller, &request, &reply);
+		if (send(fd, &reply, sizeof(reply), MSG_NOSIGNAL) != (ssize_t)sizeof(reply))
+			return 1;
+	}
+	return 0;
+}
