@@ -10,8 +10,8 @@
 #include "wire/unpack.h"
 
 #define OUTPUT_MAX_BYTES (OUTPUT_MAX_DATA_BYTES + 1024) /* with the other fields */
-#define FLAT_MAX_DEPTH 4                                /* room for a newer worker's fields */
-#define FLAT_MAX_NODES 256
+#define FLAT_MAX_DEPTH	 4				/* room for a newer worker's fields */
+#define FLAT_MAX_NODES	 256
 
 static int read_id(const struct unpack_value *value, const struct unpack_rule *rule, void *into)
 {
@@ -19,7 +19,8 @@ static int read_id(const struct unpack_value *value, const struct unpack_rule *r
 	int r = unpack_rule_chars(value, rule, into);
 
 	if (r == 0 && !ident_is_id(id, strlen(id)))
-		return unpack_fail(value, "must be letters, digits, '.', '_' and '-', and start with a letter or digit");
+		return unpack_fail(value,
+				   "must be letters, digits, '.', '_' and '-', and start with a letter or digit");
 	return r;
 }
 
@@ -60,10 +61,10 @@ static int read_control_kind(const struct unpack_value *value, const struct unpa
 	return r;
 }
 
-#define FIELD(name, reader, type, member, least, most)                                             \
-	{                                                                                          \
-		.key = name, .read = reader, .offset = offsetof(type, member), .min = (least),     \
-		.max = (most), .is_required = true                                                 \
+#define FIELD(name, reader, type, member, least, most)                                                        \
+	{                                                                                                     \
+		.key = name, .read = reader, .offset = offsetof(type, member), .min = (least), .max = (most), \
+		.is_required = true                                                                           \
 	}
 
 static const struct unpack_rule output_rules[] = {

@@ -7,25 +7,28 @@
 /* What the first byte of a value announces. */
 struct lead {
 	unsigned length_bytes; /* of the big-endian length that follows */
-	uint64_t body;         /* fixed bytes that follow, beside `length` payload bytes or children */
+	uint64_t body;	       /* fixed bytes that follow, beside `length` payload bytes or children */
 	uint64_t inline_count; /* children or payload bytes told by the first byte itself */
 	enum { LEAD_BYTES, LEAD_ARRAY, LEAD_MAP, LEAD_NEVER } shape;
 };
 
-static const struct lead leads[] = { /* 0xc0 .. 0xdf of the msgpack specification */
-	{ 0, 0, 0, LEAD_BYTES },  { 0, 0, 0, LEAD_NEVER }, /* nil, never used */
-	{ 0, 0, 0, LEAD_BYTES },  { 0, 0, 0, LEAD_BYTES }, /* false, true */
-	{ 1, 0, 0, LEAD_BYTES },  { 2, 0, 0, LEAD_BYTES },  { 4, 0, 0, LEAD_BYTES }, /* bin */
-	{ 1, 1, 0, LEAD_BYTES },  { 2, 1, 0, LEAD_BYTES },  { 4, 1, 0, LEAD_BYTES }, /* ext, with its type byte */
-	{ 0, 4, 0, LEAD_BYTES },  { 0, 8, 0, LEAD_BYTES }, /* float */
-	{ 0, 1, 0, LEAD_BYTES },  { 0, 2, 0, LEAD_BYTES },  { 0, 4, 0, LEAD_BYTES }, { 0, 8, 0, LEAD_BYTES }, /* uint */
-	{ 0, 1, 0, LEAD_BYTES },  { 0, 2, 0, LEAD_BYTES },  { 0, 4, 0, LEAD_BYTES }, { 0, 8, 0, LEAD_BYTES }, /* int */
-	{ 0, 2, 0, LEAD_BYTES },  { 0, 3, 0, LEAD_BYTES },  { 0, 5, 0, LEAD_BYTES }, { 0, 9, 0, LEAD_BYTES }, /* fixext */
-	{ 0, 17, 0, LEAD_BYTES }, /* fixext 16 */
-	{ 1, 0, 0, LEAD_BYTES },  { 2, 0, 0, LEAD_BYTES },  { 4, 0, 0, LEAD_BYTES }, /* str */
-	{ 2, 0, 0, LEAD_ARRAY },  { 4, 0, 0, LEAD_ARRAY },
-	{ 2, 0, 0, LEAD_MAP },    { 4, 0, 0, LEAD_MAP },
+/* 0xc0 to 0xdf of the msgpack specification, a row for each kind. */
+/* clang-format off */
+static const struct lead leads[] = {
+	{ 0,  0, 0, LEAD_BYTES }, { 0, 0, 0, LEAD_NEVER },                           /* nil, never used */
+	{ 0,  0, 0, LEAD_BYTES }, { 0, 0, 0, LEAD_BYTES },                           /* false, true */
+	{ 1,  0, 0, LEAD_BYTES }, { 2, 0, 0, LEAD_BYTES }, { 4, 0, 0, LEAD_BYTES },  /* bin */
+	{ 1,  1, 0, LEAD_BYTES }, { 2, 1, 0, LEAD_BYTES }, { 4, 1, 0, LEAD_BYTES },  /* ext: a type byte, too */
+	{ 0,  4, 0, LEAD_BYTES }, { 0, 8, 0, LEAD_BYTES },                           /* float */
+	{ 0,  1, 0, LEAD_BYTES }, { 0, 2, 0, LEAD_BYTES }, { 0, 4, 0, LEAD_BYTES }, { 0, 8, 0, LEAD_BYTES }, /* uint */
+	{ 0,  1, 0, LEAD_BYTES }, { 0, 2, 0, LEAD_BYTES }, { 0, 4, 0, LEAD_BYTES }, { 0, 8, 0, LEAD_BYTES }, /* int */
+	{ 0,  2, 0, LEAD_BYTES }, { 0, 3, 0, LEAD_BYTES }, { 0, 5, 0, LEAD_BYTES }, { 0, 9, 0, LEAD_BYTES }, /* fixext */
+	{ 0, 17, 0, LEAD_BYTES },                                                    /* fixext of 16 */
+	{ 1,  0, 0, LEAD_BYTES }, { 2, 0, 0, LEAD_BYTES }, { 4, 0, 0, LEAD_BYTES },  /* str */
+	{ 2,  0, 0, LEAD_ARRAY }, { 4, 0, 0, LEAD_ARRAY },
+	{ 2,  0, 0, LEAD_MAP },   { 4, 0, 0, LEAD_MAP },
 };
+/* clang-format on */
 static_assert(ARRAY_SIZE(leads) == 0x20, "a row for 0xc0 to 0xdf");
 
 static struct lead lead_of(uint8_t byte)

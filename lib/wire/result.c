@@ -11,15 +11,15 @@
 static const char *const event_names[] = { "started", "finished" };
 static_assert(ARRAY_SIZE(event_names) == RESULT_EVENT_COUNT, "a name for every result_event");
 
-static const char *const outcome_names[] = { "succeeded", "failed", "timed_out", "cancelled",
+static const char *const outcome_names[] = { "succeeded", "failed",   "timed_out", "cancelled",
 					     "expired",	  "rejected", "lost" };
 static_assert(ARRAY_SIZE(outcome_names) == RESULT_OUTCOME_COUNT, "a name for every result_outcome");
 
 static const char *const ran_names[] = { "not_started", "ran", "unknown" };
 static_assert(ARRAY_SIZE(ran_names) == RESULT_RAN_COUNT, "a name for every result_ran");
 
-static const char *const stage_names[] = { "queued", "lease", "disk", "vmm", "boot", "key", "setup",
-					   "start",  "run",   "collect", "erase", "total" };
+static const char *const stage_names[] = { "queued", "lease", "disk", "vmm",	 "boot",  "key",
+					   "setup",  "start", "run",  "collect", "erase", "total" };
 static_assert(ARRAY_SIZE(stage_names) == RESULT_STAGE_COUNT, "a name for every result_stage");
 
 const char *result_outcome_name(enum result_outcome outcome)

@@ -12,8 +12,10 @@
 /* What a result may hold at most: twice what this version sends, for a newer worker. */
 #define READ_STREAM_BYTES (2 * (RESULT_HEAD_BYTES + RESULT_TAIL_BYTES))
 
-#define FIELD(name, reader, type, member, most) \
-	{ .key = name, .read = reader, .offset = offsetof(type, member), .max = (most) }
+#define FIELD(name, reader, type, member, most)                                              \
+	{                                                                                    \
+		.key = name, .read = reader, .offset = offsetof(type, member), .max = (most) \
+	}
 #define CHARS(name, type, member) FIELD(name, unpack_rule_chars, type, member, sizeof(((type *)NULL)->member) - 1)
 
 typedef const char *(*name_fn)(unsigned i);
@@ -326,7 +328,11 @@ static int read_source(const struct unpack_value *value, const struct unpack_rul
 static const struct unpack_rule rules[] = {
 	{ .key = "v", .read = unpack_rule_version, .max = RESULT_SCHEMA_VERSION, .is_required = true },
 	{ .key = "event", .read = read_event, .is_required = true },
-	{ .key = "id", .read = read_id, .offset = offsetof(struct result, id), .max = IDENT_ID_MAX, .is_required = true },
+	{ .key = "id",
+	  .read = read_id,
+	  .offset = offsetof(struct result, id),
+	  .max = IDENT_ID_MAX,
+	  .is_required = true },
 	FIELD("kind", read_kind, struct result, kind, 0),
 	FIELD("outcome", read_outcome, struct result, outcome, 0),
 	FIELD("ran", read_ran, struct result, ran, 0),
@@ -356,7 +362,9 @@ static int check_finish(const struct unpack_value *root, struct result *result)
 
 	if (result->event != RESULT_EVENT_FINISHED || unpack_find(root, "outcome", &outcome))
 		return 0;
-	outcome = (struct unpack_value){ .parent = root, .key = "outcome", .key_len = strlen("outcome"), .flaw = root->flaw };
+	outcome = (struct unpack_value){
+		.parent = root, .key = "outcome", .key_len = strlen("outcome"), .flaw = root->flaw
+	};
 	return unpack_fail(&outcome, "is missing");
 }
 

@@ -87,7 +87,8 @@ static int read_id(const struct unpack_value *value, const struct unpack_rule *r
 	int r = unpack_rule_chars(value, rule, into);
 
 	if (r == 0 && !ident_is_id(task->id, strlen(task->id)))
-		return unpack_fail(value, "must be letters, digits, '.', '_' and '-', and start with a letter or digit");
+		return unpack_fail(value,
+				   "must be letters, digits, '.', '_' and '-', and start with a letter or digit");
 	return r;
 }
 
@@ -239,7 +240,10 @@ static int read_file_data(const struct unpack_value *value, const struct unpack_
 static const struct unpack_rule file_rules[] = {
 	{ .key = "path", .read = read_file_path, .is_required = true },
 	{ .key = "data", .read = read_file_data, .max = TASK_MAX_BYTES, .is_required = true },
-	{ .key = "mode", .read = unpack_rule_u32, .offset = offsetof(struct task_file, mode), .max = TASK_MAX_FILE_MODE },
+	{ .key = "mode",
+	  .read = unpack_rule_u32,
+	  .offset = offsetof(struct task_file, mode),
+	  .max = TASK_MAX_FILE_MODE },
 };
 
 /* Neither the same path, nor one that is a folder on the way to the other. */
@@ -258,7 +262,8 @@ static int check_file_clash(const struct unpack_value *item, const struct task *
 
 	for (size_t i = 0; i < task->n_files; i++)
 		if (do_paths_clash(task->files[i].path, path))
-			return unpack_fail(&field, "is the same as, above or below files[%zu].path; give each its own", i);
+			return unpack_fail(&field, "is the same as, above or below files[%zu].path; give each its own",
+					   i);
 	return 0;
 }
 
@@ -305,16 +310,27 @@ static int read_collect(const struct unpack_value *value, const struct unpack_ru
 	return r;
 }
 
-#define NUMBER(name, reader, least, most) \
-	{ .key = #name, .read = reader, .offset = offsetof(struct task, name), .min = (least), .max = (most) }
+#define NUMBER(name, reader, least, most)                                                                          \
+	{                                                                                                          \
+		.key = #name, .read = reader, .offset = offsetof(struct task, name), .min = (least), .max = (most) \
+	}
 
-static const struct unpack_rule rules[] = { /* `v` first, for check_head() */
+static const struct unpack_rule rules[] = {
+	/* `v` first, for check_head() */
 	{ .key = "v", .read = unpack_rule_version, .max = TASK_SCHEMA_VERSION, .is_required = true },
 	{ .key = "kind", .read = read_kind, .max = 32, .is_required = true },
-	{ .key = "id", .read = read_id, .offset = offsetof(struct task, id), .min = 1, .max = IDENT_ID_MAX,
+	{ .key = "id",
+	  .read = read_id,
+	  .offset = offsetof(struct task, id),
+	  .min = 1,
+	  .max = IDENT_ID_MAX,
 	  .is_required = true },
-	{ .key = "image", .read = read_image, .offset = offsetof(struct task, image), .min = 1,
-	  .max = IDENT_IMAGE_MAX, .is_required = true },
+	{ .key = "image",
+	  .read = read_image,
+	  .offset = offsetof(struct task, image),
+	  .min = 1,
+	  .max = IDENT_IMAGE_MAX,
+	  .is_required = true },
 	{ .key = "argv", .read = read_argv, .is_required = true },
 	{ .key = "env", .read = read_env },
 	{ .key = "stdin", .read = read_stdin, .max = TASK_MAX_BYTES },

@@ -8,7 +8,7 @@
 
 #include "wire/utf8.h"
 
-#define KEY_SHOWN_BYTES 40 /* of a key that a sender chose, in the path of a flaw */
+#define KEY_SHOWN_BYTES	 40 /* of a key that a sender chose, in the path of a flaw */
 #define ZONE_CHUNK_BYTES 4096
 
 static size_t put_nameless(const struct unpack_value *value, char *field, size_t size)
@@ -164,7 +164,8 @@ static const struct unpack_rule *find_rule(const struct unpack_value *pair, cons
 	return NULL;
 }
 
-static int check_required(const struct unpack_value *map, const struct unpack_rule *rules, size_t n, const bool *is_seen)
+static int check_required(const struct unpack_value *map, const struct unpack_rule *rules, size_t n,
+			  const bool *is_seen)
 {
 	for (size_t i = 0; i < n; i++) {
 		struct unpack_value missing = {
@@ -209,7 +210,8 @@ int unpack_uint(const struct unpack_value *value, uint64_t min, uint64_t max, ui
 	if (object->type != MSGPACK_OBJECT_POSITIVE_INTEGER && object->type != MSGPACK_OBJECT_NEGATIVE_INTEGER)
 		return unpack_fail(value, "must be a whole number, sent as a msgpack integer");
 	if (object->type == MSGPACK_OBJECT_NEGATIVE_INTEGER || object->via.u64 < min || object->via.u64 > max)
-		return unpack_fail(value, "must be from %llu to %llu", (unsigned long long)min, (unsigned long long)max);
+		return unpack_fail(value, "must be from %llu to %llu", (unsigned long long)min,
+				   (unsigned long long)max);
 	*ret = object->via.u64;
 	return 0;
 }
@@ -352,8 +354,9 @@ int unpack_rule_version(const struct unpack_value *value, const struct unpack_ru
 	return r;
 }
 
-int unpack_message(const uint8_t *data, size_t len, const struct prescan_limits *limits, const struct unpack_rule *rules,
-		   size_t n_rules, enum unpack_unknown unknown, void *into, char why[160])
+int unpack_message(const uint8_t *data, size_t len, const struct prescan_limits *limits,
+		   const struct unpack_rule *rules, size_t n_rules, enum unpack_unknown unknown, void *into,
+		   char why[160])
 {
 	struct unpack_flaw flaw = { .field = "" };
 	struct unpack unpack;

@@ -25,7 +25,7 @@ struct unpack_flaw {
 struct unpack_value {
 	const msgpack_object *object;
 	const struct unpack_value *parent; /* NULL for the whole message */
-	const char *key;                   /* its name in a map, not NUL-terminated; NULL for an element of an array */
+	const char *key;		   /* its name in a map, not NUL-terminated; NULL for an element of an array */
 	size_t key_len;
 	size_t index; /* in its array or map */
 	struct unpack_flaw *flaw;
@@ -56,7 +56,7 @@ typedef int (*unpack_read_fn)(const struct unpack_value *value, const struct unp
 struct unpack_rule {
 	const char *key;
 	unpack_read_fn read;
-	size_t offset; /* of the field in `into` */
+	size_t offset;	   /* of the field in `into` */
 	uint64_t min, max; /* of a number, or bytes of a text */
 	bool is_required;
 };
@@ -101,8 +101,9 @@ bool unpack_find(const struct unpack_value *map, const char *key, struct unpack_
 int unpack_fail(const struct unpack_value *value, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* A whole message by its rules: open, map, close. -EBADMSG with `why` filled. */
-int unpack_message(const uint8_t *data, size_t len, const struct prescan_limits *limits, const struct unpack_rule *rules,
-		   size_t n_rules, enum unpack_unknown unknown, void *into, char why[160]);
+int unpack_message(const uint8_t *data, size_t len, const struct prescan_limits *limits,
+		   const struct unpack_rule *rules, size_t n_rules, enum unpack_unknown unknown, void *into,
+		   char why[160]);
 
 /* "field: message", or the message alone. */
 void unpack_flaw_text(const struct unpack_flaw *flaw, char out[160]);

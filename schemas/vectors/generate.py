@@ -375,7 +375,7 @@ def bad_frames():
     yield "frame-trailing", struct.pack(">I", 11) + pack({"t": "ready"})[:9] + b"\xc0\xc0", "", "bytes after the map"
     for name, message, field, why in (
         ("type-unknown", {"t": "dance"}, "t", "unknown type"),
-        ("type-missing", {"version": 1}, "t", "no type"),
+        ("type-missing", {"version": 1}, "", "no type: nothing says which fields it may have"),
         ("type-number", {"t": 1}, "t", "a number as type"),
         ("field-unknown", {**FRAMES["hello"], "colour": 1}, "colour", "unknown field"),
         ("field-of-another", {**FRAMES["hello"], "exit_code": 1}, "exit_code", "a field that this type does not carry"),

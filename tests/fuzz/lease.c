@@ -18,7 +18,7 @@ struct tree {
 static void grow(struct tree *tree, const uint8_t *data, size_t len)
 {
 	static const int types[] = { REDIS_REPLY_INTEGER, REDIS_REPLY_INTEGER, REDIS_REPLY_INTEGER, REDIS_REPLY_STRING,
-				     REDIS_REPLY_NIL, REDIS_REPLY_ERROR, REDIS_REPLY_ARRAY };
+				     REDIS_REPLY_NIL,	  REDIS_REPLY_ERROR,   REDIS_REPLY_ARRAY };
 
 	memset(tree, 0, sizeof(*tree));
 	memcpy(tree->text, "ERR no", 6);
@@ -40,7 +40,8 @@ static void grow(struct tree *tree, const uint8_t *data, size_t len)
 static void check_grants(const struct lease_grant *grants, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
-		FUZZ_CHECK((unsigned)grants[i].verdict < LEASE_VERDICT_UNKNOWN); /* only the engine's timer says UNKNOWN */
+		FUZZ_CHECK((unsigned)grants[i].verdict <
+			   LEASE_VERDICT_UNKNOWN); /* only the engine's timer says UNKNOWN */
 		FUZZ_CHECK(grants[i].verdict == LEASE_VERDICT_CLAIMED || grants[i].verdict == LEASE_VERDICT_EXHAUSTED ||
 			   (grants[i].token == 0 && grants[i].attempt == 0));
 	}

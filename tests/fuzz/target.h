@@ -9,10 +9,10 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 /* A property that holds for every input. */
-#define FUZZ_CHECK(fact)                                                                                   \
-	do {                                                                                               \
-		if (!(fact)) {                                                                             \
-			(void)fprintf(stderr, "%s:%d: broken property: %s\n", __FILE__, __LINE__, #fact);  \
-			abort();                                                                           \
-		}                                                                                          \
+#define FUZZ_CHECK(fact)                                                                                  \
+	do {                                                                                              \
+		if (!(fact)) {                                                                            \
+			(void)fprintf(stderr, "%s:%d: broken property: %s\n", __FILE__, __LINE__, #fact); \
+			abort();                                                                          \
+		}                                                                                         \
 	} while (0)

@@ -66,9 +66,9 @@ static void test_kind_names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_set_without_errno),	cmocka_unit_test(test_set_with_errno),
-		cmocka_unit_test(test_set_accepts_null),	cmocka_unit_test(test_wrap_puts_context_in_front),
-		cmocka_unit_test(test_long_messages_are_cut),	cmocka_unit_test(test_kind_names),
+		cmocka_unit_test(test_set_without_errno),     cmocka_unit_test(test_set_with_errno),
+		cmocka_unit_test(test_set_accepts_null),      cmocka_unit_test(test_wrap_puts_context_in_front),
+		cmocka_unit_test(test_long_messages_are_cut), cmocka_unit_test(test_kind_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,7 +16,8 @@ static bool is_image(const char *text)
 
 static void test_ids(void **state)
 {
-	static const char *const bad[] = { "", ".", "..", ".a", "-a", "_a", "a/b", "a b", "a\n", "a\x7f", "\xc3\xa9", "a%" };
+	static const char *const bad[] = { "",	  ".",	 "..",	".a",	 "-a",	     "_a",
+					   "a/b", "a b", "a\n", "a\x7f", "\xc3\xa9", "a%" };
 
 	(void)state;
 	assert_true(is_id("a"));

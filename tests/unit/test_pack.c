@@ -65,14 +65,17 @@ static void test_failure_at_the_head(void **state)
 
 static void test_text_of_unknown_origin_is_mended(void **state)
 {
-	static const uint8_t expected[] = "\xab" "a\xc3\xa9??" "b????";
+	static const uint8_t expected[] = "\xab"
+					  "a\xc3\xa9??"
+					  "b????";
 	struct buf buf = { 0 };
 	struct pack pack;
 	char long_text[3000];
 
 	(void)state;
 	pack_init(&pack, &buf);
-	pack_mended(&pack, "a\xc3\xa9\n\x7f" "b\xff\xe2\x82\xc0");
+	pack_mended(&pack, "a\xc3\xa9\n\x7f"
+			   "b\xff\xe2\x82\xc0");
 	assert_int_equal(pack_finish(&pack), 0);
 	assert_int_equal(buf.data[0], 0xaa);
 	assert_memory_equal(buf.data + 1, expected + 1, 10);
@@ -85,11 +88,23 @@ static void test_text_of_unknown_origin_is_mended(void **state)
 
 static void test_utf8(void **state)
 {
-	static const char *const bad[] = { "\x80", "\xc0\x80", "\xc1\xbf", "\xe0\x80\x80", "\xed\xa0\x80", "\xed\xbf\xbf",
-					   "\xf0\x80\x80\x80", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xfe", "\xc3", "\xe2\x82",
-					   "\xf0\x9f\xa6", "a\xc3" "b", "\xc3\xa9\xa9" };
-	static const char *const good[] = { "", "a", "\x7f", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf", "\xee\x80\x80",
-					    "\xef\xbf\xbf", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf", "h\xc3\xa9llo" };
+	static const char *const bad[] = {
+		"\x80",		"\xc0\x80",	    "\xc1\xbf",		"\xe0\x80\x80",	    "\xed\xa0\x80",
+		"\xed\xbf\xbf", "\xf0\x80\x80\x80", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xfe",
+		"\xc3",		"\xe2\x82",	    "\xf0\x9f\xa6",	"a\xc3z",	    "\xc3\xa9\xa9"
+	};
+	static const char *const good[] = { "",
+					    "a",
+					    "\x7f",
+					    "\xc2\x80",
+					    "\xdf\xbf",
+					    "\xe0\xa0\x80",
+					    "\xed\x9f\xbf",
+					    "\xee\x80\x80",
+					    "\xef\xbf\xbf",
+					    "\xf0\x90\x80\x80",
+					    "\xf4\x8f\xbf\xbf",
+					    "h\xc3\xa9llo" };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {

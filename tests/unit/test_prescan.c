@@ -20,8 +20,13 @@ static void test_whole_values(void **state)
 	(void)state;
 	assert_int_equal(SCAN("\xc0"), PRESCAN_VERDICT_OK);
 	assert_int_equal(SCAN("\x80"), PRESCAN_VERDICT_OK);
-	assert_int_equal(SCAN("\x82\xa1" "a\x01\xa1" "b\x92\xc2\xcf\0\0\0\0\0\0\0\1"), PRESCAN_VERDICT_OK);
-	assert_int_equal(SCAN("\xd8\x01" "0123456789abcdef"), PRESCAN_VERDICT_OK);
+	assert_int_equal(SCAN("\x82\xa1"
+			      "a\x01\xa1"
+			      "b\x92\xc2\xcf\0\0\0\0\0\0\0\1"),
+			 PRESCAN_VERDICT_OK);
+	assert_int_equal(SCAN("\xd8\x01"
+			      "0123456789abcdef"),
+			 PRESCAN_VERDICT_OK);
 	assert_int_equal(SCAN("\xc7\x02\x05xy"), PRESCAN_VERDICT_OK);
 }
 
@@ -61,7 +66,8 @@ static void test_limits_are_inclusive(void **state)
 	assert_int_equal(scan(bytes, 3 + 19), PRESCAN_VERDICT_OK);
 	bytes[2] = 20;
 	assert_int_equal(scan(bytes, 3 + 20), PRESCAN_VERDICT_TOO_MANY);
-	assert_int_equal(prescan((const uint8_t *)zeros, 1, &(struct prescan_limits){ 0, 4, 20 }), PRESCAN_VERDICT_TOO_LARGE);
+	assert_int_equal(prescan((const uint8_t *)zeros, 1, &(struct prescan_limits){ 0, 4, 20 }),
+			 PRESCAN_VERDICT_TOO_LARGE);
 }
 
 /* Whatever passes, msgpack-c accepts and consumes whole: else the prescan judges another language than the decoder. */
@@ -92,10 +98,8 @@ static void test_msgpack_agrees(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_whole_values),
-		cmocka_unit_test(test_cut_and_trailing),
-		cmocka_unit_test(test_claims_are_backed),
-		cmocka_unit_test(test_limits_are_inclusive),
+		cmocka_unit_test(test_whole_values),	  cmocka_unit_test(test_cut_and_trailing),
+		cmocka_unit_test(test_claims_are_backed), cmocka_unit_test(test_limits_are_inclusive),
 		cmocka_unit_test(test_msgpack_agrees),
 	};
 

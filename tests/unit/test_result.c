@@ -52,8 +52,14 @@ static void check_stream(size_t total, size_t piece)
 
 static void test_head_and_tail(void **state)
 {
-	static const size_t totals[] = { 0, 1, RESULT_HEAD_BYTES - 1, RESULT_HEAD_BYTES, RESULT_HEAD_BYTES + 1,
-					 RESULT_HEAD_BYTES + RESULT_TAIL_BYTES, RESULT_HEAD_BYTES + RESULT_TAIL_BYTES + 1, 300000 };
+	static const size_t totals[] = { 0,
+					 1,
+					 RESULT_HEAD_BYTES - 1,
+					 RESULT_HEAD_BYTES,
+					 RESULT_HEAD_BYTES + 1,
+					 RESULT_HEAD_BYTES + RESULT_TAIL_BYTES,
+					 RESULT_HEAD_BYTES + RESULT_TAIL_BYTES + 1,
+					 300000 };
 	static const size_t pieces[] = { 7, 4096, RESULT_TAIL_BYTES, RESULT_TAIL_BYTES + 1, 100000 };
 
 	(void)state;
@@ -199,8 +205,14 @@ static void test_started(void **state)
 
 static void test_output_and_control(void **state)
 {
-	struct output_chunk chunk = { .id = "t-1", .stream = OUTPUT_STREAM_STDERR, .seq = 5, .offset = UINT64_MAX, .attempt = 1,
-				      .data = (const uint8_t *)"\0x", .len = 2 }, chunk_again;
+	struct output_chunk chunk = { .id = "t-1",
+				      .stream = OUTPUT_STREAM_STDERR,
+				      .seq = 5,
+				      .offset = UINT64_MAX,
+				      .attempt = 1,
+				      .data = (const uint8_t *)"\0x",
+				      .len = 2 },
+			    chunk_again;
 	struct control control = { .cancel_id = "t-1", .created_ms = 7 }, control_again;
 	struct buf buf = { 0 };
 	char why[160] = "";

@@ -175,9 +175,12 @@ static void test_random_differs(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_wiped_when_freed),	cmocka_unit_test(test_wipe_check_can_fail),
-		cmocka_unit_test(test_memory_is_guarded),	cmocka_unit_test(test_children_see_nothing),
-		cmocka_unit_test(test_unlockable_memory_is_refused), cmocka_unit_test(test_hex),
+		cmocka_unit_test(test_wiped_when_freed),
+		cmocka_unit_test(test_wipe_check_can_fail),
+		cmocka_unit_test(test_memory_is_guarded),
+		cmocka_unit_test(test_children_see_nothing),
+		cmocka_unit_test(test_unlockable_memory_is_refused),
+		cmocka_unit_test(test_hex),
 		cmocka_unit_test(test_random_differs),
 	};
 

@@ -5,7 +5,10 @@
 
 #include "tests/unit/unit.h"
 
-#define HEAD "\x85\xa1v\x01\xa4kind\xa3run\xa5image\xa4" "base\xa4" "argv\x91\xa4true"
+#define HEAD                                        \
+	"\x85\xa1v\x01\xa4kind\xa3run\xa5image\xa4" \
+	"base\xa4"                                  \
+	"argv\x91\xa4true"
 #define MINIMAL HEAD "\xa2id\xa3t-1"
 
 static enum task_verdict decode(const char *bytes, size_t len, struct task **ret, struct task_flaw *flaw)

@@ -17,7 +17,11 @@ struct shape {
 };
 
 static const struct unpack_rule rules[] = {
-	{ .key = "size", .read = unpack_rule_u32, .offset = offsetof(struct shape, size), .min = 1, .max = 9,
+	{ .key = "size",
+	  .read = unpack_rule_u32,
+	  .offset = offsetof(struct shape, size),
+	  .min = 1,
+	  .max = 9,
 	  .is_required = true },
 	{ .key = "wide", .read = unpack_rule_u64, .offset = offsetof(struct shape, wide), .max = UINT64_MAX },
 	{ .key = "round", .read = unpack_rule_bool, .offset = offsetof(struct shape, is_round) },
@@ -44,8 +48,10 @@ static void assert_why(const char *bytes, size_t len, const char *expected)
 
 static void test_fields_are_read(void **state)
 {
-	static const char bytes[] = "\x85\xa4size\x05\xa4wide\xcf\xff\xff\xff\xff\xff\xff\xff\xff\xa5round\xc3\xa4name\xa2hi"
-				    "\xa6" "colour\xa3red";
+	static const char bytes[] =
+		"\x85\xa4size\x05\xa4wide\xcf\xff\xff\xff\xff\xff\xff\xff\xff\xa5round\xc3\xa4name\xa2hi"
+		"\xa6"
+		"colour\xa3red";
 	struct shape shape;
 	char why[160];
 
@@ -70,9 +76,14 @@ static void test_flaws_name_the_field(void **state)
 	ASSERT_WHY("\x82\xa4size\x05\xa5round\x01", "round: must be true or false");
 	ASSERT_WHY("\x82\xa4size\x05\xa4name\xa0", "name: must be 1 to 4 bytes long, not 0");
 	ASSERT_WHY("\x82\xa4size\x05\xa4name\xa1\xff", "name: the text must be valid UTF-8");
-	ASSERT_WHY("\x82\xa4size\x05\xa4name\xa2" "a\0", "name: the text must not hold a NUL byte");
+	ASSERT_WHY("\x82\xa4size\x05\xa4name\xa2"
+		   "a\0",
+		   "name: the text must not hold a NUL byte");
 	ASSERT_WHY("\x82\xa4size\x05\xa4name\xc4\x01x", "name: must be text, sent as a msgpack str");
-	ASSERT_WHY("\x82\xa4size\x05\xa6" "colour\xa8" "12345678", "colour: must be 0 to 7 bytes long, not 8");
+	ASSERT_WHY("\x82\xa4size\x05\xa6"
+		   "colour\xa8"
+		   "12345678",
+		   "colour: must be 0 to 7 bytes long, not 8");
 	ASSERT_WHY("\x82\xa4size\x05\xa4size\x05", "size: is given twice; keep one");
 	ASSERT_WHY("\x82\xa4size\x05\xa3odd\x05", "odd: is not a known field; remove it");
 	ASSERT_WHY("\x82\xa4size\x05\x01\x05", "[1]: the key of this pair must be a msgpack str");
@@ -96,15 +107,19 @@ static void test_unknown_fields_can_be_skipped(void **state)
 /* A hostile key can neither overflow the path nor smuggle anything but printable ASCII into it. */
 static void test_paths_are_bounded(void **state)
 {
-	static const char key[] = "long\n\x1b[2J key \xc3\xa9 ...........................................................";
+	static const char key[] =
+		"long\n\x1b[2J key \xc3\xa9 ...........................................................";
 	msgpack_object object = { .type = MSGPACK_OBJECT_NIL };
 	struct unpack_flaw flaw;
 	struct unpack_value chain[12] = { { .object = &object, .flaw = &flaw } };
 
 	(void)state;
 	for (size_t i = 1; i < ARRAY_SIZE(chain); i++)
-		chain[i] = (struct unpack_value){ .object = &object, .parent = &chain[i - 1], .flaw = &flaw,
-						  .key = i % 2 ? key : NULL, .key_len = i % 2 ? sizeof(key) - 1 : 0,
+		chain[i] = (struct unpack_value){ .object = &object,
+						  .parent = &chain[i - 1],
+						  .flaw = &flaw,
+						  .key = i % 2 ? key : NULL,
+						  .key_len = i % 2 ? sizeof(key) - 1 : 0,
 						  .index = SIZE_MAX };
 	for (size_t i = 0; i < ARRAY_SIZE(chain); i++) {
 		assert_int_equal(unpack_fail(&chain[i], "%0300d", 7), -EBADMSG);
