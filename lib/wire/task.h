@@ -85,6 +85,8 @@ struct task {
 	bool is_streaming; /* send every chunk of output to the output topic */
 };
 
+extern const struct task task_defaults; /* every optional field at its default */
+
 /* Why bytes are not a task. `field` is the path of the offending field ("files[2].path"; "" when the bytes are not
  * even a map); `message` is a sentence for the sender. */
 struct task_flaw {
