@@ -6,6 +6,9 @@
 
 #include "base/ident.h"
 
+#define NAMES_DISK_SUFFIX ".luks"
+#define NAMES_ROOTFS "rootfs.erofs" /* in an image's folder */
+
 /* Where this host's objects live. `host` separates stacks that share a machine (a test beside a fleet). */
 struct host_place {
 	char host[IDENT_ID_MAX + 1];
@@ -16,12 +19,13 @@ struct host_place {
 void names_scratch_dir(const struct host_place *place, char out[PATH_MAX]);
 void names_disk(const struct host_place *place, const char *id, char out[PATH_MAX]);
 
-/* <state_dir>/images/<image>/rootfs.erofs, <state_dir>/kernel/{vmlinux,initrd.cpio}, <state_dir>/jail: read-only root of the
+/* <state_dir>/images, which holds <image>/rootfs.erofs; <state_dir>/kernel/{vmlinux,initrd.cpio}, <state_dir>/jail: read-only root of the
  * VMM's jail; <state_dir>/blank/<mib>.ext4: prebuilt empty file systems */
-void names_image(const struct host_place *place, const char *image, char out[PATH_MAX]);
+void names_images_dir(const struct host_place *place, char out[PATH_MAX]);
 void names_kernel(const struct host_place *place, char out[PATH_MAX]);
 void names_initrd(const struct host_place *place, char out[PATH_MAX]);
 void names_jail_root(const struct host_place *place, char out[PATH_MAX]);
+void names_blank_dir(const struct host_place *place, char out[PATH_MAX]);
 void names_blank(const struct host_place *place, unsigned mib, char out[PATH_MAX]);
 
 /* cgroup path below a controller's mount: mayfly.<host>/<id>; and the parent, mayfly.<host> */

@@ -1,6 +1,7 @@
 /* A VMM process in its jail, under its guard (jail/): spawn it, and make sure that it is gone. Blocking. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -15,6 +16,7 @@ struct vm_plan {
 	uint32_t memory_mib;  /* cgroup limit: guest memory + VM_OVERHEAD_MIB is computed here */
 	uint32_t cpus;        /* cgroup quota: cpus whole processors */
 	uint64_t deadline_ms; /* from now; the guard kills then, whatever else has hung or died */
+	bool needs_kvm;       /* give it /dev/kvm */
 	const char *const *argv; /* of the VMM, path inside the jail; NULL-terminated */
 	const int *fds;       /* become descriptors 3, 4, ... of the VMM; borrowed */
 	unsigned n_fds;

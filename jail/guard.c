@@ -1,0 +1,224 @@
+/* mayfly-guard: one per microVM. It makes the control group, starts the jail in it, and from then on only waits: for the
+ * VMM's end, for its deadline on the monotonic clock, for a byte or the end of its socket. Whatever comes first, it kills
+ * everything in the group, removes the group, says how it ended and exits.
+ *
+ * It belongs to no other process: lanes, engine and supervisor may hang or die. If it dies itself, the VMM dies with it
+ * (PDEATHSIG), and the reaper finds the group by its name. It reads nothing that comes from outside: from its socket only
+ * that there is something, from the VMM's stderr only what it repeats, cleaned, in a log line.
+ *
+ * usage: mayfly-guard CGROUP MEMORY_MIB CPUS DEADLINE_MS JAIL ROOT UID kvm|nokvm VMM [ARG...]
+ * descriptors: 3 is its socket; 4 and up become 3 and up of the VMM. */
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/own.h"
+#include "host/cgroup.h"
+#include "host/vm.h"
+
+#define SOCKET_FD 3
+#define VM_PIDS 64         /* threads of one VMM: vCPUs, I/O workers */
+#define DESTROY_MS 10000
+#define TAIL_BYTES 512     /* of the VMM's last words */
+#define HIGH_FD 100        /* the guard's own descriptors start here */
+
+struct guard {
+	const char *cgroup;
+	struct cgroup_limits limits;
+	uint64_t deadline_mono_ms;
+	char **jail_argv; /* from JAIL on */
+	pid_t pid;
+	int pidfd;
+	int stderr_fd;
+	char tail[TAIL_BYTES];
+	size_t tail_len;
+};
+
+static int parse(struct guard *guard, int argc, char **argv)
+{
+	if (argc < 10)
+		return -EINVAL;
+	guard->cgroup = argv[1];
+	guard->limits.memory_bytes = strtoull(argv[2], NULL, 10) << 20;
+	guard->limits.cpus = (uint32_t)strtoul(argv[3], NULL, 10);
+	guard->limits.pids = VM_PIDS;
+	guard->deadline_mono_ms = clock_mono_ms() + strtoull(argv[4], NULL, 10);
+	guard->jail_argv = argv + 5;
+	return guard->limits.memory_bytes && guard->limits.cpus ? 0 : -EINVAL;
+}
+
+/* In the child, first of all and never to return: into the group, descriptors to their places, then the jail. */
+static void become_jail(const struct guard *guard, int stderr_write_fd)
+{
+	struct err err = { 0 };
+	int fd;
+
+	if (cgroup_enter(guard->cgroup, &err) < 0 || dup2(stderr_write_fd, STDERR_FILENO) < 0)
+		_exit(120);
+	for (fd = SOCKET_FD + 1; fcntl(fd, F_GETFD) >= 0 && fd < SOCKET_FD + 1 + VM_MAX_FDS; fd++)
+		if (dup2(fd, fd - 1) < 0)
+			_exit(121);
+	if (close_range((unsigned)fd - 1, ~0u, 0) < 0)
+		_exit(122);
+	execv(guard->jail_argv[0], guard->jail_argv);
+	_exit(123);
+}
+
+/* High, like the pipe: the descriptors from 4 on are the VMM's. */
+static int open_pidfd(pid_t pid)
+{
+	int low = (int)syscall(SYS_pidfd_open, pid, 0);
+	int high = low < 0 ? -1 : fcntl(low, F_DUPFD_CLOEXEC, HIGH_FD);
+
+	close_fd(&low);
+	return high;
+}
+
+static int start_jail(struct guard *guard)
+{
+	int pipe_fds[2];
+	long pid;
+
+	if (pipe2(pipe_fds, O_CLOEXEC | O_NONBLOCK) < 0)
+		return -errno;
+	guard->stderr_fd = fcntl(pipe_fds[0], F_DUPFD_CLOEXEC, HIGH_FD);
+	close_fd(&pipe_fds[0]);
+	pipe_fds[0] = fcntl(pipe_fds[1], F_DUPFD_CLOEXEC, HIGH_FD);
+	close_fd(&pipe_fds[1]);
+	/* A pid namespace begins with the next child; everything else is the jail's own to unshare. */
+	pid = syscall(SYS_clone, CLONE_NEWPID | SIGCHLD, NULL, NULL, NULL, NULL);
+	if (pid == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		become_jail(guard, pipe_fds[0]);
+	}
+	close_fd(&pipe_fds[0]);
+	if (pid < 0)
+		return -errno;
+	guard->pid = (pid_t)pid;
+	guard->pidfd = open_pidfd(guard->pid);
+	return guard->pidfd < 0 ? -errno : 0;
+}
+
+/* Everything but the right to kill another uid's processes; files of its group belong to root, as it does. */
+static void drop_capabilities(void)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[2] = { { .effective = 1u << CAP_KILL, .permitted = 1u << CAP_KILL } };
+
+	if (syscall(SYS_capset, &header, data) < 0)
+		log_warn("guard.capset", "errno=%d", errno);
+	(void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	(void)prctl(PR_SET_DUMPABLE, 0);
+}
+
+static void keep_tail(struct guard *guard)
+{
+	char chunk[TAIL_BYTES];
+	ssize_t n = read(guard->stderr_fd, chunk, sizeof(chunk));
+	size_t keep;
+
+	if (n < 0 && errno == EAGAIN)
+		return;
+	if (n <= 0) {
+		close_fd(&guard->stderr_fd);
+		return;
+	}
+	keep = sizeof(guard->tail) - (size_t)n < guard->tail_len ? sizeof(guard->tail) - (size_t)n : guard->tail_len;
+	memmove(guard->tail, guard->tail + guard->tail_len - keep, keep);
+	memcpy(guard->tail + keep, chunk, (size_t)n);
+	guard->tail_len = keep + (size_t)n;
+}
+
+enum reason { REASON_ENDED, REASON_DEADLINE, REASON_ASKED };
+
+static enum reason wait_for_end(struct guard *guard)
+{
+	for (;;) {
+		struct pollfd fds[] = { { .fd = guard->pidfd, .events = POLLIN },
+					{ .fd = SOCKET_FD, .events = POLLIN },
+					{ .fd = guard->stderr_fd, .events = POLLIN } };
+		uint64_t now = clock_mono_ms();
+		uint64_t left = guard->deadline_mono_ms > now ? guard->deadline_mono_ms - now : 0;
+
+		if (left == 0)
+			return REASON_DEADLINE;
+		if (poll(fds, ARRAY_SIZE(fds), left > 60000 ? 60000 : (int)left) < 0 && errno != EINTR)
+			return REASON_DEADLINE;
+		if (fds[2].revents)
+			keep_tail(guard);
+		if (fds[0].revents)
+			return REASON_ENDED;
+		if (fds[1].revents)
+			return REASON_ASKED;
+	}
+}
+
+static void clean_up(struct guard *guard, enum reason reason)
+{
+	struct vm_exit vm_exit = { .is_deadline = reason == REASON_DEADLINE };
+	struct rusage usage = { 0 };
+	struct err err;
+	int status = 0;
+
+	vm_exit.is_out_of_memory = cgroup_has_oom_kill(guard->cgroup);
+	(void)kill(guard->pid, SIGKILL); /* our child: it exists, alive or not */
+	while (wait4(guard->pid, &status, 0, &usage) < 0 && errno == EINTR)
+		;
+	if (cgroup_destroy(guard->cgroup, DESTROY_MS, &err) < 0) {
+		log_error("guard.left", "message=\"%s\"", err.msg);
+		return; /* the socket's end without a message says that the lane must look */
+	}
+	vm_exit.wait_status = status;
+	vm_exit.max_rss_kib = (uint64_t)usage.ru_maxrss;
+	vm_exit.cpu_ms = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000u +
+			 (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1000u;
+	if (reason == REASON_ENDED)
+		log_warn("guard.vmm", "cgroup=%s status=%#x message=\"%.*s\"", guard->cgroup, (unsigned)status,
+			 (int)guard->tail_len, guard->tail);
+	(void)send(SOCKET_FD, &vm_exit, sizeof(vm_exit), MSG_NOSIGNAL | MSG_DONTWAIT); /* nobody may be listening */
+}
+
+int main(int argc, char **argv)
+{
+	struct guard guard = { .stderr_fd = -1, .pidfd = -1 };
+	struct err err;
+	int r;
+
+	log_init("guard", LOG_LEVEL_INFO);
+	if (parse(&guard, argc, argv) < 0) {
+		(void)fputs("usage: mayfly-guard CGROUP MEMORY_MIB CPUS DEADLINE_MS JAIL ROOT UID kvm|nokvm VMM [ARG...]\n",
+			    stderr);
+		return 2;
+	}
+	(void)signal(SIGCHLD, SIG_DFL); /* the lane ignores it, and its children inherit that */
+	(void)setsid(); /* fails when it leads a session already, which is as good */
+	if (cgroup_make(guard.cgroup, &guard.limits, &err) < 0) {
+		log_error("guard.cgroup", "message=\"%s\"", err.msg);
+		(void)cgroup_destroy(guard.cgroup, DESTROY_MS, &err);
+		return 1;
+	}
+	r = start_jail(&guard);
+	for (int fd = SOCKET_FD + 1; fd < SOCKET_FD + 1 + VM_MAX_FDS; fd++)
+		(void)close(fd); /* the VMM's; not all are open */
+	if (r < 0) {
+		log_error("guard.start", "cgroup=%s errno=%d", guard.cgroup, -r);
+		(void)cgroup_destroy(guard.cgroup, DESTROY_MS, &err);
+		return 1;
+	}
+	drop_capabilities();
+	clean_up(&guard, wait_for_end(&guard));
+	return 0;
+}

@@ -1,0 +1,207 @@
+/* mayfly-jail: locks itself in and becomes the VMM. Read it from main() up: the order is the design.
+ *
+ * It is started by mayfly-guard inside the workspace's control group and as the first process of a pid namespace. It opens no
+ * file but the jail's root and /dev/kvm, takes no decision, and keeps nothing: the VMM gets descriptors 0, 1, 2 and those
+ * from 3 on that the guard left open.
+ *
+ * usage: mayfly-jail ROOT UID kvm|nokvm VMM [ARG...]          (ROOT holds VMM; everything in it is read-only)
+ *
+ * JAIL_WEAK names one lock that a test leaves open, to prove that the jail suite notices. It is set when the test's own
+ * binary is compiled, never here, and nothing at run time can set it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <linux/securebits.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum weak { WEAK_NOTHING, WEAK_MOUNTS, WEAK_PIDS, WEAK_NET, WEAK_UID, WEAK_CAPS, WEAK_SECCOMP, WEAK_LIMITS, WEAK_WRITABLE };
+
+#ifndef JAIL_WEAK
+#define JAIL_WEAK WEAK_NOTHING
+#endif
+
+#define MAX_OPEN_FILES 256
+#define MAX_FILE_BYTES (16ull << 30) /* backing files: the largest disk is 8 GiB */
+#define MAX_THREADS 64               /* of this uid, which is this slot's alone */
+
+static bool is_locked(enum weak lock)
+{
+	return JAIL_WEAK != lock;
+}
+
+static void die(const char *what)
+{
+	(void)dprintf(STDERR_FILENO, "mayfly-jail: %s: %s\n", what, strerror(errno));
+	_exit(111);
+}
+
+static void check(int result, const char *what)
+{
+	if (result < 0)
+		die(what);
+}
+
+static void leave_the_host(void)
+{
+	int flags = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
+
+	if (is_locked(WEAK_NET))
+		flags |= CLONE_NEWNET;
+	check(unshare(flags), "unshare");
+	check(sethostname("microvm", 7), "sethostname");
+	check(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), "make mounts private");
+}
+
+static void bind_kvm(const char *root, gid_t *ret_gid)
+{
+	struct stat st;
+	char node[4096];
+
+	check(stat("/dev/kvm", &st), "stat /dev/kvm");
+	(void)snprintf(node, sizeof(node), "%s/dev/kvm", root);
+	check(mount("/dev/kvm", node, NULL, MS_BIND, NULL), "bind /dev/kvm");
+	*ret_gid = st.st_gid;
+}
+
+static void enter_root(const char *root, bool needs_kvm, gid_t *ret_kvm_gid)
+{
+	unsigned long flags = MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NODEV;
+
+	if (is_locked(WEAK_WRITABLE))
+		flags |= MS_RDONLY;
+	check(mount(root, root, NULL, MS_BIND | MS_REC, NULL), "bind the root");
+	check(mount(NULL, root, NULL, flags, NULL), "make the root read-only");
+	if (needs_kvm)
+		bind_kvm(root, ret_kvm_gid);
+	check(chdir(root), "enter the root");
+	/* The VMM opens its descriptors again by /proc/self/fd. */
+	check(mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC,
+		    is_locked(WEAK_PIDS) ? "subset=pid,hidepid=invisible" : NULL),
+	      "mount proc");
+	if (!is_locked(WEAK_MOUNTS))
+		return;
+	check((int)syscall(SYS_pivot_root, ".", "."), "pivot_root");
+	check(umount2(".", MNT_DETACH), "let go of the old root");
+	check(chdir("/"), "enter the new root");
+}
+
+static void limit(int resource, rlim_t value)
+{
+	const struct rlimit both = { value, value };
+
+	check(setrlimit(resource, &both), "setrlimit");
+}
+
+static void set_limits(void)
+{
+	if (!is_locked(WEAK_LIMITS))
+		return;
+	limit(RLIMIT_CORE, 0);
+	limit(RLIMIT_NOFILE, MAX_OPEN_FILES);
+	limit(RLIMIT_FSIZE, MAX_FILE_BYTES);
+	limit(RLIMIT_NPROC, MAX_THREADS);
+	limit(RLIMIT_MEMLOCK, 0);
+	limit(RLIMIT_MSGQUEUE, 0);
+}
+
+static void drop_privileges(uid_t uid, const gid_t *kvm_gid)
+{
+	if (is_locked(WEAK_CAPS)) {
+		check(prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP_LOCKED |
+						       SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE |
+						       SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED),
+		      "set secure bits");
+		for (int cap = 0; cap <= CAP_LAST_CAP; cap++)
+			if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 && errno != EINVAL) /* EINVAL: past this kernel's last */
+				die("drop a capability");
+	}
+	check(setgroups(kvm_gid ? 1 : 0, kvm_gid), "setgroups");
+	if (is_locked(WEAK_UID)) {
+		check(setresgid(uid, uid, uid), "setresgid");
+		check(setresuid(uid, uid, uid), "setresuid");
+	}
+	if (is_locked(WEAK_CAPS))
+		check(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs");
+	check(prctl(PR_SET_PDEATHSIG, SIGKILL), "death signal"); /* setresuid cleared the guard's */
+	check(prctl(PR_SET_DUMPABLE, 0), "not dumpable");
+}
+
+/* What no VMM needs, beside what QEMU's own -sandbox refuses later: new namespaces and mounts, other processes, keys,
+ * kernel programs, and any socket but those it was given. */
+static const int refused_calls[] = {
+	SCMP_SYS(mount), SCMP_SYS(umount2), SCMP_SYS(pivot_root), SCMP_SYS(chroot), SCMP_SYS(unshare), SCMP_SYS(setns),
+	SCMP_SYS(move_mount), SCMP_SYS(open_tree), SCMP_SYS(fsopen), SCMP_SYS(fsmount), SCMP_SYS(fspick),
+	SCMP_SYS(mount_setattr), SCMP_SYS(ptrace), SCMP_SYS(process_vm_readv), SCMP_SYS(process_vm_writev),
+	SCMP_SYS(pidfd_getfd), SCMP_SYS(pidfd_open), SCMP_SYS(kcmp), SCMP_SYS(bpf), SCMP_SYS(perf_event_open),
+	SCMP_SYS(keyctl), SCMP_SYS(add_key), SCMP_SYS(request_key), SCMP_SYS(userfaultfd), SCMP_SYS(io_uring_setup),
+	SCMP_SYS(io_uring_enter), SCMP_SYS(io_uring_register), SCMP_SYS(open_by_handle_at), SCMP_SYS(init_module),
+	SCMP_SYS(finit_module), SCMP_SYS(delete_module), SCMP_SYS(kexec_load), SCMP_SYS(kexec_file_load), SCMP_SYS(reboot),
+	SCMP_SYS(swapon), SCMP_SYS(swapoff), SCMP_SYS(acct), SCMP_SYS(quotactl), SCMP_SYS(mknod), SCMP_SYS(mknodat),
+	SCMP_SYS(socket), SCMP_SYS(connect), SCMP_SYS(bind), SCMP_SYS(listen), SCMP_SYS(syslog), SCMP_SYS(settimeofday),
+	SCMP_SYS(clock_settime), SCMP_SYS(adjtimex), SCMP_SYS(clock_adjtime), SCMP_SYS(sethostname),
+	SCMP_SYS(setdomainname), SCMP_SYS(iopl), SCMP_SYS(ioperm), SCMP_SYS(lookup_dcookie), SCMP_SYS(name_to_handle_at),
+	SCMP_SYS(fanotify_init), SCMP_SYS(personality), SCMP_SYS(vhangup), SCMP_SYS(nfsservctl), SCMP_SYS(uselib),
+};
+
+static void filter_calls(void)
+{
+	const uint64_t new_namespaces = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |
+					CLONE_NEWPID | CLONE_NEWNET;
+	scmp_filter_ctx filter;
+	int r = 0;
+
+	if (!is_locked(WEAK_SECCOMP))
+		return;
+	filter = seccomp_init(SCMP_ACT_ALLOW);
+	if (!filter)
+		die("make a seccomp filter");
+	for (size_t i = 0; i < sizeof(refused_calls) / sizeof(refused_calls[0]) && r == 0; i++)
+		r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), refused_calls[i], 0);
+	for (uint64_t bit = 1; bit <= CLONE_NEWNET && r == 0; bit <<= 1)
+		if (bit & new_namespaces)
+			r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
+					     SCMP_A0(SCMP_CMP_MASKED_EQ, bit, bit));
+	/* Its flags are behind a pointer, where a filter cannot look: glibc falls back to clone(2). */
+	if (r == 0)
+		r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
+	if (r == 0)
+		r = seccomp_load(filter);
+	seccomp_release(filter);
+	errno = -r;
+	check(r, "load the seccomp filter");
+}
+
+int main(int argc, char **argv)
+{
+	static char *const environment[] = { "LC_ALL=C", "PATH=/usr/bin", NULL };
+	bool needs_kvm = argc > 3 && strcmp(argv[3], "kvm") == 0;
+	gid_t kvm_gid = 0;
+	uid_t uid;
+
+	if (argc < 5 || argv[1][0] != '/' || (uid = (uid_t)strtoul(argv[2], NULL, 10)) == 0) {
+		(void)dprintf(STDERR_FILENO, "usage: mayfly-jail ROOT UID kvm|nokvm VMM [ARG...]\n");
+		return 2;
+	}
+	(void)umask(077);
+	leave_the_host();
+	enter_root(argv[1], needs_kvm, &kvm_gid);
+	set_limits();
+	drop_privileges(uid, needs_kvm ? &kvm_gid : NULL);
+	filter_calls();
+	execve(argv[4], argv + 4, environment);
+	die(argv[4]);
+}

@@ -1,0 +1,131 @@
+#include "host/accel.h"
+
+#include <assert.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "base/log.h"
+#include "base/own.h"
+#include "host/qemu.h"
+#include "wire/frame.h"
+
+#define PROBE_ID "accel-probe"
+#define PROBE_UID 65533 /* nobody's slot; the probe runs no task */
+#define PROBE_MEMORY_MIB 256
+#define LINE_BYTES 256
+
+static const char *const names[] = { "tcg", "kvm" };
+static_assert(ARRAY_SIZE(names) == ACCEL_COUNT, "a name for every accel");
+
+const char *accel_name(enum accel accel)
+{
+	return names[accel];
+}
+
+/* What the answer depends on: this boot of the host, and this kernel bundle. */
+static void key_of(const struct host_place *place, char out[LINE_BYTES])
+{
+	cleanup_file FILE *stream = fopen("/proc/sys/kernel/random/boot_id", "re");
+	char boot_id[64] = "", kernel[PATH_MAX];
+	struct stat st = { 0 };
+
+	if (stream && fgets(boot_id, sizeof(boot_id), stream))
+		boot_id[strcspn(boot_id, "\n")] = '\0';
+	names_kernel(place, kernel);
+	(void)stat(kernel, &st); /* without a bundle all zero, and the probe will say so */
+	(void)snprintf(out, LINE_BYTES, "%s %" PRIu64 " %" PRIu64, boot_id, (uint64_t)st.st_size, (uint64_t)st.st_mtime);
+}
+
+static void cache_path(const struct host_place *place, char out[PATH_MAX])
+{
+	(void)snprintf(out, PATH_MAX, "%s/accel", place->state_dir);
+}
+
+static bool read_cache(const struct host_place *place, enum accel *ret)
+{
+	char path[PATH_MAX], line[LINE_BYTES], key[LINE_BYTES];
+	cleanup_file FILE *stream = NULL;
+
+	cache_path(place, path);
+	key_of(place, key);
+	stream = fopen(path, "re");
+	if (!stream || !fgets(line, sizeof(line), stream) || strncmp(line, key, strlen(key)) != 0)
+		return false;
+	*ret = strstr(line, " kvm") ? ACCEL_KVM : ACCEL_TCG;
+	return true;
+}
+
+/* A cache that cannot be written costs the next start some seconds, nothing else. */
+static void write_cache(const struct host_place *place, enum accel accel)
+{
+	char path[PATH_MAX], key[LINE_BYTES];
+	cleanup_file FILE *stream = NULL;
+
+	cache_path(place, path);
+	key_of(place, key);
+	stream = fopen(path, "we");
+	if (stream)
+		(void)fprintf(stream, "%s %s\n", key, accel_name(accel));
+}
+
+static bool says_hello(int channel_fd)
+{
+	struct pollfd pollfd = { .fd = channel_fd, .events = POLLIN };
+	uint8_t data[512];
+	struct frame frame;
+	char why[160];
+	int64_t extent;
+	ssize_t n;
+
+	if (poll(&pollfd, 1, ACCEL_PROBE_MS) <= 0)
+		return false;
+	n = recv(channel_fd, data, sizeof(data), MSG_DONTWAIT);
+	extent = n > 0 ? frame_extent(data, (size_t)n) : -1;
+	if (extent <= 0 || extent > n || frame_decode(data, (size_t)extent, &frame, why) < 0)
+		return false;
+	frame_clear(&frame);
+	return frame.type == FRAME_HELLO;
+}
+
+static int boot_on_kvm(const struct host_place *place, const char *libexec_dir, enum accel *ret, struct err *err)
+{
+	const struct qemu_request request = { .id = PROBE_ID,
+					      .uid = PROBE_UID,
+					      .shape = { .accel = ACCEL_KVM,
+							 .memory_mib = PROBE_MEMORY_MIB,
+							 .cpus = 1,
+							 .disk_mib = 64,
+							 .tsc_khz = qemu_tsc_khz() },
+					      .deadline_ms = 2 * ACCEL_PROBE_MS };
+	struct qemu_ends ends;
+	int r = qemu_start(place, libexec_dir, &request, &ends, err);
+
+	if (r < 0)
+		return r;
+	*ret = says_hello(ends.channel_fd) ? ACCEL_KVM : ACCEL_TCG;
+	close_fd(&ends.channel_fd);
+	close_fd(&ends.qmp_fd);
+	close_fd(&ends.guard_fd);
+	return vm_destroy(place, PROBE_ID, err);
+}
+
+int accel_probe(const struct host_place *place, const char *libexec_dir, enum accel *ret, struct err *err)
+{
+	cleanup_fd int kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	int r;
+
+	*ret = ACCEL_TCG;
+	if (kvm_fd < 0 || read_cache(place, ret))
+		return 0;
+	close_fd(&kvm_fd);
+	r = boot_on_kvm(place, libexec_dir, ret, err);
+	if (r < 0)
+		return err_wrap(err, "see whether a guest runs on KVM");
+	write_cache(place, *ret);
+	return 0;
+}

@@ -1,0 +1,15 @@
+/* What microVMs run on here. KVM counts only where a guest really ran on it: on some hosts /dev/kvm opens, makes VMs, and
+ * hangs every stock kernel. */
+#pragma once
+
+#include "base/err.h"
+#include "host/names.h"
+
+enum accel { ACCEL_TCG, ACCEL_KVM, ACCEL_COUNT };
+
+/* Boot the kernel bundle under KVM, jailed, for at most ACCEL_PROBE_MS, and see whether its agent says hello. The answer is
+ * kept in <state_dir>/accel until the next boot of the host or another kernel bundle. Blocking. */
+#define ACCEL_PROBE_MS 8000
+int accel_probe(const struct host_place *place, const char *libexec_dir, enum accel *ret, struct err *err);
+
+const char *accel_name(enum accel accel); /* as in results: "tcg", "kvm" */

@@ -1,0 +1,250 @@
+#include "host/cgroup.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/clock.h"
+#include "base/own.h"
+
+#define ROOT "/sys/fs/cgroup"
+#define PERIOD_US 100000 /* of the cpu quota, the kernel's default */
+#define POLL_US 2000
+
+static const char *const controllers_v1[] = { "memory", "pids", "cpu" };
+static const char *const hierarchy_v2[] = { "" };
+
+static bool has_word(const char *file, const char *word)
+{
+	cleanup_file FILE *stream = fopen(file, "re");
+	char line[512];
+
+	return stream && fgets(line, sizeof(line), stream) && strstr(line, word);
+}
+
+int cgroup_version(void)
+{
+	if (has_word(ROOT "/cgroup.controllers", "memory"))
+		return 2;
+	return access(ROOT "/memory/cgroup.procs", F_OK) == 0 && access(ROOT "/pids/cgroup.procs", F_OK) == 0 ? 1 : 0;
+}
+
+static size_t hierarchies(const char *const **ret)
+{
+	if (cgroup_version() == 2) {
+		*ret = hierarchy_v2;
+		return ARRAY_SIZE(hierarchy_v2);
+	}
+	*ret = controllers_v1;
+	return ARRAY_SIZE(controllers_v1);
+}
+
+static void join(char out[PATH_MAX], const char *hierarchy, const char *path, const char *file)
+{
+	(void)snprintf(out, PATH_MAX, ROOT "/%s/%s/%s", hierarchy, path, file); /* names are bounded: host/names.h */
+}
+
+static bool is_mounted(const char *hierarchy)
+{
+	char root[PATH_MAX];
+
+	join(root, hierarchy, "", "cgroup.procs");
+	return access(root, F_OK) == 0;
+}
+
+static int put(const char *hierarchy, const char *path, const char *file, const char *value, struct err *err)
+{
+	char full[PATH_MAX];
+	cleanup_fd int fd = -1;
+
+	join(full, hierarchy, path, file);
+	fd = open(full, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, value, strlen(value)) < 0)
+		return err_set(err, ERR_HOST, errno, "write '%s' to '%s'", value, full);
+	return 0;
+}
+
+static int put_number(const char *hierarchy, const char *path, const char *file, uint64_t value, struct err *err)
+{
+	char text[32];
+
+	(void)snprintf(text, sizeof(text), "%" PRIu64, value);
+	return put(hierarchy, path, file, text, err);
+}
+
+static int make_one(const char *hierarchy, const char *path, struct err *err)
+{
+	char full[PATH_MAX];
+
+	join(full, hierarchy, path, "");
+	if (mkdir(full, 0755) < 0 && errno != EEXIST)
+		return err_set(err, ERR_HOST, errno, "make control group '%s'", full);
+	return 0;
+}
+
+/* The parent is the part before the only slash: mayfly.<host>/<id>. */
+static int make_with_parent(const char *hierarchy, const char *path, bool is_v2, struct err *err)
+{
+	const char *slash = strchr(path, '/');
+	char parent[PATH_MAX];
+	int r = 0;
+
+	if (slash) {
+		(void)snprintf(parent, sizeof(parent), "%.*s", (int)(slash - path), path);
+		if (is_v2)
+			r = put(hierarchy, "", "cgroup.subtree_control", "+memory +pids +cpu", err);
+		if (r == 0)
+			r = make_one(hierarchy, parent, err);
+		if (r == 0 && is_v2)
+			r = put(hierarchy, parent, "cgroup.subtree_control", "+memory +pids +cpu", err);
+	}
+	return r < 0 ? r : make_one(hierarchy, path, err);
+}
+
+static int limit_v2(const char *path, const struct cgroup_limits *limits, struct err *err)
+{
+	char quota[64];
+	int r;
+
+	(void)snprintf(quota, sizeof(quota), "%u %u", limits->cpus * PERIOD_US, PERIOD_US);
+	r = put_number("", path, "memory.max", limits->memory_bytes, err);
+	if (r == 0)
+		r = put_number("", path, "pids.max", limits->pids, err);
+	if (r == 0)
+		r = put("", path, "cpu.max", quota, err);
+	if (r == 0 && put("", path, "memory.swap.max", "0", err) < 0 && err->errnum != ENOENT)
+		r = -err->errnum; /* ENOENT: a kernel without swap accounting */
+	return r;
+}
+
+static int limit_v1(const char *path, const struct cgroup_limits *limits, struct err *err)
+{
+	int r = put_number("memory", path, "memory.limit_in_bytes", limits->memory_bytes, err);
+
+	if (r == 0)
+		r = put_number("pids", path, "pids.max", limits->pids, err);
+	if (r == 0 && is_mounted("cpu"))
+		r = put_number("cpu", path, "cpu.cfs_period_us", PERIOD_US, err);
+	if (r == 0 && is_mounted("cpu"))
+		r = put_number("cpu", path, "cpu.cfs_quota_us", (uint64_t)limits->cpus * PERIOD_US, err);
+	return r;
+}
+
+int cgroup_make(const char *path, const struct cgroup_limits *limits, struct err *err)
+{
+	int version = cgroup_version();
+	const char *const *list;
+	size_t n = hierarchies(&list);
+
+	if (!version)
+		return err_set(err, ERR_HOST, 0, "neither cgroup v2 nor v1 offers memory and pids below " ROOT);
+	for (size_t i = 0; i < n; i++) {
+		int r = is_mounted(list[i]) ? make_with_parent(list[i], path, version == 2, err) : 0;
+
+		if (r < 0)
+			return r;
+	}
+	return version == 2 ? limit_v2(path, limits, err) : limit_v1(path, limits, err);
+}
+
+int cgroup_enter(const char *path, struct err *err)
+{
+	const char *const *list;
+	size_t n = hierarchies(&list);
+
+	for (size_t i = 0; i < n; i++) {
+		int r = is_mounted(list[i]) ? put(list[i], path, "cgroup.procs", "0", err) : 0;
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+bool cgroup_has_oom_kill(const char *path)
+{
+	bool is_v2 = cgroup_version() == 2;
+	char full[PATH_MAX], line[128];
+	cleanup_file FILE *stream = NULL;
+	unsigned long count;
+
+	join(full, is_v2 ? "" : "memory", path, is_v2 ? "memory.events" : "memory.oom_control");
+	stream = fopen(full, "re");
+	while (stream && fgets(line, sizeof(line), stream))
+		if (sscanf(line, "oom_kill %lu", &count) == 1)
+			return count > 0;
+	return false;
+}
+
+/* How many processes were there to be killed. */
+static size_t kill_all(const char *hierarchy, const char *path)
+{
+	cleanup_file FILE *stream = NULL;
+	char full[PATH_MAX];
+	size_t n = 0;
+	int pid;
+
+	join(full, hierarchy, path, "cgroup.procs");
+	stream = fopen(full, "re");
+	while (stream && fscanf(stream, "%d", &pid) == 1) {
+		if (pid > 0)
+			(void)kill(pid, SIGKILL); /* one that is gone already is what we want */
+		n++;
+	}
+	return n;
+}
+
+static bool remove_group(const char *hierarchy, const char *path)
+{
+	char full[PATH_MAX];
+
+	join(full, hierarchy, path, "");
+	return rmdir(full) == 0 || errno == ENOENT;
+}
+
+int cgroup_destroy(const char *path, unsigned timeout_ms, struct err *err)
+{
+	uint64_t deadline = clock_mono_ms() + timeout_ms;
+	const char *const *list;
+	size_t n = hierarchies(&list);
+
+	for (;;) {
+		size_t left = 0;
+		bool is_gone = true;
+
+		for (size_t i = 0; i < n; i++)
+			left += kill_all(list[i], path);
+		for (size_t i = 0; i < n && left == 0; i++)
+			is_gone &= remove_group(list[i], path);
+		if (left == 0 && is_gone)
+			return 0;
+		if (clock_mono_ms() >= deadline)
+			return err_set(err, ERR_HOST, ETIMEDOUT, "%zu processes of control group '%s' do not die", left, path);
+		(void)usleep(POLL_US);
+	}
+}
+
+int cgroup_each(const char *path, int (*visit)(void *ctx, const char *name), void *ctx, struct err *err)
+{
+	const char *const *list;
+	char full[PATH_MAX];
+	struct dirent *entry;
+	DIR *dir;
+	int r = 0;
+
+	(void)hierarchies(&list);
+	join(full, list[0], path, "");
+	dir = opendir(full);
+	if (!dir)
+		return errno == ENOENT ? 0 : err_set(err, ERR_HOST, errno, "list '%s'", full);
+	while (r == 0 && (entry = readdir(dir)))
+		if (entry->d_type == DT_DIR && entry->d_name[0] != '.')
+			r = visit(ctx, entry->d_name);
+	(void)closedir(dir);
+	return r;
+}

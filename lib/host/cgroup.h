@@ -1,0 +1,33 @@
+/* Control groups of microVMs, version 2 or version 1, whichever has this host's controllers. `path` is relative to a
+ * controller's mount (host/names.h). Blocking. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct cgroup_limits {
+	uint64_t memory_bytes;
+	uint32_t pids;
+	uint32_t cpus; /* whole processors of quota */
+};
+
+/* 1 or 2; 0 when neither has the memory and pids controllers. */
+int cgroup_version(void);
+
+/* Make the group, and its parents, with limits. Fine when it exists. */
+int cgroup_make(const char *path, const struct cgroup_limits *limits, struct err *err);
+
+/* Move the calling process into it. Async-signal-safe enough for a freshly cloned child: no allocation. */
+int cgroup_enter(const char *path, struct err *err);
+
+/* Did the kernel kill something in it for memory? */
+bool cgroup_has_oom_kill(const char *path);
+
+/* SIGKILL everything in it until it is empty, then remove it from every hierarchy. Fine when it is not there.
+ * ERR_HOST when processes are left after timeout_ms (stuck in the kernel). */
+int cgroup_destroy(const char *path, unsigned timeout_ms, struct err *err);
+
+/* Visit the names of the groups below `path`. */
+int cgroup_each(const char *path, int (*visit)(void *ctx, const char *name), void *ctx, struct err *err);

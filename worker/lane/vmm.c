@@ -1,0 +1,42 @@
+/* The vmm lane: VMMs are spawned here, each into its jail. */
+#include "base/own.h"
+#include "host/qemu.h"
+#include "worker/lane/serve.h"
+
+static int op_start(struct lane_context *context, const struct lane_request *request, struct lane_reply *reply,
+		    int fds[LANE_MAX_FDS], struct err *err)
+{
+	const struct lane_setup *setup = context->setup;
+	const struct qemu_request start = { .id = request->id,
+					    .image = request->image,
+					    .uid = setup->slot_uid_base + request->slot,
+					    .shape = { .accel = setup->allow_kvm ? ACCEL_KVM : ACCEL_TCG,
+						       .memory_mib = request->memory_mib,
+						       .cpus = request->cpus,
+						       .disk_mib = request->disk_mib,
+						       .tsc_khz = context->tsc_khz },
+					    .deadline_ms = request->deadline_ms };
+	struct qemu_ends ends;
+	int r = qemu_start(&setup->place, setup->libexec_dir, &start, &ends, err);
+
+	if (r < 0)
+		return r;
+	fds[0] = ends.qmp_fd;
+	fds[1] = ends.channel_fd;
+	fds[2] = ends.guard_fd;
+	reply->n_fds = 3;
+	return 0;
+}
+
+static const lane_op_fn ops[LANE_OP_COUNT] = {
+	[LANE_OP_PING] = lane_op_ping,
+	[LANE_OP_VM_START] = op_start,
+	[LANE_OP_VM_DESTROY] = lane_op_destroy_vm,
+};
+
+int lane_vmm_main(int socket_fd, const struct lane_setup *setup)
+{
+	struct lane_context context = { .setup = setup, .tsc_khz = qemu_tsc_khz() };
+
+	return lane_serve(socket_fd, &context, ops);
+}
