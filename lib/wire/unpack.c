@@ -304,7 +304,7 @@ static void *field_of(const struct unpack_rule *rule, void *into)
 
 int unpack_rule_u32(const struct unpack_value *value, const struct unpack_rule *rule, void *into)
 {
-	uint64_t number;
+	uint64_t number = 0; /* gcc -O2 cannot see that unpack_uint() filled it */
 	int r;
 
 	assert(rule->max <= UINT32_MAX);
@@ -344,7 +344,7 @@ int unpack_rule_chars(const struct unpack_value *value, const struct unpack_rule
 
 int unpack_rule_version(const struct unpack_value *value, const struct unpack_rule *rule, void *into)
 {
-	uint64_t version;
+	uint64_t version = 0; /* as above */
 	int r = unpack_uint(value, 0, UINT64_MAX, &version);
 
 	(void)into; /* nothing depends on it while there is one version */

@@ -1,0 +1,21 @@
+/* From "the kernel started us" to "the host can talk to us": mounts, modules, the channel's port. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/err.h"
+
+#define CGROUP_ROOT "/sys/fs/cgroup"
+
+/* Mount the agent's own /dev, /proc, /sys and cgroup2, load the initrd's modules in their order, close what an
+ * unprivileged task need not reach in the kernel. */
+int boot_prepare(struct err *err);
+
+/* Open the virtio-serial port named "agent", which appears a little after its module; nonblocking. */
+int boot_open_port(int *ret_fd, struct err *err);
+
+/* Write a string to a file of /proc or /sys in one write. 0 or a negative errno. */
+int write_file(const char *path, const char *text);
+
+/* The start of a file of /proc or /sys, as text without its last newline. 0 or a negative errno. */
+int read_file(const char *path, char *text, unsigned size);
