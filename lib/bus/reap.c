@@ -133,7 +133,7 @@ static void on_heal(void *ctx, const struct redisReply *reply)
 	reap->heal_fn(reap->ctx, r < 0 ? NULL : reap->numbers, reap->leases);
 }
 
-void reap_heal(struct reap *reap, const char *const *ids, size_t n, reap_heal_fn fn, void *ctx)
+void reap_heal(struct reap *reap, const struct reap_find *finds, size_t n, reap_heal_fn fn, void *ctx)
 {
 	struct redis_args args = begin(reap, n, ctx);
 
@@ -142,8 +142,9 @@ void reap_heal(struct reap *reap, const char *const *ids, size_t n, reap_heal_fn
 	redis_args_add_number(&args, reap->lease_ms);
 	redis_args_add(&args, reap->host);
 	for (size_t i = 0; i < n; i++) {
-		redis_args_add(&args, ids[i]);
-		(void)snprintf(reap->leases[i].id, sizeof(reap->leases[i].id), "%s", ids[i]); /* an id fits */
+		redis_args_add(&args, finds[i].id);
+		redis_args_add(&args, finds[i].may_take ? "1" : "0");
+		(void)snprintf(reap->leases[i].id, sizeof(reap->leases[i].id), "%s", finds[i].id); /* an id fits */
 	}
 	redis_eval(reap->redis, &heal_script, LEASE_KEYS_COUNT, &args, on_heal, reap);
 }

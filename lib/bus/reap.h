@@ -107,8 +107,15 @@ void reap_take(struct reap *reap, const struct reap_lease *leases, size_t n, rea
 /* Answers 1 for each, 0 for one that is not ours any more. */
 void reap_settle(struct reap *reap, const struct reap_settlement *settlements, size_t n, reap_numbers_fn fn, void *ctx);
 
-/* Ids found on this host. Answers for each 0 (leave it), a token (ours now, `leases[i]` says what it is), or -1 (erase). */
-void reap_heal(struct reap *reap, const char *const *ids, size_t n, reap_heal_fn fn, void *ctx);
+/* Workspaces of which something is left on this host. */
+struct reap_find {
+	const char *id;
+	bool may_take; /* else only ask */
+};
+
+/* Answers for each 0 (leave it: it is held here), positive (nobody has it; with may_take it is ours now, under that token, and
+ * `leases[i]` says what it is), or -1 (nobody can claim it here: erase it if may_take). */
+void reap_heal(struct reap *reap, const struct reap_find *finds, size_t n, reap_heal_fn fn, void *ctx);
 
 bool reap_is_connected(const struct reap *reap);
 void reap_free(struct reap *reap);

@@ -182,7 +182,7 @@ int reap_reply_heal(const redisReply *reply, size_t n, int64_t *numbers, struct 
 		if (!is_number(reply->element[2 * i]) || !is_text(line))
 			return bad_reply(reply, "pairs of number and lease", err);
 		numbers[i] = reply->element[2 * i]->integer;
-		if (numbers[i] > 0 && reap_line_parse(line->str, line->len, &leases[i], err) < 0)
+		if (numbers[i] > 1 && reap_line_parse(line->str, line->len, &leases[i], err) < 0)
 			return -EBADMSG;
 	}
 	return 0;

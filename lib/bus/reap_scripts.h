@@ -71,21 +71,25 @@ static const char reap_settle_lua[] = LEASE_LUA_NOW LEASE_LUA_READ REAP_LUA_WRIT
 	"end\n"
 	"return answers\n";
 
-/* ARGV: owner lease_ms host, then ids of workspaces of which something is left on this host. Answers per id a number and a
- * line. Number 0: leave it, a worker or reaper holds it here. A token: it had no lease, or one that anybody could claim, and
- * is now ours like any lease in reaping; the line is what it is. -1: nobody may claim it here now; erase it. */
+/* ARGV: owner lease_ms host, then per workspace of which something is left on this host: id, "1" when it may be taken.
+ * Answers per id a number and a line. Number 0: leave it, a worker or reaper holds it here. Positive: it has no lease, or one
+ * that anybody could claim; if it may be taken, it is ours now like any lease in reaping, the number is the token and the line
+ * is what it is. -1: nobody may claim it here now, it can be erased. */
 static const char reap_heal_lua[] = LEASE_LUA_NOW LEASE_LUA_TOKEN LEASE_LUA_READ REAP_LUA_WRITE
 	"local answers = {}\n"
-	"local keys, lines = read_all(4, 1)\n"
+	"local keys, lines = read_all(4, 2)\n"
 	"for n = 1, #keys do\n"
-	"  local id = ARGV[3 + n]\n"
+	"  local id, may_take = ARGV[2 + 2 * n], ARGV[3 + 2 * n] == '1'\n"
 	"  local field = fields_of(lines[n] or 'missing - 0 0 - 0 0 - 0 0 -')\n"
 	"  local state, verdict = field[1], 0\n"
 	"  if state == 'missing' or state == 'orphan' then\n"
-	"    field[1], field[2], field[3], field[5] = 'reaping', ARGV[1], next_token(), ARGV[3]\n"
-	"    field[11] = '-'\n"
-	"    verdict = token\n"
-	"    write(keys[n], id, field, now + tonumber(ARGV[2]))\n"
+	"    verdict = 1\n"
+	"    if may_take then\n"
+	"      field[1], field[2], field[3], field[5] = 'reaping', ARGV[1], next_token(), ARGV[3]\n"
+	"      field[11] = '-'\n"
+	"      verdict = token\n"
+	"      write(keys[n], id, field, now + tonumber(ARGV[2]))\n"
+	"    end\n"
 	"  elseif state == 'ended' or state == 'told' or field[5] ~= ARGV[3] then\n"
 	"    verdict = -1\n"
 	"  end\n"

@@ -1,0 +1,16 @@
+/* The reaper's engine: unprivileged, one loop. It scans Redis for leases that are due, chooses (reaper/choice.h), and does
+ * rounds (reaper/round.h); every few scans it also looks for objects on this host that nobody holds (reaper/healer.h).
+ *
+ * It does nothing while Redis is away, has just come back or has just started: then leases look missing or expired that are
+ * not. It never acts on Redis's keyspace events. */
+#pragma once
+
+#include "reaper/settings.h"
+
+struct engine_ends {
+	int lane_fd;   /* root: lane_reap_main() */
+	int teller_fd; /* Kafka: teller_main() */
+};
+
+/* Runs until SIGTERM, then ends the step at hand; answers the exit status. Takes the descriptors. */
+int engine_main(const struct reaper_settings *settings, const struct engine_ends *ends);

@@ -1,0 +1,37 @@
+/* Which of the workspaces found on this host have had nobody for long enough to be erased? Pure: a table of suspicions.
+ *
+ * One look is not enough: a worker makes objects after it has claimed and removes them before it finishes, but what we list
+ * and what Redis says are of two moments. A find is taken when two looks at least the grace apart agree. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/ident.h"
+#include "bus/reap.h"
+
+#define HEALER_MAX 4096 /* workspaces on one host; the rest waits until some are gone */
+
+struct healer_find {
+	char id[IDENT_ID_MAX + 1];
+	uint64_t suspect_since_ms; /* monotonic; 0: no suspicion */
+	bool is_listed;            /* in the listing at hand */
+};
+
+struct healer {
+	uint64_t grace_ms;
+	size_t n;
+	struct healer_find finds[HEALER_MAX];
+};
+
+void healer_list_begin(struct healer *healer);
+void healer_list_add(struct healer *healer, const char *id);
+void healer_list_end(struct healer *healer); /* forgets what was not listed */
+
+/* The next finds to ask Redis about, from *cursor (0 at first) on; 0 at the end. The ids are borrowed until the next listing. */
+size_t healer_next(const struct healer *healer, size_t *cursor, uint64_t now_mono_ms,
+		   struct reap_find out[REAP_BATCH_MAX]);
+
+/* What Redis answered (bus/reap.h: reap_heal). */
+void healer_judge(struct healer *healer, const char *id, int64_t number, uint64_t now_mono_ms);

@@ -1,0 +1,51 @@
+/* A round: what is done with up to REAP_BATCH_MAX leases, step by step, all of them together.
+ *
+ *	take    in Redis: now they are ours, and their workers' renewals answer GONE
+ *	erase   on this host: key, VM, files, in this order
+ *	fence   in Kafka: dead workers; and was the result told?
+ *	settle  in Redis: told -> gone; not told -> orphan, or ended when nobody shall try again
+ *	tell    in Kafka: the results of what has ended
+ *	look    in Kafka: has a worker marked what was told earlier?
+ *	close   in Redis
+ *
+ * A reaper may die between and within any two of these: each step can be done again by another reaper, which takes the
+ * leases when ours has run out. An item that fails is left as it is for that. */
+#pragma once
+
+#include <event2/event.h>
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "bus/reap.h"
+#include "reaper/ask.h"
+
+struct round;
+
+struct round_config {
+	struct reap *reap;
+	struct ask *lane;
+	struct ask *teller;
+	const char *host;
+	unsigned max_attempts;
+	/* Between two steps; true ends the round there. */
+	bool (*is_stopping)(void *ctx);
+	/* The round is over. */
+	void (*on_done)(void *ctx);
+	/* What reap_heal() answered for a find. */
+	void (*on_judged)(void *ctx, const char *id, int64_t number);
+	/* A helper process answered nonsense. */
+	void (*on_fault)(void *ctx, const char *why);
+	void *ctx;
+};
+
+int round_new(const struct round_config *config, struct round **ret, struct err *err);
+
+/* Leases of a scan at `now_ms`. */
+void round_reap(struct round *round, const struct reap_lease *leases, size_t n, uint64_t now_ms);
+
+/* Workspaces found on this host; their ids are borrowed until on_done. */
+void round_heal(struct round *round, const struct reap_find *finds, size_t n, uint64_t now_ms);
+
+void round_free(struct round *round);
+
+DEFINE_FREEP(struct round, round_free)
