@@ -12,14 +12,14 @@ static void check_request(const struct lane_request *request)
 	FUZZ_CHECK(request->magic == LANE_MAGIC && request->op < LANE_OP_COUNT);
 	FUZZ_CHECK(strnlen(request->id, sizeof(request->id)) < sizeof(request->id));
 	FUZZ_CHECK(strnlen(request->image, sizeof(request->image)) < sizeof(request->image));
-	FUZZ_CHECK(!request->id[0] || ident_is_id(request->id, strlen(request->id)));
-	FUZZ_CHECK(!request->image[0] || ident_is_image(request->image, strlen(request->image)));
+	if (request->op != LANE_OP_PING && request->op != LANE_OP_SWEEP)
+		FUZZ_CHECK(ident_is_id(request->id, strlen(request->id)));
 	if (request->op == LANE_OP_VM_START) {
-		FUZZ_CHECK(request->id[0] && request->image[0]);
+		FUZZ_CHECK(ident_is_image(request->image, strlen(request->image)));
 		FUZZ_CHECK(request->cpus >= 1 && request->cpus <= TASK_MAX_CPUS);
 		FUZZ_CHECK(request->memory_mib >= TASK_MIN_MEMORY_MIB && request->memory_mib <= TASK_MAX_MEMORY_MIB);
 	}
-	if (request->op == LANE_OP_DISK_FORMAT)
+	if (request->op == LANE_OP_DISK_FORMAT || request->op == LANE_OP_VM_START)
 		FUZZ_CHECK(request->disk_mib >= TASK_MIN_DISK_MIB && request->disk_mib <= TASK_MAX_DISK_MIB);
 }
 
