@@ -83,13 +83,25 @@ static int load_filter(struct err *err)
 	return r < 0 ? err_set(err, ERR_HOST, -r, "load the engine's seccomp filter") : 0;
 }
 
+/* As much as may be had: in a container root may not raise its limits, and a key that finds no room says so itself. */
+static int set_limits(struct err *err)
+{
+	const struct rlimit no_core = { 0, 0 };
+	struct rlimit locked = { LOCKED_BYTES, LOCKED_BYTES };
+
+	if (setrlimit(RLIMIT_MEMLOCK, &locked) < 0 && getrlimit(RLIMIT_MEMLOCK, &locked) == 0) {
+		locked.rlim_cur = locked.rlim_max;
+		(void)setrlimit(RLIMIT_MEMLOCK, &locked); /* up to the hard limit is always allowed */
+	}
+	return setrlimit(RLIMIT_CORE, &no_core) < 0 ? err_set(err, ERR_HOST, errno, "forbid core dumps") : 0;
+}
+
 static int drop_root(uid_t uid, struct err *err)
 {
-	const struct rlimit locked = { LOCKED_BYTES, LOCKED_BYTES };
-	const struct rlimit no_core = { 0, 0 };
+	int r = set_limits(err);
 
-	if (setrlimit(RLIMIT_MEMLOCK, &locked) < 0 || setrlimit(RLIMIT_CORE, &no_core) < 0)
-		return err_set(err, ERR_HOST, errno, "set the engine's limits");
+	if (r < 0)
+		return r;
 	for (int cap = 0; cap <= CAP_LAST_CAP; cap++)
 		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 && errno != EINVAL) /* EINVAL: an older kernel's last one */
 			return err_set(err, ERR_HOST, errno, "drop capability %d", cap);
@@ -97,6 +109,13 @@ static int drop_root(uid_t uid, struct err *err)
 		return err_set(err, ERR_HOST, errno, "become uid %u; start the worker as root", uid);
 	return 0;
 }
+
+#ifdef MAYFLY_SANITIZE
+void confine_allow_leak_check(void)
+{
+	(void)prctl(PR_SET_DUMPABLE, 1); /* LeakSanitizer reads /proc/self/task, which is root's otherwise */
+}
+#endif
 
 int confine_engine(uid_t uid, struct err *err)
 {

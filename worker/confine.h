@@ -8,3 +8,7 @@
 
 /* Irreversible, for the whole process; call before any thread is made. */
 int confine_engine(uid_t uid, struct err *err);
+
+#ifdef MAYFLY_SANITIZE
+void confine_allow_leak_check(void); /* at the very end of a sanitized engine */
+#endif

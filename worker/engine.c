@@ -410,5 +410,8 @@ int engine_main(const struct settings *settings, const struct engine_ends *ends)
 		engine_close(&engine);
 		log_info("engine.stop", "owner=%s", engine.owner);
 	}
+#ifdef MAYFLY_SANITIZE
+	confine_allow_leak_check();
+#endif
 	return engine.exit_code;
 }

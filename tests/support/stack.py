@@ -1,0 +1,329 @@
+#!/usr/bin/python3
+"""A private stack for tests: real Kafka, real redis-server, our worker and reaper, on free loopback ports.
+
+Broker and Redis are started once and shared (class Services, a context manager); every test makes its own Fleet on them:
+its own topic prefix, group, host name and state folder, so that nothing of one test is seen by another. Whatever is started
+is ended by its pid.
+"""
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+
+import msgpack
+from confluent_kafka import Consumer, Producer, TopicPartition, OFFSET_BEGINNING
+
+REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+ARTIFACTS = os.environ.get("MAYFLY_STATE", os.path.join(REPO, ".mayfly"))
+BUILD = os.environ.get("MAYFLY_BUILD", os.path.join(REPO, "build", "dev"))
+ENGINE_UID = 64200
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def wait_until(what, check, seconds=60, step=0.05):
+    """Poll `check` until it answers something true; the limit is a safety net, never a measure of speed."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        answer = check()
+        if answer:
+            return answer
+        time.sleep(step)
+    raise AssertionError(f"did not happen in {seconds} s: {what}")
+
+
+def is_listening(port):
+    with socket.socket() as s:
+        return s.connect_ex(("127.0.0.1", port)) == 0
+
+
+KAFKA_PROPERTIES = """process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+log.dirs={data}
+num.partitions=4
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=3000
+"""
+
+
+class Services:
+    """Kafka and Redis. `directory` keeps their data and logs and is removed at the end."""
+
+    def __init__(self):
+        self.directory = tempfile.mkdtemp(prefix="mayfly-services.")
+        self.kafka_port, self.redis_port = free_port(), free_port()
+        self.controller_port = free_port()
+        self.kafka = self.redis = None
+        self.data = os.path.join(self.directory, "kafka")
+
+    @property
+    def brokers(self):
+        return f"127.0.0.1:{self.kafka_port}"
+
+    def _java(self, *args, log):
+        libs = os.path.join(ARTIFACTS, "kafka", "libs")
+        quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
+        return subprocess.Popen(["java", "-Xmx512m", quiet, "-cp", f"{libs}/*", *args], stdin=subprocess.DEVNULL,
+                                stdout=log, stderr=log, cwd=self.directory)
+
+    def start_kafka(self):
+        properties = os.path.join(self.directory, "server.properties")
+        with open(os.path.join(self.directory, "kafka.log"), "ab") as log:
+            if not os.path.exists(properties):
+                with open(properties, "w", encoding="ascii") as f:
+                    f.write(KAFKA_PROPERTIES.format(port=self.kafka_port, controller=self.controller_port, data=self.data))
+                made = self._java("kafka.tools.StorageTool", "format", "-t", "bWF5Zmx5LXRlc3QtMDAwMQ", "-c", properties, log=log)
+                assert made.wait(60) == 0, "formatting Kafka's storage failed: " + self.kafka_log()
+            self.kafka = self._java("kafka.Kafka", properties, log=log)
+        wait_until("Kafka listens", lambda: is_listening(self.kafka_port) or self._fail_if_dead())
+
+    def _fail_if_dead(self):
+        assert self.kafka.poll() is None, "Kafka ended: " + self.kafka_log()
+
+    def kafka_log(self):
+        with open(os.path.join(self.directory, "kafka.log"), encoding="utf-8", errors="replace") as f:
+            return f.read()[-2000:]
+
+    def start_redis(self):
+        self.redis = subprocess.Popen(
+            ["redis-server", "--port", str(self.redis_port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
+             "--maxmemory-policy", "noeviction", "--dir", self.directory],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_until("Redis listens", lambda: is_listening(self.redis_port))
+
+    def redis_command(self, *args):
+        out = subprocess.run(["redis-cli", "-p", str(self.redis_port), "--json", *map(str, args)], capture_output=True,
+                             check=True, text=True, timeout=30)
+        return json.loads(out.stdout)
+
+    def __enter__(self):
+        # Joining: a ctest fixture may have started both already.
+        if os.environ.get("MAYFLY_TEST_BROKERS"):
+            self.kafka_port = int(os.environ["MAYFLY_TEST_BROKERS"].rsplit(":", 1)[1])
+            self.redis_port = int(os.environ["MAYFLY_TEST_REDIS_PORT"])
+            return self
+        self.start_redis()
+        self.start_kafka()
+        return self
+
+    def __exit__(self, *_):
+        for process in (self.kafka, self.redis):
+            if process and process.poll() is None:
+                process.kill()
+                process.wait()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+class Fleet:
+    """Our own processes and a client's view of their topics."""
+
+    def __init__(self, services, **settings):
+        self.services = services
+        self.name = "t" + uuid.uuid4().hex[:10]
+        self.state = tempfile.mkdtemp(prefix="mayfly-state.")
+        os.chmod(self.state, 0o755)
+        for part in ("images", "kernel", "jail", "blank", "accel"):
+            source = os.path.join(ARTIFACTS, part)
+            if part == "blank":
+                os.makedirs(source, exist_ok=True)
+            os.symlink(source, os.path.join(self.state, part))
+        os.makedirs(os.path.join(self.state, "scratch"))
+        self.lease_ms = settings.pop("lease_ms", 4000)
+        self.grace_ms = settings.pop("grace_ms", 2000)
+        self.settings = settings
+        self.processes = []
+        self.producer = Producer({"bootstrap.servers": services.brokers, "enable.idempotence": True, "linger.ms": 0})
+        self.log_path = os.path.join(self.state, "log.txt")
+
+    def topic(self, kind):
+        return f"{self.name}.{kind}"
+
+    def _common(self):
+        return {"brokers": self.services.brokers, "topic_prefix": self.name, "group": self.name,
+                "redis_host": "127.0.0.1", "redis_port": self.services.redis_port, "host": self.name,
+                "state_dir": self.state, "libexec_dir": os.path.join(BUILD, "jail"), "lease_ms": self.lease_ms,
+                "engine_uid": ENGINE_UID, "log_level": "debug", "max_attempts": 3}
+
+    def _start(self, kind, values):
+        path = os.path.join(self.state, f"{kind}-{len(self.processes)}.conf")
+        with open(path, "w", encoding="ascii") as f:
+            f.writelines(f"{key} = {value}\n" for key, value in values.items())
+        with open(self.log_path, "ab") as log:
+            process = subprocess.Popen([os.path.join(BUILD, kind.split("-")[0], "mayfly-" + kind.split("-")[0]), "--config", path],
+                                       stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        self.processes.append(process)
+        return process
+
+    def start_worker(self, name="w1", wait=True, **settings):
+        values = {**self._common(), "worker": f"{self.name}-{name}", "allow_emulation": "yes", "slots": 2, "memory_mib": 4096,
+                  "disk_mib": 8192, "partitions": 2, **self.settings, **settings}
+        before = self.log().count("event=assigned") + self.log().count("intake.assigned")
+        process = self._start("worker", values)
+        if wait:
+            wait_until("the worker owns partitions", lambda: self.log().count("intake.assigned") > before or
+                       self._fail_if_dead(process))
+        return process
+
+    def start_reaper(self, **settings):
+        values = {**self._common(), "grace_ms": self.grace_ms, "scan_ms": 250, "lost_after_ms": 15000, **settings}
+        return self._start("reaper", values)
+
+    def _fail_if_dead(self, process):
+        assert process.poll() is None, f"process ended with {process.returncode}:\n" + self.log()[-3000:]
+
+    def log(self):
+        try:
+            with open(self.log_path, encoding="utf-8", errors="replace") as f:
+                return f.read()
+        except FileNotFoundError:
+            return ""
+
+    def children(self, process):
+        """{'engine': pid, 'disk-lane': pid, 'vmm-lane': pid} of a running worker, by start order."""
+        with open(f"/proc/{process.pid}/task/{process.pid}/children", encoding="ascii") as f:
+            pids = sorted(int(p) for p in f.read().split())
+        return pids
+
+    def submit(self, raw=None, key=None, **task):
+        """One task (its defaults filled in), or raw bytes; answers the id."""
+        if raw is None:
+            task = {"v": 1, "kind": "run", "id": f"{self.name}-{uuid.uuid4().hex[:8]}", "image": "base", **task}
+            task = {k: v for k, v in task.items() if v is not None}
+            raw, key = msgpack.packb(task), task.get("id")
+        self.producer.produce(self.topic("tasks"), raw, key=key)
+        self.producer.poll(0)
+        return task.get("id") if task else None
+
+    def flush(self):
+        assert self.producer.flush(30) == 0
+
+    def cancel(self, task_id):
+        self.producer.produce(self.topic("control"), msgpack.packb(
+            {"v": 1, "kind": "cancel", "id": task_id, "created_ms": int(time.time() * 1000)}))
+        self.flush()
+
+    def reader(self, kind):
+        return Reader(self.services.brokers, self.topic(kind))
+
+    def results(self, ids, seconds=120):
+        """{id: [terminal results]} until every id has one, then a little longer to catch a second one."""
+        self.flush()
+        ids = set(ids)
+        found = {}
+        with self.reader("results") as reader:
+            wait_until(f"results of {len(ids)} tasks", lambda: reader.collect(found) or ids <= found.keys(), seconds)
+            time.sleep(1)
+            reader.collect(found)
+        return found
+
+    def result(self, task_id, seconds=120):
+        found = self.results([task_id], seconds)[task_id]
+        assert len(found) == 1, f"{len(found)} terminal results for {task_id}: {found}"
+        return found[0]
+
+    def leftovers(self):
+        """What carries this fleet's name on the host or in Redis."""
+        left = [f for f in os.listdir(os.path.join(self.state, "scratch"))]
+        for root in ("/sys/fs/cgroup", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/pids", "/sys/fs/cgroup/cpu"):
+            group = os.path.join(root, "mayfly." + self.name)
+            if os.path.isdir(group):
+                left += [os.path.join(group, d) for d in os.listdir(group) if os.path.isdir(os.path.join(group, d))]
+        left += [key for key in self.services.redis_command("KEYS", f"{self.name}:*lease*")]
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/cmdline", "rb") as f:
+                    line = f.read()
+            except OSError:
+                continue
+            if b"mayfly." + self.name.encode() + b"/" in line or (b"qemu-system" in line and self.name.encode() in line):
+                left.append(f"process {pid}: {line[:80]!r}")
+        with open("/proc/self/mounts", encoding="utf-8") as f:
+            left += [line for line in f if self.name in line or self.state in line]
+        return left
+
+    def kill_group(self, process):
+        """SIGKILL to a daemon and everything in its session."""
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        process.wait()
+
+    def close(self):
+        for process in reversed(self.processes):
+            if process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(40)
+                except subprocess.TimeoutExpired:
+                    self.kill_group(process)
+        if os.environ.get("MAYFLY_KEEP"):
+            print("kept", self.state)
+            return
+        shutil.rmtree(self.state, ignore_errors=True)
+        for root in ("/sys/fs/cgroup", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/pids", "/sys/fs/cgroup/cpu"):
+            try:
+                os.rmdir(os.path.join(root, "mayfly." + self.name))
+            except OSError:
+                pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class Reader:
+    """Reads a topic from its beginning, read_committed, outside any group."""
+
+    def __init__(self, brokers, topic):
+        self.consumer = Consumer({"bootstrap.servers": brokers, "group.id": "reader-" + uuid.uuid4().hex,
+                                  "isolation.level": "read_committed", "enable.auto.commit": False,
+                                  "enable.partition.eof": False, "fetch.wait.max.ms": 50})
+        metadata = wait_until(f"topic {topic}", lambda: self._partitions(topic))
+        self.consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in metadata])
+
+    def _partitions(self, topic):
+        found = self.consumer.list_topics(topic, timeout=10).topics[topic]
+        return list(found.partitions) if found.error is None else None
+
+    def messages(self, seconds=0.2):
+        while True:
+            batch = self.consumer.consume(500, seconds)
+            if not batch:
+                return
+            for message in batch:
+                if message.error() is None:
+                    yield message
+
+    def collect(self, found):
+        for message in self.messages():
+            result = msgpack.unpackb(message.value())
+            if result["event"] == "finished":
+                found.setdefault(result["id"], []).append(result)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.consumer.close()
