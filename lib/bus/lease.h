@@ -1,8 +1,8 @@
 /* Leases in Redis: who may run a workspace, until when, with which fencing token. Asynchronous, inside the loop; all of
  * a turn's claims, renewals and finishes travel as one script call each.
  *
- * Keys share the hash tag {mayfly}: <prefix>:{mayfly}:lease:<id> (a hash) and <prefix>:{mayfly}:deadlines (a sorted set of
- * ids by the Redis time in ms at which their lease ends). Times are Redis's own; a worker computes its local monotonic
+ * Keys share the hash tag {mayfly}: <prefix>:{mayfly}:lease:<id> (one line of text) and <prefix>:{mayfly}:deadlines (a
+ * sorted set of ids by the Redis time in ms at which their lease ends). Times are Redis's own; a worker computes its local monotonic
  * deadline from the moment *before* a successful request was sent. Tokens only grow: max(old + 1, redis time in us).
  *
  * States of a lease: `running` (owner, token, ends_ms), `orphan` (reaped: its objects are gone, anyone may claim) and
@@ -35,7 +35,7 @@ struct lease_source {
 };
 
 enum lease_verdict {
-	LEASE_VERDICT_CLAIMED,
+	LEASE_VERDICT_CLAIMED,   /* granted; of a renewal, finish or release: done */
 	LEASE_VERDICT_HELD,      /* the same record is (or was, until the reaper comes) somebody else's: ask again later */
 	LEASE_VERDICT_DUPLICATE, /* another record with this id is running */
 	LEASE_VERDICT_ENDED,     /* the reaper answers for this record: mark it done, tell nothing */

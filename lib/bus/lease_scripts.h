@@ -5,7 +5,7 @@
  *	state owner token attempt host slot expires_ms topic partition offset [victim]
  *
  * A line and not a hash, because a batch of lines is read by one MGET and written by one MSET: half of Redis's time for
- * the same work (docs/decisions/0301-lease-is-a-line.md). Whether a caller still is the holder is the beginning of that line.
+ * the same work (docs/decisions/2026-11-23-a-lease-is-a-line.md). Whether a caller still is the holder is the beginning of that line.
  * When the lease ends is its score in the deadlines, so a renewal writes nothing else. The score is when the reaper
  * must look: the end of the lease or of the time-to-live, whichever is first.
  *
