@@ -1,0 +1,49 @@
+/* A subcommand of `mayfly`: its table entry, and how its options are read. Every subcommand takes the options that say where
+ * the fleet is (tools/target.h) and --help, besides its own. */
+#pragma once
+
+#include <getopt.h>
+#include <stddef.h>
+
+#include "base/err.h"
+#include "tools/target.h"
+
+#define EXIT_USAGE 2
+
+struct command {
+	const char *name;
+	const char *summary; /* a line of `mayfly --help` */
+	const char *usage;   /* what `mayfly help NAME` says, before the common options */
+	int (*run)(struct target *target, int argc, char **argv); /* argv[0] is the name; answers the exit status */
+};
+
+extern const struct command cmd_run, cmd_submit, cmd_watch, cmd_ps, cmd_dev, cmd_image, cmd_doctor;
+
+#define COMMAND_OPTIONS_MAX 48
+
+struct command_options {
+	const struct command *command;
+	struct target *target;
+	int argc;
+	char **argv;
+	int status; /* of the process, after COMMAND_OPTION_EXIT */
+	struct option all[COMMAND_OPTIONS_MAX];
+};
+
+enum { COMMAND_OPTION_END = -1, COMMAND_OPTION_EXIT = -2 };
+
+/* `own`: the subcommand's options, with `val` from 1 to 999. Options end at the first word that is none. */
+void command_options_init(struct command_options *options, const struct command *command, struct target *target, int argc,
+			  char **argv, const struct option *own, size_t n_own);
+
+/* The next of its own options (value in optarg); COMMAND_OPTION_END (words from optind on); or COMMAND_OPTION_EXIT when help or
+ * a complaint was printed. */
+int command_options_next(struct command_options *options);
+
+/* "mayfly NAME: ..." and where help is, on stderr. Answers EXIT_USAGE. */
+int command_complain(const struct command *command, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* "mayfly NAME: message" on stderr. Answers `status`. */
+int command_fail(const struct command *command, const struct err *err, int status);
+
+void command_help(const struct command *command);

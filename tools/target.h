@@ -1,0 +1,46 @@
+/* Which fleet a command talks to: Kafka, Redis, the prefix of their names, and the state directory of this host. From the
+ * environment, then from the options that every command takes. */
+#pragma once
+
+#include <getopt.h>
+
+#include "base/err.h"
+#include "base/ident.h"
+#include "host/names.h"
+
+struct target {
+	char brokers[256];
+	char redis_host[256];
+	unsigned redis_port;
+	char prefix[IDENT_ID_MAX + 1];
+	char state_dir[sizeof(((struct host_place *)NULL)->state_dir)]; /* absolute */
+};
+
+enum target_option {
+	TARGET_OPTION_FIRST = 1000,
+	TARGET_OPTION_BROKERS = TARGET_OPTION_FIRST,
+	TARGET_OPTION_REDIS,
+	TARGET_OPTION_PREFIX,
+	TARGET_OPTION_STATE
+};
+
+#define TARGET_OPTIONS                                                    \
+	{ "brokers", required_argument, NULL, TARGET_OPTION_BROKERS },    \
+	{ "redis", required_argument, NULL, TARGET_OPTION_REDIS },        \
+	{ "prefix", required_argument, NULL, TARGET_OPTION_PREFIX },      \
+	{ "state", required_argument, NULL, TARGET_OPTION_STATE }
+
+extern const char *const target_usage;
+
+/* From MAYFLY_BROKERS, MAYFLY_REDIS, MAYFLY_PREFIX, MAYFLY_STATE, or the private stack of `mayfly dev`. */
+int target_init(struct target *target, struct err *err);
+
+/* One of the options above. ERR_INPUT says what is wrong with the value. */
+int target_take(struct target *target, int option, const char *value, struct err *err);
+
+/* Where this build's programs are: the folder that holds the executable `name` of the room `room` ("worker"), in a build tree
+ * or beside an installed mayfly. `out` holds PATH_MAX. ERR_HOST when it is not there. */
+int target_program(const char *room, const char *name, char out[PATH_MAX], struct err *err);
+
+/* The folder of mayfly-guard and mayfly-jail. */
+int target_libexec(char out[PATH_MAX], struct err *err);
