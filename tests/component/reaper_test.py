@@ -1,0 +1,405 @@
+#!/usr/bin/python3
+"""The real mayfly-reaper against a real Kafka and a real redis-server; what it has to reap is made up here: leases as a
+worker leaves them, a disk's file, a control group with a process in it. No VM is booted.
+
+A kill at random moments stands for a crash between any two steps: nothing in the reaper knows about tests."""
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import unittest
+import uuid
+
+from confluent_kafka import KafkaException, Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from stack import BUILD, Fleet, Services, wait_until  # noqa: E402
+
+LEASE_MS = 2000
+GRACE_MS = 500
+HOUR_MS = 3600 * 1000
+CONTROLLERS = ("memory", "pids", "cpu")
+
+services = None
+
+
+def setUpModule():
+    global services
+    services = Services()
+    services.__enter__()
+    # Nothing is reaped within lease + grace of Redis's start; wait that out once for all tests.
+    wait_until("Redis is up for a while", lambda: uptime_ms(services) > LEASE_MS + GRACE_MS)
+
+
+def tearDownModule():
+    services.__exit__()
+
+
+def uptime_ms(of):
+    text = subprocess.run(["redis-cli", "-p", str(of.redis_port), "INFO", "server"], capture_output=True, text=True, check=True)
+    return int(text.stdout.split("uptime_in_seconds:")[1].split()[0]) * 1000
+
+
+def cgroup_roots():
+    if os.path.exists("/sys/fs/cgroup/cgroup.controllers"):
+        return ["/sys/fs/cgroup"]
+    return [f"/sys/fs/cgroup/{controller}" for controller in CONTROLLERS]
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        self.fleet = Fleet(services, lease_ms=LEASE_MS, grace_ms=GRACE_MS)
+        self.sleepers = []
+        self.offset = 0
+        for kind in ("tasks", "results"):
+            self.make_topic(kind)
+
+    def tearDown(self):
+        self.fleet.close()
+        for sleeper in self.sleepers:
+            sleeper.kill()
+            sleeper.wait()
+        for root in cgroup_roots():
+            parent = os.path.join(root, "mayfly." + self.fleet.name)
+            for name in os.listdir(parent) if os.path.isdir(parent) else ():
+                if os.path.isdir(os.path.join(parent, name)):
+                    os.rmdir(os.path.join(parent, name))
+            if os.path.isdir(parent):
+                os.rmdir(parent)
+
+    def make_topic(self, kind):
+        admin = AdminClient({"bootstrap.servers": services.brokers})
+        for future in admin.create_topics([NewTopic(self.fleet.topic(kind), 2, 1)]).values():
+            future.result(30)
+
+    def redis(self, *args):
+        return services.redis_command(*args)
+
+    def key(self, task_id):
+        return f"{self.fleet.name}:{{mayfly}}:lease:{task_id}"
+
+    @property
+    def deadlines(self):
+        return f"{self.fleet.name}:{{mayfly}}:deadlines"
+
+    def now_ms(self):
+        seconds, micros = self.redis("TIME")
+        return int(seconds) * 1000 + int(micros) // 1000
+
+    def new_id(self):
+        return "task-" + uuid.uuid4().hex[:12]
+
+    def lease(self, task_id=None, state="running", owner="w1.dead", attempt=1, host=None, due_in_ms=None,
+              expires_in_ms=HOUR_MS, partition=0, offset=None):
+        """A lease as a worker's or reaper's script writes it; by default it ends one lease from now."""
+        task_id = task_id or self.new_id()
+        if offset is None:
+            offset, self.offset = self.offset, self.offset + 1
+        now = self.now_ms()
+        due = now + (LEASE_MS if due_in_ms is None else due_in_ms)
+        self.redis("SET", self.key(task_id),
+                   f"{state} {owner} {now * 1000} {attempt} {host or self.fleet.name} 0 {now + expires_in_ms} "
+                   f"{self.fleet.topic('tasks')} {partition} {offset}")
+        self.redis("ZADD", self.deadlines, min(due, now + expires_in_ms), task_id)
+        return task_id
+
+    def state(self, task_id):
+        line = self.redis("GET", self.key(task_id))
+        return line.split(" ")[0] if line else None
+
+    def wait_state(self, task_id, *states):
+        wait_until(f"{task_id} is {states} (it is {self.state(task_id)})\n{self.fleet.log()[-1500:]}",
+                   lambda: self.state(task_id) in states)
+
+    def make_objects(self, task_id):
+        with open(self.disk(task_id), "wb") as f:
+            f.write(os.urandom(1 << 20))
+        sleeper = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+        self.sleepers.append(sleeper)
+        for root in cgroup_roots():
+            group = os.path.join(root, "mayfly." + self.fleet.name, task_id)
+            os.makedirs(group)
+            with open(os.path.join(group, "cgroup.procs"), "w", encoding="ascii") as f:
+                f.write(str(sleeper.pid))
+        return sleeper
+
+    def disk(self, task_id):
+        return os.path.join(self.fleet.state, "scratch", task_id + ".luks")
+
+    def groups(self, task_id):
+        paths = [os.path.join(root, "mayfly." + self.fleet.name, task_id) for root in cgroup_roots()]
+        return [path for path in paths if os.path.isdir(path)]
+
+    def assert_objects(self, task_id, sleeper, are_there):
+        self.assertEqual(os.path.exists(self.disk(task_id)), are_there)
+        self.assertEqual(bool(self.groups(task_id)), are_there)
+        self.assertEqual(sleeper.poll() is None, are_there)
+
+    def commit(self, partition, next_offset, metadata=None):
+        """What workers commit in their transactions."""
+        subprocess.run([os.path.join(BUILD, "tests", "component", "commit_position"), services.brokers, self.fleet.name,
+                        self.fleet.topic("tasks"), str(partition), str(next_offset), *([metadata] if metadata else [])],
+                       check=True, timeout=60)
+
+    def told(self):
+        """{id: [results]} now."""
+        found = {}
+        with self.fleet.reader("results") as reader:
+            end = time.monotonic() + 1
+            while time.monotonic() < end:
+                reader.collect(found)
+        return found
+
+
+class Reaping(Case):
+    def test_a_dead_worker_is_cleared_away_and_its_task_may_run_again(self):
+        task_id = self.lease(due_in_ms=1000)
+        sleeper = self.make_objects(task_id)
+        with open(self.disk(task_id), "rb") as f:
+            before = f.read(4096)
+        due = int(self.redis("ZSCORE", self.deadlines, task_id))
+        keeper = os.open(self.disk(task_id), os.O_RDONLY)  # what somebody who kept the file could read afterwards
+        self.fleet.start_reaper()
+        while self.now_ms() < due + GRACE_MS - 100:  # not a moment before the grace is over
+            self.assert_objects(task_id, sleeper, True)
+            time.sleep(0.05)
+        self.wait_state(task_id, "orphan")
+        self.assert_objects(task_id, sleeper, False)
+        self.assertNotEqual(os.pread(keeper, 4096, 0), before)
+        os.close(keeper)
+        self.assertLess(due, int(self.redis("ZSCORE", self.deadlines, task_id)))
+        self.assertEqual(self.told(), {})
+
+    def test_a_renewed_lease_is_left_alone(self):
+        task_id = self.lease()
+        sleeper = self.make_objects(task_id)
+        self.fleet.start_reaper()
+        end = time.monotonic() + 3 * (LEASE_MS + GRACE_MS) / 1000
+        while time.monotonic() < end:
+            self.redis("ZADD", self.deadlines, self.now_ms() + LEASE_MS, task_id)
+            time.sleep(0.2)
+        self.assertEqual(self.state(task_id), "running")
+        self.assert_objects(task_id, sleeper, True)
+
+    def test_a_zombies_transaction_cannot_commit(self):
+        zombie = Producer({"bootstrap.servers": services.brokers, "transactional.id": "w1.zombie"})
+        zombie.init_transactions(30)
+        zombie.begin_transaction()
+        zombie.produce(self.fleet.topic("results"), b"x")
+        zombie.flush(10)
+        task_id = self.lease(owner="w1.zombie", due_in_ms=0)
+        self.fleet.start_reaper()
+        self.wait_state(task_id, "orphan")
+        with self.assertRaises(KafkaException):
+            zombie.commit_transaction(10)
+
+    def test_what_a_worker_told_is_not_told_again(self):
+        by_position = self.lease(due_in_ms=0, offset=4, attempt=3)
+        by_map = self.lease(due_in_ms=0, offset=11, attempt=3)
+        open_record = self.lease(due_in_ms=0, offset=10, attempt=3)
+        self.commit(0, 10, "1:C")  # the second lowest bit: offset 11
+        self.fleet.start_reaper()
+        self.wait_state(by_position, None)
+        self.wait_state(by_map, None)
+        self.wait_state(open_record, "told")
+        self.assertEqual(list(self.told()), [open_record])
+
+    def test_a_worker_whose_finish_got_lost_is_not_fenced(self):
+        worker = Producer({"bootstrap.servers": services.brokers, "transactional.id": "w1.alive"})
+        worker.init_transactions(30)
+        worker.begin_transaction()
+        worker.produce(self.fleet.topic("results"), b"\x80")
+        task_id = self.lease(owner="w1.alive", due_in_ms=0, offset=4)
+        self.commit(0, 5)
+        self.fleet.start_reaper()
+        self.wait_state(task_id, None)
+        worker.commit_transaction(30)
+
+    def test_leases_of_another_host_wait_for_its_reaper(self):
+        task_id = self.lease(due_in_ms=0, host="elsewhere")
+        due = int(self.redis("ZSCORE", self.deadlines, task_id))
+        self.fleet.start_reaper()
+        while self.now_ms() < due + GRACE_MS + 2 * LEASE_MS - 100:
+            self.assertEqual(self.state(task_id), "running")
+            time.sleep(0.05)
+        self.wait_state(task_id, "orphan")
+
+    def test_what_a_dead_reaper_left_is_taken_over(self):
+        task_id = self.lease(state="reaping", owner="reaper.gone", due_in_ms=0)
+        sleeper = self.make_objects(task_id)
+        self.fleet.start_reaper()
+        self.wait_state(task_id, "orphan")
+        self.assert_objects(task_id, sleeper, False)
+
+    def test_sigterm_ends_it_with_status_0(self):
+        reaper = self.fleet.start_reaper()
+        self.lease(due_in_ms=0)
+        wait_until("it runs", lambda: "reaper.start" in self.fleet.log())
+        reaper.send_signal(signal.SIGTERM)
+        self.assertEqual(reaper.wait(60), 0)
+
+    def test_a_helper_that_dies_is_replaced(self):
+        reaper = self.fleet.start_reaper()
+        wait_until("it runs", lambda: "reaper.start" in self.fleet.log())
+        for child in range(3):
+            pids = wait_until("three children", lambda: len(self.fleet.children(reaper)) == 3 and self.fleet.children(reaper))
+            os.kill(pids[child], signal.SIGKILL)
+            task_id = self.lease(due_in_ms=0)
+            self.wait_state(task_id, "orphan")
+        self.assertIsNone(reaper.poll())
+
+
+class Telling(Case):
+    def one_result(self, task_id, outcome):
+        wait_until(f"{task_id} is told\n{self.fleet.log()[-1500:]}", lambda: self.state(task_id) == "told")
+        result, = self.told()[task_id]
+        self.assertEqual((result["outcome"], result["ran"]), (outcome, "unknown"))
+        return result
+
+    def test_an_orphan_that_nobody_takes_is_lost(self):
+        task_id = self.lease(due_in_ms=0, offset=7)
+        self.fleet.start_reaper(lost_after_ms=1500)
+        self.wait_state(task_id, "orphan")
+        self.one_result(task_id, "lost")
+        time.sleep(2 * LEASE_MS / 1000)
+        self.assertEqual(self.state(task_id), "told")  # until a worker has marked the record
+        self.commit(0, 8)
+        self.wait_state(task_id, None)
+        self.assertEqual(len(self.told()[task_id]), 1)
+
+    def test_used_up_attempts_are_lost_at_once(self):
+        task_id = self.lease(due_in_ms=0, attempt=3)
+        self.fleet.start_reaper(lost_after_ms=HOUR_MS)
+        self.one_result(task_id, "lost")
+
+    def test_time_to_live_ends_a_task_that_is_renewed_for_ever(self):
+        task_id = self.lease(expires_in_ms=1000)
+        sleeper = self.make_objects(task_id)
+        self.fleet.start_reaper()
+        result = self.one_result(task_id, "expired")
+        self.assert_objects(task_id, sleeper, False)
+        self.assertEqual(result["worker"], "w1.dead")
+
+    def test_a_told_lease_is_kept_from_running_by_the_next_reaper_too(self):
+        task_id = self.lease(state="ended", owner="reaper.gone", due_in_ms=0, offset=3)
+        other = self.lease(state="ended", owner="reaper.gone", due_in_ms=0, offset=5, partition=1)
+        first = self.fleet.start_reaper()
+        self.one_result(task_id, "lost")
+        self.one_result(other, "lost")
+        self.fleet.kill_group(first)
+        for one in (task_id, other):  # as if Redis had not heard of it
+            self.redis("SET", self.key(one), self.redis("GET", self.key(one)).replace("told ", "ended ", 1))
+        self.fleet.start_reaper()
+        wait_until("both are known as told", lambda: {self.state(task_id), self.state(other)} == {"told"})
+        self.one_result(task_id, "lost")
+        self.one_result(other, "lost")
+
+    def check_once(self, ids, seconds=180):
+        wait_until(f"all are told: {[self.state(i) for i in ids]}", lambda: all(self.state(i) == "told" for i in ids), seconds)
+        found = self.told()
+        self.assertEqual({i: len(found.get(i, ())) for i in ids}, {i: 1 for i in ids})
+        self.assertEqual(len(found), len(ids))
+
+    def test_killed_at_any_moment_it_tells_once(self):
+        ids = []
+        for turn in range(12):
+            reaper = self.fleet.start_reaper(lost_after_ms=1000, scan_ms=50)
+            for _ in range(3):
+                task_id = self.lease(due_in_ms=-GRACE_MS, attempt=random.choice((1, 3)), owner=f"w1.{turn}",
+                                     partition=random.choice((0, 1)))
+                ids.append(task_id)
+                if random.random() < 0.5:
+                    self.make_objects(task_id)
+            time.sleep(random.uniform(0.1, 2.5))
+            self.fleet.kill_group(reaper)
+        self.fleet.start_reaper(lost_after_ms=1000)
+        self.check_once(ids)
+        self.assertEqual([i for i in ids if os.path.exists(self.disk(i)) or self.groups(i)], [])
+
+    def test_two_reapers_at_once_tell_once(self):
+        self.fleet.start_reaper(lost_after_ms=1000, scan_ms=50)
+        self.fleet.start_reaper(lost_after_ms=1000, scan_ms=50)
+        ids = []
+        for turn in range(8):
+            ids += [self.lease(due_in_ms=-GRACE_MS, attempt=3, owner=f"w1.{turn}", partition=p) for p in (0, 1) for _ in range(4)]
+            time.sleep(0.3)
+        self.check_once(ids)
+
+    def test_one_that_was_overtaken_does_not_tell(self):
+        """A reaper that stops for long in the middle of its work, while another does it."""
+        slow = self.fleet.start_reaper(lost_after_ms=1000, scan_ms=50)
+        ids = []
+        for turn in range(5):
+            ids += [self.lease(due_in_ms=-GRACE_MS, attempt=3, owner=f"w1.{turn}", partition=p) for p in (0, 1)]
+            time.sleep(random.uniform(0.2, 1))
+            os.killpg(slow.pid, signal.SIGSTOP)
+            other = self.fleet.start_reaper(lost_after_ms=1000, scan_ms=50)
+            self.check_once(ids)
+            self.fleet.kill_group(other)
+            os.killpg(slow.pid, signal.SIGCONT)
+        self.check_once(ids)
+
+
+class Caution(Case):
+    def test_a_mass_expiry_is_looked_at_twice(self):
+        ids = [self.lease(due_in_ms=-GRACE_MS) for _ in range(12)]
+        self.fleet.start_reaper()
+        wait_until("the brake", lambda: "reaper.brake" in self.fleet.log())
+        braked = time.monotonic()
+        self.assertEqual({self.state(i) for i in ids}, {"running"})
+        wait_until("they are reaped after all", lambda: all(self.state(i) == "orphan" for i in ids))
+        self.assertGreater(time.monotonic() - braked, LEASE_MS / 1000 - 0.5)
+
+    def test_a_mass_that_was_an_error_is_not_reaped(self):
+        ids = [self.lease(due_in_ms=-GRACE_MS) for _ in range(12)]
+        self.fleet.start_reaper()
+        wait_until("the brake", lambda: "reaper.brake" in self.fleet.log())
+        end = time.monotonic() + 2 * LEASE_MS / 1000
+        while time.monotonic() < end:  # the workers are alive
+            self.redis("ZADD", self.deadlines, *[x for i in ids for x in (self.now_ms() + LEASE_MS, i)])
+            time.sleep(0.2)
+        self.assertEqual({self.state(i) for i in ids}, {"running"})
+
+    def test_objects_without_a_lease_are_erased(self):
+        abandoned, live, elsewhere = self.new_id(), self.lease(due_in_ms=HOUR_MS), self.lease(due_in_ms=HOUR_MS, host="other")
+        sleepers = {i: self.make_objects(i) for i in (abandoned, live, elsewhere)}
+        self.fleet.start_reaper(scan_ms=100)
+        for gone in (abandoned, elsewhere):
+            wait_until(f"it is erased\n{self.fleet.log()[-1500:]}", lambda: not os.path.exists(self.disk(gone)) and not self.groups(gone))
+            wait_until("its process is gone", lambda: sleepers[gone].poll() is not None)
+        self.wait_state(abandoned, None)
+        self.assert_objects(live, sleepers[live], True)
+        self.assertEqual((self.state(live), self.state(elsewhere)), ("running", "running"))
+
+    def test_nothing_is_destroyed_while_redis_is_away_or_new(self):
+        own = Services()
+        own.start_redis()
+        own.kafka_port = services.kafka_port
+        try:
+            fleet = Fleet(own, lease_ms=LEASE_MS, grace_ms=GRACE_MS)
+            self.fleet.close()
+            self.fleet = fleet
+            wait_until("it is up for long enough", lambda: uptime_ms(own) > LEASE_MS + GRACE_MS)
+            fleet.start_reaper(scan_ms=100)
+            wait_until("it looked", lambda: "reaper.redis" in fleet.log())
+            own.redis.kill()
+            own.redis.wait()
+            task_id = self.new_id()
+            sleeper = self.make_objects(task_id)  # of a worker whose lease went with Redis
+            time.sleep(2 * (LEASE_MS + GRACE_MS) / 1000)
+            self.assert_objects(task_id, sleeper, True)
+            own.start_redis()
+            while uptime_ms(own) < LEASE_MS + GRACE_MS - 1500:
+                self.assert_objects(task_id, sleeper, True)
+                time.sleep(0.05)
+            wait_until("it is erased", lambda: not os.path.exists(self.disk(task_id)) and not self.groups(task_id))
+        finally:
+            own.redis.kill()
+            own.redis.wait()
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
