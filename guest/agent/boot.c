@@ -84,6 +84,20 @@ static int mount_all(struct err *err)
 	return 0;
 }
 
+/* A VM without a console starts us without standard streams; a pipe must not become one by accident. */
+static int open_stdio(struct err *err)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd < 0)
+		return err_set(err, ERR_HOST, errno, "open /dev/null");
+	close_fd(&fd);
+	return 0;
+}
+
 static int load_module(const char *name, struct err *err)
 {
 	cleanup_fd int fd = -1;
@@ -118,6 +132,8 @@ int boot_prepare(struct err *err)
 {
 	int r = mount_all(err);
 
+	if (r == 0)
+		r = open_stdio(err);
 	if (r == 0)
 		r = load_modules(err);
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(settings); i++)

@@ -23,7 +23,7 @@ void channel_open(struct channel *channel, int fd); /* takes the descriptor */
 /* Read what is there. 0; or a negative errno with `err` filled: the host is gone. */
 int channel_read(struct channel *channel, struct err *err);
 
-/* The next whole frame, valid until the next call of any function of this file; NULL when none is whole yet. *ret_r is
+/* The next whole frame, valid until the next channel_next() or channel_read(); NULL when none is whole yet. *ret_r is
  * -EBADMSG with `why` filled when bytes arrived that are no frame (they are dropped: the stream cannot be read on). */
 const struct frame *channel_next(struct channel *channel, int *ret_r, char why[160]);
 

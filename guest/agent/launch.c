@@ -1,0 +1,265 @@
+#include "guest/agent/launch.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <limits.h>
+#include <linux/capability.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/own.h"
+#include "guest/agent/boot.h"
+#include "guest/agent/disk.h"
+
+#define REPORT_FD 3
+#define OPEN_FILES_MAX 4096 /* descriptors of one process: Debian's hard limit for users is higher, its soft one lower */
+
+enum step { STEP_CGROUP, STEP_STDIO, STEP_ROOT, STEP_LIMITS, STEP_USER, STEP_EXEC, STEP_COUNT };
+
+static const char *const step_names[] = {
+	[STEP_CGROUP] = "enter the program's cgroup",
+	[STEP_STDIO] = "connect the program's standard streams",
+	[STEP_ROOT] = "enter the image",
+	[STEP_LIMITS] = "limit the program",
+	[STEP_USER] = "become the user 'task'",
+	[STEP_EXEC] = "execute the program",
+};
+
+static_assert(ARRAY_SIZE(step_names) == STEP_COUNT, "a name for every step");
+
+struct report {
+	enum step step;
+	int errnum;
+};
+
+static const struct {
+	const char *name, *value;
+} default_env[] = {
+	{ "PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin" },
+	{ "HOME", "/work" },
+	{ "USER", "task" },
+	{ "LOGNAME", "task" },
+	{ "SHELL", "/bin/sh" },
+	{ "LANG", "C.UTF-8" },
+};
+
+static char *join(const char *name, size_t name_len, const char *value, size_t value_len)
+{
+	char *text = malloc(name_len + value_len + 2);
+
+	if (!text)
+		return NULL;
+	memcpy(text, name, name_len);
+	text[name_len] = '=';
+	if (value_len)
+		memcpy(text + name_len + 1, value, value_len);
+	text[name_len + 1 + value_len] = '\0';
+	return text;
+}
+
+static bool is_given(const struct frame *run, const char *name)
+{
+	for (size_t i = 0; i < run->n_env; i++)
+		if (run->env[i].key.len == strlen(name) && memcmp(run->env[i].key.text, name, run->env[i].key.len) == 0)
+			return true;
+	return false;
+}
+
+/* The three makers below run in the child, which ends by exec or _exit: nothing is freed. */
+static char **make_env(const struct frame *run)
+{
+	char **env = calloc(run->n_env + ARRAY_SIZE(default_env) + 1, sizeof(*env));
+	size_t n = 0;
+
+	for (size_t i = 0; env && i < ARRAY_SIZE(default_env); i++)
+		if (!is_given(run, default_env[i].name))
+			env[n++] = join(default_env[i].name, strlen(default_env[i].name), default_env[i].value,
+					strlen(default_env[i].value));
+	for (size_t i = 0; env && i < run->n_env; i++)
+		env[n++] = join(run->env[i].key.text, run->env[i].key.len, run->env[i].value.text, run->env[i].value.len);
+	for (size_t i = 0; i < n; i++)
+		if (!env[i])
+			return NULL;
+	return env;
+}
+
+static char **make_argv(const struct frame *run)
+{
+	char **argv = calloc(run->n_argv + 1, sizeof(*argv));
+
+	for (size_t i = 0; argv && i < run->n_argv; i++) {
+		argv[i] = strndup(run->argv[i].text, run->argv[i].len);
+		if (!argv[i])
+			return NULL;
+	}
+	return argv;
+}
+
+static int enter_cgroup(const struct launch *launch)
+{
+	char path[PATH_MAX];
+	int r;
+
+	(void)snprintf(path, sizeof(path), "%s/cgroup.procs", launch->cgroup);
+	r = write_file(path, "0");
+	if (r == 0) /* should the kernel run out of memory outside of the cgroup: the task first, the agent never */
+		r = write_file("/proc/self/oom_score_adj", "500");
+	if (r == 0 && setpriority(PRIO_PROCESS, 0, 0) < 0)
+		r = -errno;
+	return r;
+}
+
+static int connect_stdio(const int fds[3])
+{
+	for (int i = 0; i < 3; i++) {
+		assert(fds[i] > REPORT_FD);
+		if (dup2(fds[i], i) < 0)
+			return -errno;
+	}
+	return close_range(REPORT_FD + 1, UINT_MAX, 0) < 0 ? -errno : 0;
+}
+
+/* The initrd cannot be left by pivot_root(2): the image is moved over it instead. What lies beneath is out of reach of a
+ * process without capabilities, which can neither unmount nor leave its root. */
+static int enter_root(void)
+{
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 || chdir(DISK_ROOT) < 0 ||
+	    mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0 || chdir("/work") < 0)
+		return -errno;
+	return 0;
+}
+
+static int limit_resources(void)
+{
+	static const struct rlimit no_core = { 0, 0 }, open_files = { OPEN_FILES_MAX, OPEN_FILES_MAX };
+	struct sigaction by_default = { .sa_handler = SIG_DFL };
+	sigset_t none;
+
+	if (setrlimit(RLIMIT_CORE, &no_core) < 0 || setrlimit(RLIMIT_NOFILE, &open_files) < 0)
+		return -errno;
+	(void)sigaction(SIGPIPE, &by_default, NULL); /* the only one that the agent changed; cannot fail */
+	(void)sigemptyset(&none);
+	(void)umask(022);
+	if (sigprocmask(SIG_SETMASK, &none, NULL) < 0 || setsid() < 0)
+		return -errno;
+	return 0;
+}
+
+static int become_task(void)
+{
+	for (int capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; capability++)
+		if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0)
+			return -errno;
+	if (setgroups(0, NULL) < 0 || setresgid(TASK_GID, TASK_GID, TASK_GID) < 0 ||
+	    setresuid(TASK_UID, TASK_UID, TASK_UID) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return -errno;
+	return 0;
+}
+
+static int execute(const struct frame *run)
+{
+	char **argv = make_argv(run), **env = make_env(run);
+
+	if (!argv || !env)
+		return -ENOMEM;
+	environ = env; /* execvp() searches the PATH that the task asked for */
+	(void)execvp(argv[0], argv);
+	return -errno;
+}
+
+static int take_step(const struct launch *launch, enum step step)
+{
+	switch (step) {
+	case STEP_CGROUP:
+		return enter_cgroup(launch);
+	case STEP_STDIO:
+		return connect_stdio(launch->stdio_fds);
+	case STEP_ROOT:
+		return enter_root();
+	case STEP_LIMITS:
+		return limit_resources();
+	case STEP_USER:
+		return become_task();
+	case STEP_EXEC:
+		return execute(launch->run);
+	case STEP_COUNT:
+		break;
+	}
+	return -EINVAL;
+}
+
+static _Noreturn void run_child(const struct launch *launch, int report_fd)
+{
+	struct report report = { .step = STEP_STDIO, .errnum = 0 };
+
+	if (report_fd != REPORT_FD && dup3(report_fd, REPORT_FD, O_CLOEXEC) < 0)
+		_exit(127);
+	for (unsigned step = 0; step < STEP_COUNT && report.errnum == 0; step++) {
+		report.step = (enum step)step;
+		report.errnum = -take_step(launch, report.step);
+	}
+	(void)!write(REPORT_FD, &report, sizeof(report)); /* nobody else could be told */
+	_exit(127);
+}
+
+static int explain(const struct launch *launch, const struct report *report, struct err *err)
+{
+	const struct frame_text *name = &launch->run->argv[0];
+
+	if (report->step >= STEP_COUNT)
+		return err_set(err, ERR_BUG, 0, "the launcher said something unknown");
+	if (report->step == STEP_EXEC)
+		return err_set(err, ERR_INPUT, report->errnum, "cannot execute '%.*s'", (int)(name->len < 100 ? name->len : 100),
+			       name->text);
+	return err_set(err, ERR_HOST, report->errnum, "%s", step_names[report->step]);
+}
+
+/* The report pipe closes by itself when exec succeeds. The task cannot delay this: none of its code runs before. */
+static int wait_for_exec(const struct launch *launch, pid_t pid, int report_fd, struct err *err)
+{
+	struct report report;
+	ssize_t n;
+
+	do
+		n = read(report_fd, &report, sizeof(report));
+	while (n < 0 && errno == EINTR);
+	if (n == 0)
+		return 0;
+	(void)waitpid(pid, NULL, 0); /* it ends by itself after its report */
+	if (n != sizeof(report))
+		return err_set(err, ERR_HOST, n < 0 ? errno : EIO, "hear from the launcher");
+	return explain(launch, &report, err);
+}
+
+int launch_program(const struct launch *launch, pid_t *ret_pid, struct err *err)
+{
+	cleanup_fd int read_fd = -1, write_fd = -1;
+	int fds[2];
+	pid_t pid;
+	int r;
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return err_set(err, ERR_HOST, errno, "a pipe to the launcher");
+	read_fd = fds[0];
+	write_fd = fds[1];
+	pid = fork();
+	if (pid < 0)
+		return err_set(err, ERR_HOST, errno, "fork");
+	if (pid == 0)
+		run_child(launch, write_fd);
+	close_fd(&write_fd);
+	r = wait_for_exec(launch, pid, read_fd, err);
+	if (r == 0)
+		*ret_pid = pid;
+	return r;
+}

@@ -1,0 +1,309 @@
+#include "guest/agent/program.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/own.h"
+#include "guest/agent/boot.h"
+#include "guest/agent/disk.h"
+#include "guest/agent/launch.h"
+
+#define CGROUP CGROUP_ROOT "/task"
+#define PROCESSES_MAX "512"         /* enough for a parallel build; a fork bomb stops here */
+#define RESERVE_MIN_KIB (16 * 1024) /* of memory that is free when the program starts: stays with kernel and agent */
+#define RESERVE_SHARE 16            /* or this fraction, when it is more */
+#define ENDING_POLL_MS 10           /* for the one event that no descriptor tells: the cgroup is empty */
+#define PUMPS_PER_STEP 16           /* one chatty program does not keep the agent from its other work */
+
+static int set_up_pipe(int fds[2], int agents_end)
+{
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return -errno;
+	/* Owned by the task, so that it can open /dev/stdout. Blocking is a property of each end: ours does not. */
+	if (fchown(fds[0], TASK_UID, TASK_GID) < 0 || fcntl(fds[agents_end], F_SETFL, O_NONBLOCK) < 0)
+		return -errno;
+	return 0;
+}
+
+static uint64_t free_memory_kib(void)
+{
+	char text[1024];
+	const char *line;
+	unsigned long long kib = 0;
+
+	if (read_file("/proc/meminfo", text, sizeof(text)) < 0)
+		return 0;
+	line = strstr(text, "MemAvailable:");
+	return line && sscanf(line, "MemAvailable: %llu kB", &kib) == 1 ? kib : 0;
+}
+
+static int limit_memory(struct err *err)
+{
+	uint64_t free_kib = free_memory_kib(), reserve_kib = free_kib / RESERVE_SHARE;
+	char text[32];
+	int r;
+
+	if (reserve_kib < RESERVE_MIN_KIB)
+		reserve_kib = RESERVE_MIN_KIB;
+	if (free_kib <= reserve_kib)
+		return err_set(err, ERR_INPUT, ENOMEM, "the VM has %llu KiB of free memory, which is too little to run anything",
+			       (unsigned long long)free_kib);
+	(void)snprintf(text, sizeof(text), "%lluK", (unsigned long long)(free_kib - reserve_kib));
+	r = write_file(CGROUP "/memory.max", text);
+	if (r == 0)
+		r = write_file(CGROUP "/memory.oom.group", "1"); /* half a program is worse than none */
+	return r < 0 ? err_set(err, ERR_HOST, -r, "limit the program's memory") : 0;
+}
+
+static int make_cgroup(struct err *err)
+{
+	int r = write_file(CGROUP_ROOT "/cgroup.subtree_control", "+memory +pids +cpu");
+
+	if (r < 0)
+		return err_set(err, ERR_HOST, -r, "turn on the cgroup controllers");
+	if (mkdir(CGROUP, 0755) < 0)
+		return err_set(err, ERR_HOST, errno, "make the program's cgroup");
+	r = write_file(CGROUP "/pids.max", PROCESSES_MAX);
+	if (r < 0)
+		return err_set(err, ERR_HOST, -r, "limit the number of the program's processes");
+	return limit_memory(err);
+}
+
+static void take_ends(struct program *program, int pipes[3][2])
+{
+	program->stdin_fd = take_fd(&pipes[0][1]);
+	program->output.pipes[0].fd = take_fd(&pipes[1][0]);
+	program->output.pipes[1].fd = take_fd(&pipes[2][0]);
+}
+
+static int launch_in_cgroup(struct program *program, const struct frame *frame, int pipes[3][2], struct err *err)
+{
+	const struct launch launch = { .run = frame, .cgroup = CGROUP,
+				       .stdio_fds = { pipes[0][0], pipes[1][1], pipes[2][1] } };
+	int r = 0;
+
+	for (int i = 0; r == 0 && i < 3; i++)
+		r = set_up_pipe(pipes[i], i == 0 ? 1 : 0);
+	if (r < 0)
+		return err_set(err, ERR_HOST, -r, "pipes for the program's standard streams");
+	r = make_cgroup(err);
+	return r < 0 ? r : launch_program(&launch, &program->pid, err);
+}
+
+int program_start(struct program *program, const struct frame *frame, struct err *err)
+{
+	int pipes[3][2] = { { -1, -1 }, { -1, -1 }, { -1, -1 } };
+	int r;
+
+	*program = (struct program){ .stdin_fd = -1, .stdin_bytes.max = TASK_MAX_BYTES,
+				     .output = { .pipes = { { .fd = -1 }, { .fd = -1 } },
+						 .limit_bytes = frame->output_limit_bytes,
+						 .window = frame->window } };
+	program->started_ms = clock_mono_ms();
+	program->deadline_ms = program->started_ms + frame->timeout_ms;
+	r = launch_in_cgroup(program, frame, pipes, err);
+	if (r == 0) {
+		take_ends(program, pipes);
+		program->state = PROGRAM_RUNNING;
+	}
+	for (int i = 0; i < 6; i++)
+		close_fd(&pipes[i / 2][i % 2]);
+	return r;
+}
+
+int program_feed(struct program *program, const struct frame *frame)
+{
+	int r = 0;
+
+	if (program->state != PROGRAM_RUNNING || program->stdin_fd < 0)
+		return 0; /* it ended, or closed its stdin: nobody wants this */
+	r = buf_append(&program->stdin_bytes, frame->data, frame->len);
+	program->is_stdin_complete |= frame->is_last;
+	return r == -E2BIG ? -ENOBUFS : r;
+}
+
+static void close_stdin(struct program *program)
+{
+	close_fd(&program->stdin_fd);
+	buf_free(&program->stdin_bytes);
+}
+
+static void pump_stdin(struct program *program)
+{
+	while (program->stdin_fd >= 0 && program->stdin_bytes.len) {
+		ssize_t n = write(program->stdin_fd, program->stdin_bytes.data, program->stdin_bytes.len);
+
+		if (n < 0 && errno == EAGAIN)
+			return;
+		if (n < 0 && errno != EINTR)
+			close_stdin(program); /* EPIPE: the program closed it */
+		else if (n > 0)
+			buf_consume(&program->stdin_bytes, (size_t)n);
+	}
+	if (program->is_stdin_complete)
+		close_stdin(program);
+}
+
+void program_kill(struct program *program)
+{
+	if (program->state != PROGRAM_RUNNING && program->state != PROGRAM_ENDING)
+		return;
+	/* Should the cgroup not obey: from PID 1 this reaches every process but itself. */
+	if (write_file(CGROUP "/cgroup.kill", "1") < 0)
+		(void)kill(-1, SIGKILL);
+}
+
+static void begin_ending(struct program *program, int wait_status)
+{
+	program->wait_status = wait_status;
+	program->run_ms = clock_mono_ms() - program->started_ms;
+	program->state = PROGRAM_ENDING;
+	close_stdin(program);
+	program_kill(program);
+}
+
+static void reap(struct program *program)
+{
+	struct rusage usage;
+	int wait_status;
+	pid_t pid;
+
+	while ((pid = wait4(-1, &wait_status, WNOHANG, &usage)) > 0) {
+		program->cpu_us += (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000 +
+				   (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+		if ((uint64_t)usage.ru_maxrss > program->max_rss_kib)
+			program->max_rss_kib = (uint64_t)usage.ru_maxrss;
+		if (program->state == PROGRAM_RUNNING && pid == program->pid)
+			begin_ending(program, wait_status);
+	}
+}
+
+/* The number behind `key` in a flat keyed file of the cgroup, 0 when there is none. */
+static uint64_t cgroup_number(const char *file, const char *key)
+{
+	char path[128], text[1024], line[64];
+	unsigned long long number = 0;
+	const char *at;
+
+	(void)snprintf(path, sizeof(path), CGROUP "/%s", file);
+	(void)snprintf(line, sizeof(line), "\n%s ", key);
+	text[0] = '\n'; /* so that the first key is found like the others */
+	if (read_file(path, text + 1, sizeof(text) - 1) < 0)
+		return 0;
+	at = strstr(text, line);
+	return at && sscanf(at + strlen(line), "%llu", &number) == 1 ? number : 0;
+}
+
+/* 1: both pipes are empty, and nobody is left to write into them. 0: the host has to take some first. */
+static int drain(struct program *program, struct channel *channel)
+{
+	for (unsigned which = 0; which < 2; which++) {
+		int r = 1;
+
+		while (r == 1)
+			r = output_pump(&program->output, which, channel);
+		if (r < 0)
+			return r;
+		if (program->output.pipes[which].fd >= 0 && !output_is_wanted(&program->output, channel))
+			return 0;
+	}
+	return 1;
+}
+
+static int pump_output(struct program *program, struct channel *channel)
+{
+	for (unsigned which = 0; which < 2; which++) {
+		int r = 1;
+
+		for (int i = 0; r == 1 && i < PUMPS_PER_STEP; i++)
+			r = output_pump(&program->output, which, channel);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int step_ending(struct program *program, struct channel *channel)
+{
+	int r;
+
+	if (cgroup_number("cgroup.events", "populated"))
+		return pump_output(program, channel);
+	r = drain(program, channel);
+	if (r == 1)
+		program->state = PROGRAM_ENDED;
+	return r < 0 ? r : 0;
+}
+
+int program_step(struct program *program, struct channel *channel)
+{
+	reap(program);
+	if (program->state == PROGRAM_ENDING)
+		return step_ending(program, channel);
+	if (program->state != PROGRAM_RUNNING)
+		return 0;
+	if (clock_mono_ms() >= program->deadline_ms && !program->is_timed_out) {
+		program->is_timed_out = true;
+		program_kill(program);
+	}
+	pump_stdin(program);
+	return pump_output(program, channel);
+}
+
+static int patience_ms(const struct program *program)
+{
+	uint64_t now_ms = clock_mono_ms();
+
+	if (program->state == PROGRAM_ENDING)
+		return ENDING_POLL_MS;
+	if (program->state != PROGRAM_RUNNING || program->is_timed_out)
+		return -1;
+	if (program->deadline_ms <= now_ms)
+		return 0;
+	return program->deadline_ms - now_ms < INT32_MAX ? (int)(program->deadline_ms - now_ms) : INT32_MAX;
+}
+
+unsigned program_poll(const struct program *program, const struct channel *channel, struct pollfd fds[3], int *ret_ms)
+{
+	unsigned n = 0;
+
+	*ret_ms = patience_ms(program);
+	if (program->state != PROGRAM_RUNNING && program->state != PROGRAM_ENDING)
+		return 0;
+	for (unsigned which = 0; which < 2; which++)
+		if (program->output.pipes[which].fd >= 0 && output_is_wanted(&program->output, channel))
+			fds[n++] = (struct pollfd){ .fd = program->output.pipes[which].fd, .events = POLLIN };
+	if (program->stdin_fd >= 0 && program->stdin_bytes.len)
+		fds[n++] = (struct pollfd){ .fd = program->stdin_fd, .events = POLLOUT };
+	return n;
+}
+
+int program_report(struct program *program, struct channel *channel)
+{
+	bool is_exit = WIFEXITED(program->wait_status);
+	uint64_t cpu_us = cgroup_number("cpu.stat", "usage_usec"); /* also of what nobody waited for */
+	struct frame frame = { .type = FRAME_EXIT,
+			       .has_exit_code = is_exit,
+			       .exit_code = is_exit ? (uint32_t)WEXITSTATUS(program->wait_status) : 0,
+			       .signal = is_exit ? 0 : (uint32_t)WTERMSIG(program->wait_status),
+			       .is_timed_out = program->is_timed_out,
+			       .is_oom = cgroup_number("memory.events", "oom_kill") > 0,
+			       .stdout_bytes = program->output.pipes[0].bytes,
+			       .stderr_bytes = program->output.pipes[1].bytes,
+			       .cpu_ms = (cpu_us ? cpu_us : program->cpu_us) / 1000,
+			       .max_rss_kib = program->max_rss_kib,
+			       .run_ms = program->run_ms };
+
+	output_close(&program->output);
+	(void)rmdir(CGROUP); /* if it stays, making the next one says so */
+	program->state = PROGRAM_NONE;
+	return channel_send(channel, &frame);
+}

@@ -1,0 +1,69 @@
+#include "guest/agent/setup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/random.h>
+#include <net/if.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "base/own.h"
+
+/* Credit the host's entropy and make the kernel draw from it at once (random(4)). A clone of a snapshot has the random
+ * state of all its siblings until then. */
+static int seed(const uint8_t *entropy, size_t len, struct err *err)
+{
+	struct {
+		struct rand_pool_info info;
+		uint8_t bytes[FRAME_ENTROPY_BYTES];
+	} pool = { 0 };
+	cleanup_fd int fd = open("/dev/urandom", O_WRONLY | O_CLOEXEC);
+	int r;
+
+	if (fd < 0)
+		return err_set(err, ERR_HOST, errno, "open /dev/urandom");
+	pool.info.entropy_count = (int)(8 * len);
+	pool.info.buf_size = (int)len;
+	memcpy(pool.info.buf, entropy, len);
+	r = ioctl(fd, RNDADDENTROPY, &pool);
+	explicit_bzero(&pool, sizeof(pool));
+	if (r < 0 || ioctl(fd, RNDRESEEDCRNG) < 0)
+		return err_set(err, ERR_HOST, errno, "seed the random number generator");
+	return 0;
+}
+
+static int set_clock(uint64_t realtime_ns, struct err *err)
+{
+	const struct timespec time = { .tv_sec = (time_t)(realtime_ns / 1000000000),
+				       .tv_nsec = (long)(realtime_ns % 1000000000) };
+
+	if (clock_settime(CLOCK_REALTIME, &time) < 0)
+		return err_set(err, ERR_HOST, errno, "set the clock");
+	return 0;
+}
+
+/* Loopback is the only interface of an air-gapped VM; programs that talk to themselves expect it. */
+static int raise_loopback(struct err *err)
+{
+	struct ifreq request = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
+	cleanup_fd int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &request) < 0)
+		return err_set(err, ERR_HOST, errno, "bring the loopback interface up");
+	return 0;
+}
+
+int setup_identity(const struct frame *frame, struct err *err)
+{
+	int r = seed(frame->data, frame->len, err);
+
+	if (r == 0)
+		r = set_clock(frame->realtime_ns, err);
+	if (r == 0 && sethostname(frame->hostname.text, frame->hostname.len) < 0)
+		r = err_set(err, ERR_HOST, errno, "set the host name");
+	if (r == 0)
+		r = raise_loopback(err);
+	return r;
+}

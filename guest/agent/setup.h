@@ -1,0 +1,8 @@
+/* Identity of a fresh VM: entropy before anything draws a random number, the wall clock, the host name, loopback. */
+#pragma once
+
+#include "base/err.h"
+#include "wire/frame.h"
+
+/* `frame` is a FRAME_SETUP. */
+int setup_identity(const struct frame *frame, struct err *err);
