@@ -108,7 +108,7 @@ static void judge(const struct teller *teller, const struct teller_request *requ
 		if (strcmp(lease->topic, teller->topics.tasks) != 0) {
 			reply->verdicts[i] = TELLER_VERDICT_FAILED;
 			(void)snprintf(reply->error, sizeof(reply->error),
-				       "lease %s is for topic %.60s, not %.60s: do two fleets share a Redis prefix?",
+				       "lease %s is for topic %.48s, not %.48s: do two fleets share a Redis prefix?",
 				       lease->id, lease->topic, teller->topics.tasks);
 			continue;
 		}
