@@ -168,10 +168,13 @@ static int become_task(void)
 
 static int execute(const struct frame *run)
 {
+	static const struct report about_to_execute = { .step = STEP_EXEC };
 	char **argv = make_argv(run), **env = make_env(run);
 
 	if (!argv || !env)
 		return -ENOMEM;
+	if (write(REPORT_FD, &about_to_execute, sizeof(about_to_execute)) != sizeof(about_to_execute))
+		return -EIO;
 	environ = env; /* execvp() searches the PATH that the task asked for */
 	(void)execvp(argv[0], argv);
 	return -errno;
@@ -200,7 +203,7 @@ static int take_step(const struct launch *launch, enum step step)
 
 static _Noreturn void run_child(const struct launch *launch, int report_fd)
 {
-	struct report report = { .step = STEP_STDIO, .errnum = 0 };
+	struct report report = { .errnum = 0 };
 
 	if (report_fd != REPORT_FD && dup3(report_fd, REPORT_FD, O_CLOEXEC) < 0)
 		_exit(127);
@@ -224,17 +227,28 @@ static int explain(const struct launch *launch, const struct report *report, str
 	return err_set(err, ERR_HOST, report->errnum, "%s", step_names[report->step]);
 }
 
-/* The report pipe closes by itself when exec succeeds. The task cannot delay this: none of its code runs before. */
-static int wait_for_exec(const struct launch *launch, pid_t pid, int report_fd, struct err *err)
+static ssize_t read_report(int fd, struct report *ret)
 {
-	struct report report;
 	ssize_t n;
 
 	do
-		n = read(report_fd, &report, sizeof(report));
+		n = read(fd, ret, sizeof(*ret));
 	while (n < 0 && errno == EINTR);
-	if (n == 0)
-		return 0;
+	return n;
+}
+
+/* The child announces its exec, then the pipe closes by itself when that succeeded; anything else is a failure. The task
+ * cannot delay this: none of its code runs before. */
+static int wait_for_exec(const struct launch *launch, pid_t pid, int report_fd, struct err *err)
+{
+	struct report report;
+	ssize_t n = read_report(report_fd, &report);
+
+	if (n == sizeof(report) && report.errnum == 0) {
+		n = read_report(report_fd, &report);
+		if (n == 0)
+			return 0;
+	}
 	(void)waitpid(pid, NULL, 0); /* it ends by itself after its report */
 	if (n != sizeof(report))
 		return err_set(err, ERR_HOST, n < 0 ? errno : EIO, "hear from the launcher");

@@ -84,17 +84,21 @@ static void take_ends(struct program *program, int pipes[3][2])
 	program->output.pipes[1].fd = take_fd(&pipes[2][0]);
 }
 
-static int launch_in_cgroup(struct program *program, const struct frame *frame, int pipes[3][2], struct err *err)
+static int set_up_pipes(int pipes[3][2], struct err *err)
 {
-	const struct launch launch = { .run = frame, .cgroup = CGROUP,
-				       .stdio_fds = { pipes[0][0], pipes[1][1], pipes[2][1] } };
 	int r = 0;
 
 	for (int i = 0; r == 0 && i < 3; i++)
 		r = set_up_pipe(pipes[i], i == 0 ? 1 : 0);
-	if (r < 0)
-		return err_set(err, ERR_HOST, -r, "pipes for the program's standard streams");
-	r = make_cgroup(err);
+	return r < 0 ? err_set(err, ERR_HOST, -r, "pipes for the program's standard streams") : 0;
+}
+
+static int launch_in_cgroup(struct program *program, const struct frame *frame, int pipes[3][2], struct err *err)
+{
+	const struct launch launch = { .run = frame, .cgroup = CGROUP,
+				       .stdio_fds = { pipes[0][0], pipes[1][1], pipes[2][1] } };
+	int r = make_cgroup(err);
+
 	return r < 0 ? r : launch_program(&launch, &program->pid, err);
 }
 
@@ -109,7 +113,9 @@ int program_start(struct program *program, const struct frame *frame, struct err
 						 .window = frame->window } };
 	program->started_ms = clock_mono_ms();
 	program->deadline_ms = program->started_ms + frame->timeout_ms;
-	r = launch_in_cgroup(program, frame, pipes, err);
+	r = set_up_pipes(pipes, err);
+	if (r == 0)
+		r = launch_in_cgroup(program, frame, pipes, err);
 	if (r == 0) {
 		take_ends(program, pipes);
 		program->state = PROGRAM_RUNNING;
