@@ -1,0 +1,169 @@
+/* Bytes as a server sends them, through hiredis's own reader. */
+#include "tests/unit/unit.h"
+
+#include <hiredis/hiredis.h>
+#include <string.h>
+
+#include "bus/lease_reply.h"
+#include "bus/reap_reply.h"
+
+static redisReply *read_reply(const char *bytes)
+{
+	redisReader *reader = redisReaderCreate();
+	void *reply = NULL;
+
+	assert_int_equal(redisReaderFeed(reader, bytes, strlen(bytes)), REDIS_OK);
+	assert_int_equal(redisReaderGetReply(reader, &reply), REDIS_OK);
+	assert_non_null(reply);
+	redisReaderFree(reader);
+	return reply;
+}
+
+static int claims(const char *bytes, size_t n, struct lease_grant *grants)
+{
+	redisReply *reply = read_reply(bytes);
+	struct err err = { 0 };
+	int r = lease_reply_claims(reply, n, grants, &err);
+
+	assert_true((r == 0) == (err.msg[0] == '\0'));
+	freeReplyObject(reply);
+	return r;
+}
+
+static void test_claims(void **state)
+{
+	struct lease_grant grants[3];
+
+	(void)state;
+	assert_int_equal(claims("*9\r\n:0\r\n:123\r\n:1\r\n:1\r\n:0\r\n:0\r\n:4\r\n:9007199254740993\r\n:4\r\n", 3, grants), 0);
+	assert_int_equal(grants[0].verdict, LEASE_VERDICT_CLAIMED);
+	assert_int_equal(grants[0].token, 123);
+	assert_int_equal(grants[1].verdict, LEASE_VERDICT_HELD);
+	assert_int_equal(grants[2].verdict, LEASE_VERDICT_EXHAUSTED);
+	assert_int_equal(grants[2].token, 9007199254740993);
+	assert_int_equal(grants[2].attempt, 4);
+}
+
+static void test_bad_claims(void **state)
+{
+	static const char *const bad[] = {
+		"-OOM command not allowed\r\n",	     "+OK\r\n",
+		":3\r\n",			     "$-1\r\n",
+		"*0\r\n",			     "*2\r\n:0\r\n:1\r\n",
+		"*4\r\n:0\r\n:1\r\n:1\r\n:0\r\n",    "*3\r\n:0\r\n:1\r\n$1\r\n1\r\n",
+		"*3\r\n:0\r\n:1\r\n$-1\r\n",	     "*3\r\n:0\r\n:0\r\n:1\r\n", /* a grant without a token */
+		"*3\r\n:0\r\n:-5\r\n:1\r\n",	     "*3\r\n:0\r\n:5\r\n:0\r\n",
+		"*3\r\n:0\r\n:5\r\n:4294967297\r\n", "*3\r\n:1\r\n:5\r\n:1\r\n", /* a token without a grant */
+		"*3\r\n:5\r\n:0\r\n:0\r\n",	     "*3\r\n:6\r\n:0\r\n:0\r\n",
+		"*3\r\n:-1\r\n:0\r\n:0\r\n",	     "*3\r\n*1\r\n:0\r\n:1\r\n:1\r\n",
+	};
+	struct lease_grant grant;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(claims(bad[i], 1, &grant), -EBADMSG);
+}
+
+static int parse(const char *line, struct reap_lease *lease)
+{
+	struct err err;
+
+	return reap_line_parse(line, strlen(line), lease, &err);
+}
+
+static void test_line(void **state)
+{
+	struct reap_lease lease;
+
+	(void)state;
+	assert_int_equal(parse("running w1.a 17 2 h1 3 99 mayfly.tasks 4 5", &lease), 0);
+	assert_int_equal(lease.state, REAP_STATE_RUNNING);
+	assert_string_equal(lease.owner, "w1.a");
+	assert_int_equal(lease.token, 17);
+	assert_int_equal(lease.attempt, 2);
+	assert_string_equal(lease.host, "h1");
+	assert_int_equal(lease.expires_ms, 99);
+	assert_string_equal(lease.topic, "mayfly.tasks");
+	assert_int_equal(lease.partition, 4);
+	assert_int_equal(lease.offset, 5);
+	assert_string_equal(lease.victim, "-");
+	assert_int_equal(parse("told r 1 0 h 0 0 - 0 9223372036854775806 w1", &lease), 0);
+	assert_string_equal(lease.victim, "w1");
+}
+
+static void test_bad_lines(void **state)
+{
+	static const char *const bad[] = {
+		"",
+		"running",
+		"walking w1.a 17 2 h1 3 99 t 4 5",
+		"running w1.a 17 2 h1 3 99 t 4",
+		"running  17 2 h1 3 99 t 4 5",
+		"running w1.a 17 2 h1 3 99 t 4 5 v w",
+		"running w1.a 17 2 h1 3 99 t 4 5 ",
+		"running w1.a -1 2 h1 3 99 t 4 5",
+		"running w1.a 1x 2 h1 3 99 t 4 5",
+		"running w1.a 99999999999999999999 2 h1 3 99 t 4 5",
+		"running w1.a 17 2 h1 3 99 t 2147483648 5",
+		"running w1.a 17 2 h1 3 99 t 4 9223372036854775807",
+		"running w1.a 17 2 hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh 3 99 t 4 5",
+	};
+	struct reap_lease lease;
+	struct err err;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(parse(bad[i], &lease), -EBADMSG);
+	assert_int_equal(reap_line_parse("running w1.a 17 2 h1\0 3 99 t 4 5", 32, &lease, &err), -EBADMSG);
+}
+
+/* One broken lease is left out and counted; a broken answer is refused. */
+static void test_scan(void **state)
+{
+	static struct reap_lease leases[REAP_SCAN_MAX];
+	redisReply *reply = read_reply("*12\r\n:1000\r\n:7\r\n:3\r\n"
+				       "$1\r\na\r\n:900\r\n$37\r\nrunning w 1 1 h 0 2000 t 0 42 someone\r\n"
+				       "$1\r\nb\r\n:901\r\n$3\r\nodd\r\n"
+				       "$1\r\nc\r\n:902\r\n$0\r\n\r\n");
+	struct reap_scan scan;
+	struct err err;
+	size_t n_bad;
+
+	(void)state;
+	assert_int_equal(reap_reply_scan(reply, &scan, leases, &n_bad, &err), 0);
+	assert_int_equal(scan.now_ms, 1000);
+	assert_int_equal(scan.n_all, 7);
+	assert_int_equal(scan.n_due, 3);
+	assert_int_equal(scan.n, 1);
+	assert_int_equal(n_bad, 1);
+	assert_string_equal(leases[0].id, "a");
+	assert_int_equal(leases[0].due_ms, 900);
+	reply->element[4]->type = REDIS_REPLY_NIL;
+	assert_int_equal(reap_reply_scan(reply, &scan, leases, &n_bad, &err), -EBADMSG);
+	freeReplyObject(reply);
+}
+
+static void test_server(void **state)
+{
+	redisReply *reply = read_reply("$58\r\nuptime_in_seconds:12\r\nmaxmemory:0\r\nmaxmemory_policy:noev\r\n\r\n");
+	struct reap_server server;
+	struct err err;
+
+	(void)state;
+	assert_int_equal(reap_reply_server(reply, &server, &err), 0);
+	assert_int_equal(server.uptime_ms, 12000);
+	assert_true(server.is_evicting); /* "noev" is not noeviction */
+	freeReplyObject(reply);
+	reply = read_reply("$2\r\nhi\r\n");
+	assert_int_equal(reap_reply_server(reply, &server, &err), -EBADMSG);
+	freeReplyObject(reply);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_claims), cmocka_unit_test(test_bad_claims),
+					    cmocka_unit_test(test_line),   cmocka_unit_test(test_bad_lines),
+					    cmocka_unit_test(test_scan),   cmocka_unit_test(test_server) };
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
