@@ -1,0 +1,37 @@
+"""What every end-to-end test starts from: shared services for the file, a fleet of its own for each test."""
+import os
+import sys
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+REPO = os.path.dirname(os.path.dirname(HERE))
+sys.path.insert(0, os.path.join(REPO, "tests", "support"))
+
+from stack import Fleet, Services, wait_until  # noqa: E402,F401  (the tests import them from here)
+
+
+class EndToEnd(unittest.TestCase):
+    settings = {}
+
+    @classmethod
+    def setUpClass(cls):
+        cls.services = Services()
+        cls.services.__enter__()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.services.__exit__()
+
+    def fleet(self, **settings):
+        fleet = Fleet(self.services, **{**self.settings, **settings})
+        self.addCleanup(fleet.close)
+        return fleet
+
+    def assert_told_once(self, found, ids):
+        """Every id has one terminal result, and nobody else has one."""
+        self.assertEqual(set(found), set(ids))
+        twice = {i: len(r) for i, r in found.items() if len(r) != 1}
+        self.assertEqual(twice, {})
+
+    def assert_nothing_left(self, fleet, seconds=30):
+        wait_until(f"nothing is left of {fleet.name}", lambda: not fleet.leftovers() or None, seconds)

@@ -1,0 +1,175 @@
+#!/usr/bin/python3
+"""Intake, admission, leases, publication, offsets: with the null VMM, because nothing here is about the guest."""
+import json
+import os
+import random
+import time
+import unittest
+
+import msgpack
+
+from case import REPO, EndToEnd, wait_until
+
+VECTORS = os.path.join(REPO, "schemas", "vectors")
+
+
+class Queue(EndToEnd):
+    settings = {"vmm": "null", "allow_null_vmm": "yes"}
+
+    def test_each_task_is_told_once(self):
+        fleet = self.fleet(slots=50)
+        fleet.start_worker()
+        ids = [fleet.submit(argv=["true"]) for _ in range(2000)]
+        self.assert_told_once(fleet.results(ids), ids)
+        self.assert_nothing_left(fleet)
+
+    def test_kill_dash_nine_loses_and_repeats_nothing(self):
+        fleet = self.fleet(slots=200, lease_ms=3000, grace_ms=500)
+        fleet.start_reaper()
+        ids = []
+        for _ in range(4):
+            worker = fleet.start_worker()
+            ids += [fleet.submit(argv=["true"]) for _ in range(1500)]
+            fleet.flush()
+            time.sleep(random.random() * 0.5)
+            fleet.kill_group(worker)
+        fleet.start_worker()
+        self.assert_told_once(fleet.results(ids, 240), ids)
+        self.assert_nothing_left(fleet, 60)
+
+    def test_full_worker_holds_and_loses_nothing(self):
+        fleet = self.fleet(slots=2, null_run_ms=50)
+        fleet.start_worker()
+        ids = [fleet.submit(argv=["true"]) for _ in range(120)]
+        self.assert_told_once(fleet.results(ids), ids)
+
+    def test_two_workers_share_and_survive_each_other(self):
+        fleet = self.fleet(slots=20, null_run_ms=100, lease_ms=3000, grace_ms=500)
+        fleet.start_reaper()
+        fleet.start_worker("w1")
+        ids = [fleet.submit(argv=["true"]) for _ in range(300)]
+        fleet.flush()
+        second = fleet.start_worker("w2")
+        ids += [fleet.submit(argv=["true"]) for _ in range(300)]
+        fleet.flush()
+        time.sleep(0.5)
+        fleet.kill_group(second)
+        ids += [fleet.submit(argv=["true"]) for _ in range(300)]
+        self.assert_told_once(fleet.results(ids, 240), ids)
+
+    def test_drain_finishes_or_hands_back(self):
+        fleet = self.fleet(slots=4, null_run_ms=700)
+        worker = fleet.start_worker()
+        ids = [fleet.submit(argv=["true"]) for _ in range(20)]
+        fleet.flush()
+        wait_until("something runs", lambda: "state=running" in fleet.log())
+        worker.terminate()
+        self.assertEqual(worker.wait(60), 0)
+        with fleet.reader("results") as reader:
+            found = {}
+            reader.collect(found)
+        self.assertTrue(0 < len(found) < len(ids), f"{len(found)} were told before the drain ended")
+        self.assertEqual(fleet.leftovers(), [])
+        fleet.start_worker()
+        self.assert_told_once(fleet.results(ids), ids)
+
+    def test_duplicate_id_in_flight_is_refused(self):
+        fleet = self.fleet(slots=4, null_run_ms=3000)
+        fleet.start_worker()
+        first = fleet.submit(argv=["true"])
+        fleet.flush()
+        wait_until("it runs", lambda: "state=running" in fleet.log())
+        fleet.submit(id=first, argv=["true"])
+        found = fleet.results([first])[first]
+        found = wait_until("both are answered", lambda: (r := fleet.results([first])[first]) and len(r) == 2 and r)
+        outcomes = sorted(r["outcome"] for r in found)
+        self.assertEqual(outcomes, ["rejected", "succeeded"])
+        refusal = next(r for r in found if r["outcome"] == "rejected")
+        self.assertEqual(refusal["field"], "id")
+
+    def test_expired_and_cancelled_and_impossible(self):
+        fleet = self.fleet(slots=1, null_run_ms=1500)
+        fleet.start_worker()
+        old = fleet.submit(argv=["true"], created_ms=int(time.time() * 1000) - 60000, ttl_ms=1000)
+        greedy = fleet.submit(argv=["true"], memory_mib=1000000)
+        running = fleet.submit(argv=["true"])
+        held = fleet.submit(argv=["true"])
+        fleet.flush()
+        wait_until("one runs", lambda: f"id={running} state=running" in fleet.log() or f"id={held} state=running" in fleet.log())
+        fleet.cancel(held)
+        fleet.cancel(running)
+        found = fleet.results([old, greedy, running, held])
+        self.assert_told_once(found, [old, greedy, running, held])
+        self.assertEqual(found[old][0]["outcome"], "expired")
+        self.assertEqual((found[greedy][0]["outcome"], found[greedy][0]["field"]), ("rejected", "memory_mib"))
+        self.assertEqual(found[held][0]["outcome"], "cancelled")
+        self.assertEqual(found[running][0]["outcome"], "cancelled")
+
+    def test_bad_records_are_answered_and_kept(self):
+        fleet = self.fleet(slots=4)
+        fleet.start_worker()
+        sent = []
+        for name in sorted(os.listdir(os.path.join(VECTORS, "bad"))):
+            if name.startswith("task-") and name.endswith(".msgpack"):
+                with open(os.path.join(VECTORS, "bad", name), "rb") as f:
+                    raw = f.read()
+                with open(os.path.join(VECTORS, "bad", name[:-8] + ".json"), encoding="utf-8") as f:
+                    sent.append((name, raw, json.load(f)["field"]))
+        self.assertGreater(len(sent), 40)
+        for _, raw, _ in sent:
+            fleet.submit(raw=raw)
+        good = fleet.submit(argv=["true"])
+        fleet.flush()
+        answers, dead = {}, set()
+
+        def all_answered():
+            for message in results.messages():
+                result = msgpack.unpackb(message.value())
+                answers[(result["source"]["partition"], result["source"]["offset"])] = result
+            dead.update(message.value() for message in letters.messages())
+            return len(answers) >= len(sent) + 1 and len(dead) >= len({raw for _, raw, _ in sent})
+
+        with fleet.reader("results") as results, fleet.reader("dead") as letters:
+            wait_until("every record is answered", all_answered)
+        by_record = {}
+        with fleet.reader("tasks") as tasks:
+            for message in tasks.messages(1):
+                by_record[message.value()] = answers[(message.partition(), message.offset())]
+        for name, raw, field in sent:
+            self.assertEqual((by_record[raw]["outcome"], by_record[raw]["field"]), ("rejected", field), name)
+            self.assertIn(raw, dead, name)
+        self.assertEqual(fleet.result(good)["outcome"], "succeeded")  # the worker lives on
+
+    def test_redis_away_for_a_while(self):
+        fleet = self.fleet(slots=20, null_run_ms=20, lease_ms=3000)
+        fleet.start_worker()
+        ids = [fleet.submit(argv=["true"]) for _ in range(200)]
+        fleet.flush()
+        self.services.redis.kill()
+        self.services.redis.wait()
+        ids += [fleet.submit(argv=["true"]) for _ in range(200)]
+        fleet.flush()
+        time.sleep(2)
+        self.services.start_redis()
+        self.assert_told_once(fleet.results(ids), ids)
+
+    def test_kafka_killed_in_the_middle(self):
+        fleet = self.fleet(slots=50, null_run_ms=10)
+        fleet.start_worker()
+        ids = [fleet.submit(argv=["true"]) for _ in range(1000)]
+        fleet.flush()
+        self.services.kafka.kill()
+        self.services.kafka.wait()
+        self.services.start_kafka()
+        ids += [fleet.submit(argv=["true"]) for _ in range(100)]
+        self.assert_told_once(fleet.results(ids, 240), ids)
+
+    def test_null_vmm_wants_two_keys(self):
+        fleet = self.fleet(allow_null_vmm="no")
+        worker = fleet.start_worker(wait=False)
+        self.assertEqual(worker.wait(30), 2)
+        self.assertIn("allow_null_vmm", fleet.log())
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
