@@ -144,7 +144,7 @@ static int fence_victim(struct teller *teller, const struct teller_request *requ
 			return 0;
 	r = publisher_fence(teller->settings->brokers, victim, KAFKA_TIMEOUT_MS, err);
 	if (r == 0)
-		log_info("fenced", "owner=%s", victim);
+		log_info("reaper.fenced", "owner=%s", victim);
 	return r;
 }
 
@@ -263,7 +263,7 @@ static void mark_told(const struct teller_request *request, struct teller_reply 
 		if (reply->verdicts[i] != TELLER_VERDICT_NOT_TOLD)
 			continue;
 		reply->verdicts[i] = TELLER_VERDICT_TOLD;
-		log_info("told", "id=%s outcome=%s partition=%d offset=%lld", request->items[i].lease.id,
+		log_info("reaper.told", "id=%s outcome=%s partition=%d offset=%lld", request->items[i].lease.id,
 			 request->items[i].is_expired ? "expired" : "lost", request->items[i].lease.partition,
 			 (long long)request->items[i].lease.offset);
 	}
@@ -376,12 +376,12 @@ int teller_main(int fd, const struct reaper_settings *settings)
 	ssize_t n;
 
 	if (teller_open(&teller, &err) < 0) {
-		log_error("teller_start", "error=\"%s\"", err.msg);
+		log_error("teller.start", "message=\"%s\"", err.msg);
 		return 1;
 	}
 	while ((n = recv(fd, &request, sizeof(request), 0)) > 0) {
 		if (!is_request(&request, n)) {
-			log_error("teller_request", "error=\"%zd bytes that are no request\"", n);
+			log_error("teller.request", "message=\"%zd bytes that are no request\"", n);
 			return 1;
 		}
 		serve(&teller, &request, &reply);

@@ -1,4 +1,8 @@
-/* Requests of one turn of the loop are encoded straight into the batch of their kind; a `soon` timer sends all of them. */
+/* Requests of one turn of the loop are encoded straight into the batch of their kind; a `soon` timer sends all of them.
+ *
+ * A batch whose answer got lost is UNKNOWN to those who asked, but not forgotten: when the connection is back, and before
+ * anything else is sent, finishes and releases are sent again and claims are undone. A lease that ran out although its
+ * worker is well would make the reaper fence that worker. */
 #include "bus/lease.h"
 
 #include <assert.h>
@@ -16,16 +20,18 @@
 #include "loop/timer.h"
 
 #define LEASE_TOPIC_MAX 249 /* Kafka's longest topic name */
+#define LEASE_LOST_MAX 256  /* batches; more are left to run out */
 #define LEASE_BATCH_MAX 64 /* ids in one script call: measured, larger ones cost more per id and delay others */
 
 /* In the order in which a turn sends them: what is handed back may be claimed again in the same turn. */
-enum lease_op { LEASE_OP_FINISH, LEASE_OP_RELEASE, LEASE_OP_RENEW, LEASE_OP_CLAIM, LEASE_OP_COUNT };
+enum lease_op { LEASE_OP_FINISH, LEASE_OP_RELEASE, LEASE_OP_RENEW, LEASE_OP_CLAIM, LEASE_OP_UNDO, LEASE_OP_COUNT };
 
 static struct redis_script scripts[] = {
 	[LEASE_OP_FINISH] = { .name = "finish", .body = lease_finish_lua },
 	[LEASE_OP_RELEASE] = { .name = "release", .body = lease_release_lua },
 	[LEASE_OP_RENEW] = { .name = "renew", .body = lease_renew_lua },
 	[LEASE_OP_CLAIM] = { .name = "claim", .body = lease_claim_lua },
+	[LEASE_OP_UNDO] = { .name = "undo", .body = lease_undo_lua },
 };
 static_assert(ARRAY_SIZE(scripts) == LEASE_OP_COUNT, "a script for every lease_op");
 
@@ -36,10 +42,11 @@ struct lease_waiter {
 };
 
 struct lease_batch {
-	TAILQ_ENTRY(lease_batch) entry; /* while it is in flight */
+	TAILQ_ENTRY(lease_batch) entry; /* while it is in flight or lost */
 	struct leases *leases;
 	enum lease_op op;
 	struct redis_args args;
+	struct redis_args args_again; /* of what is sent again when the answer gets lost; else empty */
 	uint64_t sent_mono_ms;
 	size_t n;
 	struct lease_waiter waiters[LEASE_BATCH_MAX];
@@ -52,6 +59,8 @@ struct leases {
 	struct timer *send_timer;
 	struct lease_batch *next[LEASE_OP_COUNT]; /* being collected; NULL: nothing yet */
 	struct lease_batches in_flight;
+	struct lease_batches lost; /* to be settled when the connection is back */
+	unsigned n_lost;
 	struct lease_keys keys;
 	char *owner, *host;
 	unsigned lease_ms, max_attempts;
@@ -62,6 +71,7 @@ static void batch_free(struct lease_batch *batch)
 	if (!batch)
 		return;
 	redis_args_free(&batch->args);
+	redis_args_free(&batch->args_again);
 	free(batch);
 }
 
@@ -72,7 +82,7 @@ static struct lease_batch *batch_new(struct leases *leases, enum lease_op op)
 	assert(batch); /* see request_new() in bus/redis.c */
 	batch->leases = leases;
 	batch->op = op;
-	batch->args = (struct redis_args){ 0 };
+	batch->args = batch->args_again = (struct redis_args){ 0 };
 	batch->n = 0;
 	redis_args_add(&batch->args, leases->keys.deadlines);
 	redis_args_add(&batch->args, leases->keys.lease_prefix);
@@ -98,7 +108,7 @@ static void read_grants(const struct lease_batch *batch, const struct redisReply
 	else if (reply)
 		r = lease_reply_verdicts(reply, batch->n, grants, &err);
 	if (reply && r < 0)
-		log_error("lease_answer", "script=%s leases=%zu error=\"%s\"", scripts[batch->op].name, batch->n, err.msg);
+		log_error("lease.answer", "script=%s leases=%zu error=\"%s\"", scripts[batch->op].name, batch->n, err.msg);
 	for (size_t i = 0; i < batch->n; i++) {
 		if (r < 0)
 			grants[i] = (struct lease_grant){ .verdict = LEASE_VERDICT_UNKNOWN };
@@ -108,26 +118,53 @@ static void read_grants(const struct lease_batch *batch, const struct redisReply
 	}
 }
 
+/* Its waiters have been answered. */
+static void settle_later(struct leases *leases, struct lease_batch *batch)
+{
+	if (batch->op == LEASE_OP_CLAIM)
+		batch->op = LEASE_OP_UNDO;
+	batch->n = 0;
+	batch->args = batch->args_again;
+	batch->args_again = (struct redis_args){ 0 };
+	TAILQ_INSERT_TAIL(&leases->lost, batch, entry);
+	leases->n_lost++;
+}
+
 static void on_answer(void *ctx, const struct redisReply *reply)
 {
 	struct lease_batch *batch = ctx;
+	struct leases *leases = batch->leases;
 	struct lease_grant grants[LEASE_BATCH_MAX];
 
 	read_grants(batch, reply, grants);
 	for (size_t i = 0; i < batch->n; i++)
 		if (batch->waiters[i].fn) /* looked up here: an answer may make the owner forget a later one */
 			batch->waiters[i].fn(batch->waiters[i].ctx, &grants[i]);
-	TAILQ_REMOVE(&batch->leases->in_flight, batch, entry);
-	batch_free(batch);
+	TAILQ_REMOVE(&leases->in_flight, batch, entry);
+	if (!reply && batch->args_again.n && leases->n_lost < LEASE_LOST_MAX)
+		settle_later(leases, batch);
+	else
+		batch_free(batch);
 }
 
-static void batch_send(struct leases *leases, enum lease_op op)
+static void batch_send(struct leases *leases, struct lease_batch *batch)
 {
-	struct lease_batch *batch = TAKE_PTR(leases->next[op]);
-
 	TAILQ_INSERT_TAIL(&leases->in_flight, batch, entry);
+	if (batch->op != LEASE_OP_RENEW && redis_is_connected(leases->redis)) /* else it cannot have been done */
+		batch->args_again = redis_args_copy(&batch->args);
 	batch->sent_mono_ms = clock_mono_ms();
-	redis_eval(leases->redis, &scripts[op], LEASE_KEYS_COUNT, &batch->args, on_answer, batch);
+	redis_eval(leases->redis, &scripts[batch->op], LEASE_KEYS_COUNT, &batch->args, on_answer, batch);
+}
+
+static void settle_lost(struct leases *leases)
+{
+	struct lease_batch *batch;
+
+	while ((batch = TAILQ_FIRST(&leases->lost))) {
+		TAILQ_REMOVE(&leases->lost, batch, entry);
+		leases->n_lost--;
+		batch_send(leases, batch);
+	}
 }
 
 static void on_send(void *ctx)
@@ -136,7 +173,7 @@ static void on_send(void *ctx)
 
 	for (int op = 0; op < LEASE_OP_COUNT; op++)
 		if (leases->next[op])
-			batch_send(leases, (enum lease_op)op);
+			batch_send(leases, TAKE_PTR(leases->next[op]));
 }
 
 /* The batch that the next request of this kind goes into, with room for it. */
@@ -213,11 +250,16 @@ void lease_forget(struct leases *leases, const void *ctx)
 
 static void on_redis(void *ctx, bool is_connected, const char *why)
 {
-	(void)ctx;
-	if (is_connected)
-		log_info("redis_connected", "for=leases");
-	else
-		log_warn("redis_lost", "for=leases why=\"%s\"", why);
+	struct leases *leases = ctx;
+
+	if (is_connected) {
+		log_info("lease.redis", "message=\"connected\" lost_batches=%u", leases->n_lost);
+		for (int op = 0; op < LEASE_OP_COUNT; op++)
+			redis_load(leases->redis, &scripts[op]);
+		settle_lost(leases);
+	} else {
+		log_warn("lease.redis", "message=\"lost (%s); jobs go on until their leases end\"", why);
+	}
 }
 
 DEFINE_FREEP(struct leases, leases_free)
@@ -233,6 +275,7 @@ int leases_new(struct event_base *base, const struct lease_config *config, struc
 	if (!leases)
 		return err_set(err, ERR_HOST, ENOMEM, "set up leases");
 	TAILQ_INIT(&leases->in_flight);
+	TAILQ_INIT(&leases->lost);
 	leases->owner = strdup(config->owner);
 	leases->host = strdup(config->host);
 	if (!leases->owner || !leases->host)
@@ -255,20 +298,26 @@ bool leases_are_connected(const struct leases *leases)
 	return redis_is_connected(leases->redis);
 }
 
-void leases_free(struct leases *leases)
+static void batches_free(struct lease_batches *batches)
 {
 	struct lease_batch *batch;
 
+	while ((batch = TAILQ_FIRST(batches))) {
+		TAILQ_REMOVE(batches, batch, entry);
+		batch_free(batch);
+	}
+}
+
+void leases_free(struct leases *leases)
+{
 	if (!leases)
 		return;
 	redis_free(leases->redis);
 	timer_free(leases->send_timer);
 	for (int op = 0; op < LEASE_OP_COUNT; op++)
 		batch_free(leases->next[op]);
-	while ((batch = TAILQ_FIRST(&leases->in_flight))) {
-		TAILQ_REMOVE(&leases->in_flight, batch, entry);
-		batch_free(batch);
-	}
+	batches_free(&leases->in_flight);
+	batches_free(&leases->lost);
 	free(leases->owner);
 	free(leases->host);
 	free(leases);

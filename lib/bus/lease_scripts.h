@@ -141,22 +141,44 @@ static const char lease_finish_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_READ LEASE_L
 	"end\n"
 	"return answers\n";
 
-/* ARGV: owner, then per lease: id token. Answers a verdict per lease. A first attempt leaves nothing; a later one leaves an
- * orphan, or the attempts before it would be forgotten. */
+/* give_back(key, id, line): as if it had not been claimed. A first attempt leaves nothing; a later one leaves an orphan, or the
+ * attempts before it would be forgotten. */
+#define LEASE_LUA_GIVE_BACK                                                                             \
+	"local function give_back(key, id, line)\n"                                                     \
+	"  local field = fields_of(line)\n"                                                             \
+	"  if tonumber(field[4]) > 1 then\n"                                                            \
+	"    field[1], field[2], field[4] = 'orphan', '-', field[4] - 1\n"                              \
+	"    redis.call('SET', key, table.concat(field, ' '))\n"                                        \
+	"    redis.call('ZADD', KEYS[1], string.format('%.0f', now), id)\n"                             \
+	"  else\n"                                                                                      \
+	"    redis.call('DEL', key)\n"                                                                  \
+	"    redis.call('ZREM', KEYS[1], id)\n"                                                         \
+	"  end\n"                                                                                       \
+	"end\n"
+
+/* ARGV: owner, then per lease: id token. Answers a verdict per lease. */
 static const char lease_release_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_NOW LEASE_LUA_READ LEASE_LUA_IS_HELD
+	LEASE_LUA_GIVE_BACK
 	"local keys, lines = read_all(2, 2)\n"
 	"local answers = {}\n"
 	"for n = 1, #keys do\n"
 	"  local id, token = ARGV[2 * n], ARGV[1 + 2 * n]\n"
 	"  answers[n] = is_held(lines[n], ARGV[1], token) and CLAIMED or GONE\n"
-	"  local field = answers[n] == CLAIMED and fields_of(lines[n])\n"
-	"  if field and tonumber(field[4]) > 1 then\n"
-	"    field[1], field[2], field[4] = 'orphan', '-', field[4] - 1\n"
-	"    redis.call('SET', keys[n], table.concat(field, ' '))\n"
-	"    redis.call('ZADD', KEYS[1], string.format('%.0f', now), id)\n"
-	"  elseif field then\n"
-	"    redis.call('DEL', keys[n])\n"
-	"    redis.call('ZREM', KEYS[1], id)\n"
-	"  end\n"
+	"  if answers[n] == CLAIMED then give_back(keys[n], id, lines[n]) end\n"
+	"end\n"
+	"return answers\n";
+
+/* ARGV as of a claim whose answer got lost: if it was granted after all, give it back. Its token is not known, so owner and
+ * record decide; a job of this very process that still held the same record would lose it and stop, which is safe. */
+static const char lease_undo_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_NOW LEASE_LUA_READ LEASE_LUA_GIVE_BACK
+	"local keys, lines = read_all(5, 4)\n"
+	"local answers = {}\n"
+	"for n = 1, #keys do\n"
+	"  local i = 1 + 4 * n\n"
+	"  local field = fields_of(lines[n] or '')\n"
+	"  local is_mine = field[1] == 'running' and field[2] == ARGV[1]\n"
+	"    and field[8] .. ' ' .. field[9] .. ' ' .. field[10] == ARGV[i + 3]\n"
+	"  answers[n] = is_mine and CLAIMED or GONE\n"
+	"  if is_mine then give_back(keys[n], ARGV[i], lines[n]) end\n"
 	"end\n"
 	"return answers\n";

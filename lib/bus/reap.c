@@ -60,9 +60,9 @@ static void on_scan(void *ctx, const struct redisReply *reply)
 
 	reap->is_busy = false;
 	if (reply && r < 0)
-		log_error("reap_scan", "error=\"%s\"", err.msg);
+		log_error("reap.scan", "error=\"%s\"", err.msg);
 	if (n_bad)
-		log_error("reap_scan", "bad=%zu error=\"leases in Redis that are none of ours: look at members of %s\"",
+		log_error("reap.scan", "bad=%zu error=\"leases in Redis that are none of ours: look at members of %s\"",
 			  n_bad, reap->keys.deadlines);
 	reap->scan_fn(reap->ctx, r < 0 ? NULL : &scan);
 }
@@ -85,7 +85,7 @@ static void on_numbers(void *ctx, const struct redisReply *reply)
 
 	reap->is_busy = false;
 	if (reply && r < 0)
-		log_error("reap_answer", "error=\"%s\"", err.msg);
+		log_error("reap.answer", "error=\"%s\"", err.msg);
 	reap->numbers_fn(reap->ctx, r < 0 ? NULL : reap->numbers);
 }
 
@@ -129,7 +129,7 @@ static void on_heal(void *ctx, const struct redisReply *reply)
 
 	reap->is_busy = false;
 	if (reply && r < 0)
-		log_error("reap_heal", "error=\"%s\"", err.msg);
+		log_error("reap.heal", "error=\"%s\"", err.msg);
 	reap->heal_fn(reap->ctx, r < 0 ? NULL : reap->numbers, reap->leases);
 }
 
@@ -158,7 +158,7 @@ static void on_info(void *ctx, const struct redisReply *reply)
 	if (!reply)
 		return; /* the loss was told */
 	if (reap_reply_server(reply, &server, &err) < 0)
-		log_error("reap_server", "error=\"%s\"", err.msg);
+		log_error("reap.server", "error=\"%s\"", err.msg);
 	else
 		reap->on_change(reap->change_ctx, &server, "");
 }

@@ -9,6 +9,7 @@
 #include <openssl/sha.h>
 #include <string.h>
 #include <sys/queue.h>
+#include <sys/socket.h>
 
 #include "base/clock.h"
 #include "loop/timer.h"
@@ -68,6 +69,16 @@ void redis_args_add_number(struct redis_args *args, uint64_t number)
 	int n = snprintf(text, sizeof(text), "%" PRIu64, number);
 
 	redis_args_add_bytes(args, text, (size_t)n);
+}
+
+struct redis_args redis_args_copy(const struct redis_args *args)
+{
+	struct redis_args copy = { .n = args->n, .is_broken = args->is_broken };
+
+	copy.text.max = args->text.max;
+	if (buf_append(&copy.text, args->text.data, args->text.len) < 0)
+		copy.is_broken = true;
+	return copy;
 }
 
 void redis_args_free(struct redis_args *args)
@@ -219,6 +230,22 @@ void redis_command(struct redis *redis, struct redis_args *args, redis_fn fn, vo
 	request_new(redis, NULL, 0, args, fn, ctx);
 }
 
+static void on_loaded(void *ctx, const redisReply *reply)
+{
+	(void)ctx;
+	(void)reply; /* a script that could not be loaded is sent as a whole when it is used */
+}
+
+void redis_load(struct redis *redis, struct redis_script *script)
+{
+	struct redis_args args = { 0 };
+
+	redis_args_add(&args, "SCRIPT");
+	redis_args_add(&args, "LOAD");
+	redis_args_add(&args, script->body);
+	redis_command(redis, &args, on_loaded, NULL);
+}
+
 static void connect_later(struct redis *redis)
 {
 	uint64_t wait_ms = redis->backoff_ms / 2 + clock_mono_ns() / 1000 % redis->backoff_ms; /* jitter: 0.5 to 1.5 */
@@ -260,14 +287,17 @@ static void on_disconnect(const redisAsyncContext *hiredis, int status)
 	tell_change(redis, false, status == REDIS_OK ? "dropped: no answer in time" : hiredis->errstr);
 }
 
-/* Free the context now; hiredis answers everything in flight with NULL. */
+/* Free the context now; hiredis answers everything in flight with NULL. What the kernel has not sent yet is dropped, so that
+ * it does not arrive after what the next connection sends. */
 static void drop(struct redis *redis)
 {
+	static const struct linger at_once = { .l_onoff = 1, .l_linger = 0 };
 	redisAsyncContext *hiredis = redis->hiredis;
 	bool was_connected = redis->is_connected;
 
 	if (!hiredis)
 		return;
+	(void)setsockopt(hiredis->c.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)); /* else it is only slower */
 	redis->is_connected = false; /* answers of now may not send on it */
 	redisAsyncFree(hiredis);     /* calls on_disconnect only for a context that was connected */
 	if (!was_connected)

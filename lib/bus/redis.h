@@ -41,6 +41,7 @@ struct redis_args {
 
 void redis_args_add(struct redis_args *args, const char *text);
 void redis_args_add_number(struct redis_args *args, uint64_t number);
+struct redis_args redis_args_copy(const struct redis_args *args);
 void redis_args_free(struct redis_args *args);
 
 /* Exactly once per request, never from inside redis_eval(). `reply` is NULL when nothing is known: no connection, lost, or
@@ -56,6 +57,10 @@ int redis_new(struct event_base *base, const struct redis_config *config,
  * keys. Takes the contents of `args`. */
 void redis_eval(struct redis *redis, struct redis_script *script, unsigned n_keys, struct redis_args *args, redis_fn fn,
 		void *ctx);
+
+/* Make the script known to the server, once per connection and before its first use: a script that has to be sent again is
+ * overtaken by requests behind it. */
+void redis_load(struct redis *redis, struct redis_script *script);
 
 /* A plain command; args[0] is its name. Takes the contents of `args`. */
 void redis_command(struct redis *redis, struct redis_args *args, redis_fn fn, void *ctx);

@@ -49,6 +49,11 @@ static void on_answer(void *ctx, const struct lease_grant *grant)
 	answer->grant = *grant;
 }
 
+static void on_tick(void *ctx)
+{
+	(void)ctx;
+}
+
 static void on_late(void *ctx)
 {
 	(void)ctx;
@@ -144,6 +149,16 @@ static enum lease_verdict ask(struct fixture *fixture, struct leases *leases, le
 	call(leases, id, token, on_answer, &answer);
 	turn_until(fixture, is_answered, &answer);
 	return answer.grant.verdict;
+}
+
+static unsigned long count_of(struct fixture *fixture, const char *stat)
+{
+	char name[64];
+	const char *at;
+
+	(void)snprintf(name, sizeof(name), "%s:calls=", stat);
+	at = strstr(redis_server_ask(&fixture->server, "INFO commandstats"), name);
+	return at ? strtoul(at + strlen(name), NULL, 10) : 0;
 }
 
 /* Writes what a reaper would. */
@@ -306,16 +321,6 @@ static void test_a_script_without_the_token_is_caught(void **state)
 
 #define MANY 500
 
-static unsigned long count_of(struct fixture *fixture, const char *stat)
-{
-	char name[64];
-	const char *at;
-
-	(void)snprintf(name, sizeof(name), "%s:calls=", stat);
-	at = strstr(redis_server_ask(&fixture->server, "INFO commandstats"), name);
-	return at ? strtoul(at + strlen(name), NULL, 10) : 0;
-}
-
 static void test_many_in_one_turn(void **state)
 {
 	static struct answer answers[MANY];
@@ -463,6 +468,56 @@ static void test_server_hangs(void **state)
 	assert_int_equal(hung.n, 1);
 }
 
+static bool is_gone(const void *ctx)
+{
+	const struct fixture *fixture = ctx;
+
+	return strcmp(redis_server_ask(&fixture->server, "EXISTS t:{mayfly}:lease:a t:{mayfly}:deadlines"), "0") == 0;
+}
+
+static void turn_until_gone(struct fixture *fixture)
+{
+	struct timer *tick; /* so that the loop turns although nothing happens in it */
+	struct err err;
+
+	assert_int_equal(timer_new(fixture->base, on_tick, NULL, &tick, &err), 0);
+	for (int i = 0; i < PATIENCE_MS / 20 && !is_gone(fixture); i++) {
+		timer_set_ms(tick, 20);
+		assert_int_equal(event_base_loop(fixture->base, EVLOOP_ONCE), 0);
+	}
+	timer_free(tick);
+	assert_true(is_gone(fixture));
+}
+
+/* The claim is granted when nobody listens any more; it is given back, so that it does not run out as if its worker had died. */
+static void test_a_claim_whose_answer_got_lost_is_undone(void **state)
+{
+	struct fixture *fixture = *state;
+	struct answer lost = { 0 };
+
+	assert_int_equal(claim(fixture, fixture->others, "b", &source_2).verdict, LEASE_VERDICT_CLAIMED);
+	(void)redis_server_ask(&fixture->server, "CONFIG RESETSTAT");
+	assert_int_equal(kill(fixture->server.pid, SIGSTOP), 0);
+	lease_claim(fixture->leases, "a", &source_1, FAR_MS, 1, on_answer, &lost);
+	turn_until(fixture, is_answered, &lost);
+	assert_int_equal(lost.grant.verdict, LEASE_VERDICT_UNKNOWN);
+	assert_int_equal(kill(fixture->server.pid, SIGCONT), 0);
+	turn_until(fixture, is_connected, fixture->leases);
+	assert_int_equal(claim(fixture, fixture->leases, "a", &source_1).verdict, LEASE_VERDICT_CLAIMED); /* not HELD */
+	assert_int_equal(count_of(fixture, "cmdstat_mset"), 2); /* it had been granted */
+}
+
+/* The finish never arrives; it is sent again when the connection is back, although nobody asks for it any more. */
+static void test_a_lost_finish_is_sent_again(void **state)
+{
+	struct fixture *fixture = *state;
+	struct lease_grant grant = claim(fixture, fixture->leases, "a", &source_1);
+
+	assert_string_equal(redis_server_ask(&fixture->server, "CLIENT PAUSE %d ALL", LEASE_MS), "OK");
+	assert_int_equal(ask(fixture, fixture->leases, lease_finish, "a", grant.token), LEASE_VERDICT_UNKNOWN);
+	turn_until_gone(fixture);
+}
+
 /* A key that is none of ours must not break the batch it is asked in. */
 static void test_foreign_key(void **state)
 {
@@ -510,6 +565,8 @@ int main(void)
 		TEST(server_dies_and_comes_back),
 		TEST(server_dies_in_the_middle),
 		TEST(server_hangs),
+		TEST(a_claim_whose_answer_got_lost_is_undone),
+		TEST(a_lost_finish_is_sent_again),
 		TEST(foreign_key),
 		TEST(full_redis_refuses),
 	};
