@@ -1,0 +1,272 @@
+#include "tests/support/guest_vm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/own.h"
+#include "host/qemu.h"
+#include "tests/unit/unit.h"
+
+#define PATIENCE_MS 120000 /* a boot takes a second or two; a busy machine stretches it */
+#define WORK_FD 8	   /* after the five of enum qemu_fd */
+#define READ_BYTES 65536
+#define CPIO_NAME "init"
+
+static const char *state_dir(void)
+{
+	const char *dir = getenv("MAYFLY_STATE");
+
+	return dir ? dir : SOURCE_DIR "/.mayfly";
+}
+
+static const char *state_path(const char *name, char out[PATH_MAX])
+{
+	(void)snprintf(out, PATH_MAX, "%s/%s", state_dir(), name);
+	return out;
+}
+
+const char *guest_vm_missing(const char *image)
+{
+	static char why[PATH_MAX + 64];
+	char name[128], path[PATH_MAX];
+
+	(void)snprintf(name, sizeof(name), "images/%s/rootfs.erofs", image);
+	if (access("/usr/bin/qemu-system-x86_64", X_OK) < 0)
+		return "there is no qemu-system-x86_64";
+	if (access(state_path("kernel/vmlinux", path), R_OK) == 0 && access(state_path(name, path), R_OK) == 0)
+		return NULL;
+	(void)snprintf(why, sizeof(why), "there is no %s; build it with tools/image", path);
+	return why;
+}
+
+static int open_state(const char *name)
+{
+	char path[PATH_MAX];
+	int fd = open(state_path(name, path), O_RDONLY | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static void append_file(int to_fd, int from_fd)
+{
+	struct stat stat;
+	off_t offset = 0;
+
+	assert_int_equal(fstat(from_fd, &stat), 0);
+	while (offset < stat.st_size)
+		assert_true(sendfile(to_fd, from_fd, &offset, (size_t)(stat.st_size - offset)) > 0);
+}
+
+static void pad(int fd)
+{
+	static const char zeros[4];
+	off_t end = lseek(fd, 0, SEEK_END);
+
+	assert_true(write(fd, zeros, (size_t)(-end & 3)) >= 0);
+}
+
+/* The head of a member in the "newc" format (cpio(5)); the kernel takes the later of two files of one name. */
+static void append_member(int fd, const char *name, unsigned mode, size_t len)
+{
+	dprintf(fd, "070701%08x%08x%08x%08x%08x%08x%08zx%08x%08x%08x%08x%08zx%08x%s%c", 0, mode, 0, 0, 1, 0, len, 0, 0, 0, 0,
+		strlen(name) + 1, 0, name, 0);
+	pad(fd);
+}
+
+static int make_initrd(void)
+{
+	cleanup_fd int bundle_fd = open_state("kernel/initrd.cpio");
+	cleanup_fd int agent_fd = open(AGENT, O_RDONLY | O_CLOEXEC);
+	int fd = memfd_create("initrd", MFD_CLOEXEC);
+	struct stat stat;
+
+	assert_true(fd >= 0 && agent_fd >= 0);
+	append_file(fd, bundle_fd);
+	pad(fd);
+	assert_int_equal(fstat(agent_fd, &stat), 0);
+	append_member(fd, CPIO_NAME, S_IFREG | 0755, (size_t)stat.st_size);
+	append_file(fd, agent_fd);
+	pad(fd);
+	append_member(fd, "TRAILER!!!", 0, 0);
+	return fd;
+}
+
+static int make_disk(unsigned mib)
+{
+	char path[] = "/tmp/mayfly-work.XXXXXX", command[160];
+	int fd = mkostemp(path, O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, (off_t)mib << 20), 0);
+	(void)snprintf(command, sizeof(command), "mkfs.ext4 -q -F -O ^has_journal -m 0 %s", path);
+	assert_int_equal(system(command), 0);
+	assert_int_equal(unlink(path), 0);
+	return fd;
+}
+
+/* In the child: the descriptors in their places, and nothing else. */
+static void exec_qemu(const struct qemu_command *command, const int *fds, int n)
+{
+	int moved[16];
+
+	for (int i = 0; i < n; i++)
+		moved[i] = fcntl(fds[i], F_DUPFD, 64);
+	for (int i = 0; i < n; i++)
+		(void)dup2(moved[i], 3 + i);
+	for (int i = 0; i < n; i++)
+		(void)close(moved[i]);
+	(void)execv(command->argv[0], (char *const *)(uintptr_t)command->argv);
+	_exit(127);
+}
+
+static void fill_command(struct qemu_command *command, unsigned memory_mib, unsigned disk_mib)
+{
+	struct qemu_shape shape = { .accel = ACCEL_TCG, .memory_mib = memory_mib, .cpus = 1, .disk_mib = disk_mib,
+				    .tsc_khz = qemu_tsc_khz() };
+
+	qemu_command_fill(command, &shape);
+	(void)snprintf(command->placeholder, sizeof(command->placeholder),
+		       "driver=raw,node-name=work,file.driver=file,file.locking=off,file.filename=/proc/self/fd/%d", WORK_FD);
+}
+
+static void open_all(int fds[QEMU_FD_COUNT + 1], struct guest_vm *vm, const char *image, unsigned disk_mib)
+{
+	char name[128];
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	fds[QEMU_FD_CHANNEL] = pair[0];
+	vm->channel_fd = pair[1];
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	fds[QEMU_FD_QMP] = pair[0];
+	vm->qmp_fd = pair[1];
+	fds[QEMU_FD_KERNEL] = open_state("kernel/vmlinux");
+	fds[QEMU_FD_INITRD] = make_initrd();
+	(void)snprintf(name, sizeof(name), "images/%s/rootfs.erofs", image);
+	fds[QEMU_FD_ROOTFS] = open_state(name);
+	fds[QEMU_FD_COUNT] = make_disk(disk_mib);
+}
+
+void guest_vm_start(struct guest_vm *vm, const char *image, unsigned memory_mib, unsigned disk_mib)
+{
+	struct qemu_command command;
+	int fds[QEMU_FD_COUNT + 1];
+
+	*vm = (struct guest_vm){ 0 };
+	fill_command(&command, memory_mib, disk_mib);
+	open_all(fds, vm, image, disk_mib);
+	vm->pid = fork();
+	assert_true(vm->pid >= 0);
+	if (vm->pid == 0)
+		exec_qemu(&command, fds, QEMU_FD_COUNT + 1);
+	for (int i = 0; i <= QEMU_FD_COUNT; i++)
+		close_fd(&fds[i]);
+	assert_int_equal(guest_vm_expect(vm, FRAME_HELLO)->version, FRAME_VERSION);
+}
+
+void guest_vm_end(struct guest_vm *vm)
+{
+	if (vm->pid <= 0)
+		return;
+	(void)kill(vm->pid, SIGKILL);
+	(void)waitpid(vm->pid, NULL, 0);
+	frame_clear(&vm->frame);
+	buf_free(&vm->in);
+	close_fd(&vm->channel_fd);
+	close_fd(&vm->qmp_fd);
+	vm->pid = 0;
+}
+
+void guest_vm_send_bytes(struct guest_vm *vm, const void *bytes, size_t len)
+{
+	const char *p = bytes;
+
+	while (len) {
+		ssize_t n = send(vm->channel_fd, p, len, MSG_NOSIGNAL);
+
+		assert_true(n > 0);
+		p += n;
+		len -= (size_t)n;
+	}
+}
+
+void guest_vm_send(struct guest_vm *vm, const struct frame *frame)
+{
+	struct buf buf = { 0 };
+
+	assert_int_equal(frame_encode(frame, &buf), 0);
+	guest_vm_send_bytes(vm, buf.data, buf.len);
+	buf_free(&buf);
+}
+
+/* More bytes; false when the VM ended. */
+static bool receive(struct guest_vm *vm)
+{
+	struct pollfd pollfd = { .fd = vm->channel_fd, .events = POLLIN };
+	ssize_t n;
+
+	if (poll(&pollfd, 1, PATIENCE_MS) != 1)
+		fail_msg("the agent said nothing for %d s", PATIENCE_MS / 1000);
+	assert_int_equal(buf_reserve(&vm->in, READ_BYTES), 0);
+	n = recv(vm->channel_fd, vm->in.data + vm->in.len, READ_BYTES, 0);
+	if (n <= 0)
+		return false;
+	vm->in.len += (size_t)n;
+	return true;
+}
+
+const struct frame *guest_vm_next(struct guest_vm *vm)
+{
+	int64_t extent;
+	char why[160] = "";
+
+	frame_clear(&vm->frame);
+	buf_consume(&vm->in, vm->frame_bytes);
+	vm->frame_bytes = 0;
+	while ((extent = frame_extent(vm->in.data, vm->in.len)) == 0 || (extent > 0 && (size_t)extent > vm->in.len))
+		if (!receive(vm))
+			return NULL;
+	assert_true(extent > 0);
+	if (frame_decode(vm->in.data, (size_t)extent, &vm->frame, why) < 0)
+		fail_msg("a bad frame from the agent: %s", why);
+	vm->frame_bytes = (size_t)extent;
+	return &vm->frame;
+}
+
+const struct frame *guest_vm_expect(struct guest_vm *vm, enum frame_type type)
+{
+	const struct frame *frame = guest_vm_next(vm);
+
+	if (!frame)
+		fail_msg("the VM ended where '%s' was due", frame_type_name(type));
+	else if (frame->type != type)
+		fail_msg("'%s' came where '%s' was due: %.*s", frame_type_name(frame->type), frame_type_name(type),
+			 (int)frame->error.len, frame->error.text ? frame->error.text : "");
+	return frame;
+}
+
+void guest_vm_setup(struct guest_vm *vm)
+{
+	struct frame frame = { .type = FRAME_SETUP, .realtime_ns = clock_wall_ns(),
+			       .hostname = { .text = "guest-test", .len = 10 } };
+	uint8_t entropy[FRAME_ENTROPY_BYTES];
+
+	assert_int_equal(getrandom(entropy, sizeof(entropy), 0), sizeof(entropy));
+	frame.data = entropy;
+	frame.len = sizeof(entropy);
+	guest_vm_send(vm, &frame);
+	(void)guest_vm_expect(vm, FRAME_READY);
+}

@@ -1,0 +1,40 @@
+/* A real microVM for a test: QEMU with the worker's own command line, but outside the jail and with a plain ext4 file as
+ * its work disk; and the engine's side of the guest channel, blocking and with a deadline.
+ *
+ * The agent is the one that was just built: the bundle's initrd with a second archive behind it that replaces /init. */
+#pragma once
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/buf.h"
+#include "wire/frame.h"
+
+struct guest_vm {
+	pid_t pid;
+	int channel_fd, qmp_fd;
+	struct buf in;
+	size_t frame_bytes; /* of `frame`, at the front of `in` */
+	struct frame frame;
+};
+
+/* NULL, or why no VM can be started here. */
+const char *guest_vm_missing(const char *image);
+
+/* Start it; the agent's hello has been read, and nothing was sent yet. Failures fail the test. */
+void guest_vm_start(struct guest_vm *vm, const char *image, unsigned memory_mib, unsigned disk_mib);
+
+/* End it and reap it; fine twice. */
+void guest_vm_end(struct guest_vm *vm);
+
+void guest_vm_send(struct guest_vm *vm, const struct frame *frame);
+void guest_vm_send_bytes(struct guest_vm *vm, const void *bytes, size_t len);
+
+/* The next frame, valid until the next call; NULL when the VM ended. Fails the test after a long wait. */
+const struct frame *guest_vm_next(struct guest_vm *vm);
+
+/* The same, and it must be of this type. */
+const struct frame *guest_vm_expect(struct guest_vm *vm, enum frame_type type);
+
+/* The whole conversation until `ready`. */
+void guest_vm_setup(struct guest_vm *vm);
