@@ -45,7 +45,7 @@ struct report {
 static const struct {
 	const char *name, *value;
 } default_env[] = {
-	{ "PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin" },
+	{ "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" },
 	{ "HOME", "/work" },
 	{ "USER", "task" },
 	{ "LOGNAME", "task" },
@@ -222,7 +222,7 @@ static int explain(const struct launch *launch, const struct report *report, str
 	if (report->step >= STEP_COUNT)
 		return err_set(err, ERR_BUG, 0, "the launcher said something unknown");
 	if (report->step == STEP_EXEC)
-		return err_set(err, ERR_INPUT, report->errnum, "cannot execute '%.*s'", (int)(name->len < 100 ? name->len : 100),
+		return err_set(err, ERR_INPUT, report->errnum, "cannot run '%.*s'", (int)(name->len < 100 ? name->len : 100),
 			       name->text);
 	return err_set(err, ERR_HOST, report->errnum, "%s", step_names[report->step]);
 }
