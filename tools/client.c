@@ -1,0 +1,350 @@
+#include "tools/client.h"
+
+#include <assert.h>
+#include <librdkafka/rdkafka.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#include "base/clock.h"
+#include "bus/kafka_conf.h"
+#include "bus/topics.h"
+
+#define ANSWER_MS 8000	  /* of Kafka to a question about a topic */
+#define APPEAR_MS 10000	  /* a topic that the first worker is just making */
+#define EVENTS_PER_TURN 256
+#define FLUSH_POLL_MS 5
+
+struct client {
+	struct client_events events;
+	void *ctx;
+	char brokers[256];
+	struct topics topics;
+	rd_kafka_t *producer, *consumer; /* the consumer exists once something is followed */
+	rd_kafka_queue_t *producer_queue, *consumer_queue;
+	int wake_fd;
+	bool has_more; /* left in a queue after the last turn: no wake-up will come for it */
+	size_t in_flight;
+};
+
+static const char *topic_name(const struct client *client, enum client_topic topic)
+{
+	const char *const names[] = { client->topics.tasks, client->topics.control, client->topics.results,
+				      client->topics.output };
+	static_assert(ARRAY_SIZE(names) == CLIENT_TOPIC_COUNT, "a name for every client_topic");
+
+	return names[topic];
+}
+
+static void wake_by(struct client *client, rd_kafka_queue_t *queue)
+{
+	static const uint64_t one = 1;
+
+	rd_kafka_queue_io_event_enable(queue, client->wake_fd, &one, sizeof(one));
+	client->has_more = true; /* what came before this line woke nobody */
+}
+
+static int make_producer(struct client *client, struct err *err)
+{
+	const struct kafka_pair pairs[] = { { "bootstrap.servers", client->brokers },
+					    { "client.id", "mayfly-tool" },
+					    { "enable.idempotence", "true" },
+					    { "linger.ms", "2" },
+					    { "compression.type", "lz4" },
+					    { "message.max.bytes", "1048576" },
+					    { "queue.buffering.max.kbytes", "65536" },
+					    { "message.timeout.ms", "30000" } };
+	int r = kafka_new(RD_KAFKA_PRODUCER, pairs, ARRAY_SIZE(pairs), RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR, NULL,
+			  &client->producer, err);
+
+	if (r < 0)
+		return r;
+	client->producer_queue = rd_kafka_queue_get_main(client->producer);
+	wake_by(client, client->producer_queue);
+	return 0;
+}
+
+int client_new(const struct target *target, const struct client_events *events, void *ctx, struct client **ret,
+	       struct err *err)
+{
+	cleanup_(client_freep) struct client *client = calloc(1, sizeof(*client));
+	int r;
+
+	if (!client)
+		return err_set(err, ERR_HOST, ENOMEM, "a Kafka client");
+	client->events = *events;
+	client->ctx = ctx;
+	memcpy(client->brokers, target->brokers, sizeof(client->brokers));
+	topics_name(target->prefix, &client->topics);
+	client->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (client->wake_fd < 0)
+		return err_set(err, ERR_HOST, errno, "an eventfd for Kafka");
+	r = make_producer(client, err);
+	if (r == 0)
+		*ret = TAKE_PTR(client);
+	return r;
+}
+
+static int no_answer(const struct client *client, rd_kafka_resp_err_t code, struct err *err)
+{
+	return err_set(err, ERR_HOST, 0,
+		       "Kafka at %s does not answer (%s). Start a private stack with `mayfly dev start`, or name yours with "
+		       "--brokers",
+		       client->brokers, rd_kafka_err2str(code));
+}
+
+int client_probe(struct client *client, unsigned timeout_ms, struct err *err)
+{
+	const struct rd_kafka_metadata *metadata;
+	rd_kafka_resp_err_t code = rd_kafka_metadata(client->producer, 0, NULL, &metadata, (int)timeout_ms);
+
+	if (code)
+		return no_answer(client, code, err);
+	rd_kafka_metadata_destroy(metadata);
+	return 0;
+}
+
+int client_group_is_ready(struct client *client, const char *group, unsigned timeout_ms)
+{
+	const struct rd_kafka_group_list *list;
+	bool is_ready = false;
+
+	if (rd_kafka_list_groups(client->producer, group, &list, (int)timeout_ms) != RD_KAFKA_RESP_ERR_NO_ERROR)
+		return 0;
+	for (int i = 0; i < list->group_cnt; i++)
+		is_ready |= strcmp(list->groups[i].state, "Stable") == 0 && list->groups[i].member_cnt > 0;
+	rd_kafka_group_list_destroy(list);
+	return is_ready;
+}
+
+/* The number of partitions, 0 when there is no such topic, or an error. */
+static int count_partitions(struct client *client, const char *topic, struct err *err)
+{
+	rd_kafka_topic_t *handle = rd_kafka_topic_new(client->consumer, topic, NULL);
+	const struct rd_kafka_metadata *metadata;
+	rd_kafka_resp_err_t code;
+	int n = 0;
+
+	if (!handle)
+		return err_set(err, ERR_HOST, 0, "topic '%s': %s", topic, rd_kafka_err2str(rd_kafka_last_error()));
+	code = rd_kafka_metadata(client->consumer, 0, handle, &metadata, ANSWER_MS);
+	rd_kafka_topic_destroy(handle);
+	if (code)
+		return no_answer(client, code, err);
+	if (metadata->topic_cnt == 1 && metadata->topics[0].err == RD_KAFKA_RESP_ERR_NO_ERROR)
+		n = metadata->topics[0].partition_cnt;
+	rd_kafka_metadata_destroy(metadata);
+	return n;
+}
+
+static int await_partitions(struct client *client, const char *topic, struct err *err)
+{
+	uint64_t deadline = clock_mono_ms() + APPEAR_MS;
+	int n;
+
+	while ((n = count_partitions(client, topic, err)) == 0 && clock_mono_ms() < deadline)
+		(void)usleep(200 * 1000);
+	return n ? n :
+		   err_set(err, ERR_HOST, 0,
+			   "topic '%s' does not exist: no worker has ever run with this prefix. Start one (`mayfly dev start`), "
+			   "or name another fleet with --prefix",
+			   topic);
+}
+
+static int find_start(struct client *client, const char *topic, int32_t partition, enum client_from from, int64_t *ret,
+		      struct err *err)
+{
+	rd_kafka_resp_err_t code;
+	int64_t low;
+
+	*ret = RD_KAFKA_OFFSET_BEGINNING;
+	if (from == CLIENT_FROM_BEGINNING)
+		return 0;
+	code = rd_kafka_query_watermark_offsets(client->consumer, topic, partition, &low, ret, ANSWER_MS);
+	return code ? no_answer(client, code, err) : 0;
+}
+
+static int add_topic(struct client *client, const char *topic, enum client_from from, rd_kafka_topic_partition_list_t *list,
+		     struct err *err)
+{
+	int n = await_partitions(client, topic, err);
+	int64_t start;
+	int r;
+
+	for (int i = 0; i < n; i++) {
+		r = find_start(client, topic, i, from, &start, err);
+		if (r < 0)
+			return r;
+		rd_kafka_topic_partition_list_add(list, topic, i)->offset = start;
+	}
+	return n < 0 ? n : 0;
+}
+
+static int make_consumer(struct client *client, struct err *err)
+{
+	const struct kafka_pair pairs[] = { { "bootstrap.servers", client->brokers },
+					    { "client.id", "mayfly-tool" },
+					    { "group.id", "mayfly-tool-unused" }, /* assign() wants one; nothing joins it */
+					    { "enable.auto.commit", "false" },
+					    { "isolation.level", "read_committed" },
+					    { "auto.offset.reset", "earliest" },
+					    { "fetch.error.backoff.ms", "50" } };
+	int r = kafka_new(RD_KAFKA_CONSUMER, pairs, ARRAY_SIZE(pairs), RD_KAFKA_EVENT_FETCH | RD_KAFKA_EVENT_ERROR, NULL,
+			  &client->consumer, err);
+
+	if (r < 0)
+		return r;
+	(void)rd_kafka_poll_set_consumer(client->consumer); /* fails only for a producer */
+	client->consumer_queue = rd_kafka_queue_get_consumer(client->consumer);
+	wake_by(client, client->consumer_queue);
+	return 0;
+}
+
+int client_follow(struct client *client, const enum client_topic *topics, size_t n, enum client_from from, struct err *err)
+{
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)n);
+	int r = make_consumer(client, err);
+
+	for (size_t i = 0; i < n && r == 0; i++)
+		r = add_topic(client, topic_name(client, topics[i]), from, list, err);
+	if (r == 0) {
+		rd_kafka_resp_err_t code = rd_kafka_assign(client->consumer, list);
+
+		if (code)
+			r = err_set(err, ERR_HOST, 0, "read from Kafka: %s", rd_kafka_err2str(code));
+	}
+	rd_kafka_topic_partition_list_destroy(list);
+	return r;
+}
+
+int client_send(struct client *client, enum client_topic topic, const char *key, size_t key_len, const void *data,
+		size_t len, void *opaque, struct err *err)
+{
+	rd_kafka_resp_err_t code;
+
+	for (;;) {
+		code = rd_kafka_producev(client->producer, RD_KAFKA_V_TOPIC(topic_name(client, topic)),
+					 RD_KAFKA_V_KEY((void *)(uintptr_t)key, key_len),
+					 RD_KAFKA_V_VALUE((void *)(uintptr_t)data, len),
+					 RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_OPAQUE(opaque), RD_KAFKA_V_END);
+		if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL)
+			break;
+		client_turn(client, NULL, 0, 100);
+	}
+	if (code)
+		return err_set(err, ERR_HOST, 0, "send to '%s': %s", topic_name(client, topic), rd_kafka_err2str(code));
+	client->in_flight++;
+	return 0;
+}
+
+static void take_deliveries(struct client *client, rd_kafka_event_t *event)
+{
+	const rd_kafka_message_t *message;
+
+	while ((message = rd_kafka_event_message_next(event))) {
+		const struct client_delivery delivery = { .opaque = message->_private,
+							  .partition = message->partition,
+							  .offset = message->offset,
+							  .why = message->err ? rd_kafka_err2str(message->err) : NULL };
+
+		client->in_flight--;
+		client->events.on_delivered(client->ctx, &delivery);
+	}
+}
+
+static void take_records(struct client *client, rd_kafka_event_t *event)
+{
+	const rd_kafka_message_t *message;
+
+	while ((message = rd_kafka_event_message_next(event))) {
+		struct client_record record = { .data = message->payload, .len = message->len };
+		const char *name = message->rkt ? rd_kafka_topic_name(message->rkt) : "";
+
+		if (message->err || !message->payload)
+			continue; /* librdkafka mends what can be mended; a tombstone is no record of ours */
+		record.time_ms = rd_kafka_message_timestamp(message, NULL);
+		while (record.topic < CLIENT_TOPIC_COUNT && strcmp(name, topic_name(client, record.topic)) != 0)
+			record.topic++;
+		if (record.topic < CLIENT_TOPIC_COUNT)
+			client->events.on_record(client->ctx, &record);
+	}
+}
+
+/* Answers whether more may be left. */
+static bool drain(struct client *client, rd_kafka_queue_t *queue)
+{
+	for (int i = 0; queue && i < EVENTS_PER_TURN; i++) {
+		rd_kafka_event_t *event = rd_kafka_queue_poll(queue, 0);
+
+		if (!event)
+			return false;
+		if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_DR)
+			take_deliveries(client, event);
+		else if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_FETCH)
+			take_records(client, event);
+		rd_kafka_event_destroy(event);
+	}
+	return queue != NULL;
+}
+
+static void wait_for(struct client *client, struct pollfd *others, size_t n, int timeout_ms)
+{
+	struct pollfd fds[4] = { { .fd = client->wake_fd, .events = POLLIN } };
+	uint64_t ticks;
+
+	assert(n < ARRAY_SIZE(fds));
+	for (size_t i = 0; i < n; i++)
+		fds[1 + i] = others[i];
+	if (poll(fds, 1 + n, client->has_more ? 0 : timeout_ms) < 0)
+		memset(fds, 0, sizeof(fds)); /* a signal: nothing is ready */
+	for (size_t i = 0; i < n; i++)
+		others[i].revents = fds[1 + i].revents;
+	if (fds[0].revents)
+		(void)!read(client->wake_fd, &ticks, sizeof(ticks)); /* only to empty it */
+}
+
+void client_turn(struct client *client, struct pollfd *others, size_t n, int timeout_ms)
+{
+	bool has_more;
+
+	wait_for(client, others, n, timeout_ms);
+	has_more = drain(client, client->producer_queue); /* first: a delivery comes before the result of its task */
+	client->has_more = drain(client, client->consumer_queue) || has_more;
+}
+
+void client_flush(struct client *client)
+{
+	while (client->in_flight) {
+		struct pollfd pollfd = { .fd = client->wake_fd, .events = POLLIN };
+
+		if (!drain(client, client->producer_queue) && client->in_flight)
+			(void)poll(&pollfd, 1, FLUSH_POLL_MS); /* the wake-up is left to client_turn(): it may be the reader's */
+	}
+	client->has_more = true;
+}
+
+size_t client_in_flight(const struct client *client)
+{
+	return client->in_flight;
+}
+
+static void free_handle(rd_kafka_t *kafka, rd_kafka_queue_t *queue)
+{
+	if (queue) {
+		rd_kafka_queue_io_event_enable(queue, -1, NULL, 0);
+		rd_kafka_queue_destroy(queue);
+	}
+	if (kafka)
+		rd_kafka_destroy_flags(kafka, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE); /* it is in no group */
+}
+
+void client_free(struct client *client)
+{
+	if (!client)
+		return;
+	free_handle(client->consumer, client->consumer_queue);
+	free_handle(client->producer, client->producer_queue);
+	close_fd(&client->wake_fd);
+	free(client);
+}

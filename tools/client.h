@@ -1,0 +1,74 @@
+/* Kafka as a sender of tasks sees it: an idempotent producer whose every record is answered for, and a reader of results and
+ * output outside any group (read_committed). One thread, one poll(2): client_turn() waits and hands out what came. */
+#pragma once
+
+#include <poll.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/own.h"
+#include "tools/target.h"
+
+struct client;
+
+enum client_topic {
+	CLIENT_TOPIC_TASKS,
+	CLIENT_TOPIC_CONTROL,
+	CLIENT_TOPIC_RESULTS,
+	CLIENT_TOPIC_OUTPUT,
+	CLIENT_TOPIC_COUNT
+};
+
+struct client_delivery {
+	void *opaque;
+	int32_t partition;
+	int64_t offset;
+	const char *why; /* NULL: it is in Kafka */
+};
+
+struct client_record {
+	enum client_topic topic;
+	int64_t time_ms; /* Kafka's, 0 when unknown */
+	const uint8_t *data; /* borrowed during the call */
+	size_t len;
+};
+
+struct client_events {
+	void (*on_delivered)(void *ctx, const struct client_delivery *delivery);
+	void (*on_record)(void *ctx, const struct client_record *record);
+};
+
+/* Makes no connection yet. */
+int client_new(const struct target *target, const struct client_events *events, void *ctx, struct client **ret,
+	       struct err *err);
+
+enum client_from { CLIENT_FROM_NOW, CLIENT_FROM_BEGINNING };
+
+/* Read these topics from here on: with CLIENT_FROM_NOW nothing is missed that is written after this call. Once per client.
+ * ERR_HOST when Kafka does not answer or a topic does not exist. */
+int client_follow(struct client *client, const enum client_topic *topics, size_t n, enum client_from from, struct err *err);
+
+/* Copies. Waits with client_turn() while the producer's queue is full; then on_delivered() comes once for it, also when it
+ * fails later. After an error it does not. */
+int client_send(struct client *client, enum client_topic topic, const char *key, size_t key_len, const void *data,
+		size_t len, void *opaque, struct err *err);
+
+/* Wait until something came, one of the `n` others is ready (`revents`), or timeout_ms passed; hand out what came. */
+void client_turn(struct client *client, struct pollfd *others, size_t n, int timeout_ms);
+
+/* Wait until every record has its on_delivered(); nothing that was read is handed out meanwhile, so that an on_record() may
+ * call it. Deliveries have their own time limit of 30 s. */
+void client_flush(struct client *client);
+
+size_t client_in_flight(const struct client *client);
+
+/* Does Kafka answer within timeout_ms? ERR_HOST says what to do. */
+int client_probe(struct client *client, unsigned timeout_ms, struct err *err);
+
+/* Does the consumer group have a member that is ready to take records? */
+int client_group_is_ready(struct client *client, const char *group, unsigned timeout_ms);
+
+void client_free(struct client *client);
+
+DEFINE_FREEP(struct client, client_free)

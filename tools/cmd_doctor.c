@@ -1,0 +1,264 @@
+/* `mayfly doctor`: what this host has and lacks for running tasks, and which mode results. It changes nothing, except that a
+ * root user's doctor boots a probe guest to see whether KVM really works. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "base/own.h"
+#include "host/accel.h"
+#include "host/cgroup.h"
+#include "tools/client.h"
+#include "tools/command.h"
+#include "tools/leases_now.h"
+#include "tools/screen.h"
+#include "tools/stack.h"
+
+#define KAFKA_MS 2000
+
+enum mark { MARK_GOOD, MARK_WARN, MARK_BAD };
+
+struct doctor {
+	const struct target *target;
+	struct stack stack; /* for its place */
+	unsigned n_bad;
+};
+
+static void say(struct doctor *doctor, enum mark mark, const char *what, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+
+static void say(struct doctor *doctor, enum mark mark, const char *what, const char *fmt, ...)
+{
+	static const char *const signs[] = { "ok", "--", "NO" };
+	static const enum screen_paint paints[] = { SCREEN_GOOD, SCREEN_WARN, SCREEN_BAD };
+	va_list ap;
+
+	doctor->n_bad += mark == MARK_BAD;
+	(void)printf("%s%s%s  %-16s ", screen_code(stdout, paints[mark]), signs[mark], screen_code(stdout, SCREEN_PLAIN), what);
+	va_start(ap, fmt);
+	(void)vprintf(fmt, ap);
+	va_end(ap);
+	(void)printf("\n");
+	(void)fflush(stdout); /* some checks take seconds */
+}
+
+static bool exists(const char *path)
+{
+	return access(path, F_OK) == 0;
+}
+
+static void check_root(struct doctor *doctor)
+{
+	if (geteuid() == 0)
+		say(doctor, MARK_GOOD, "root", "yes: workers start as root and give it up in the parts that read what comes in");
+	else
+		say(doctor, MARK_WARN, "root", "no: a worker cannot be started by this user (tasks can be submitted)");
+}
+
+static void check_kvm(struct doctor *doctor)
+{
+	char libexec[PATH_MAX], kernel[PATH_MAX];
+	enum accel accel = ACCEL_TCG;
+	struct err err = { 0 };
+
+	names_kernel(&doctor->stack.place, kernel);
+	if (!exists("/dev/kvm")) {
+		say(doctor, MARK_WARN, "KVM", "no /dev/kvm: EMULATION, which proves function, not isolation");
+	} else if (geteuid() != 0 || !exists(kernel)) {
+		say(doctor, MARK_WARN, "KVM", "/dev/kvm is there; whether a guest really runs is probed by root with a kernel bundle");
+	} else if (target_libexec(libexec, &err) < 0 || accel_probe(&doctor->stack.place, libexec, &accel, &err) < 0) {
+		say(doctor, MARK_WARN, "KVM", "the probe guest could not be started: %s", err.msg);
+	} else if (accel == ACCEL_KVM) {
+		say(doctor, MARK_GOOD, "KVM", "a probe guest ran on it");
+	} else {
+		say(doctor, MARK_WARN, "KVM",
+		    "/dev/kvm is there, but a guest did not start on it: EMULATION, which proves function, not isolation");
+	}
+}
+
+static void check_cgroup(struct doctor *doctor)
+{
+	int version = cgroup_version();
+
+	if (version)
+		say(doctor, MARK_GOOD, "control groups", "version %d with memory and pids", version);
+	else
+		say(doctor, MARK_BAD, "control groups", "neither version has memory and pids: nothing limits a VMM here");
+}
+
+/* 1: /proc/devices knows the driver. */
+static bool has_driver(const char *name)
+{
+	cleanup_file FILE *file = fopen("/proc/devices", "re");
+	char line[128];
+
+	while (file && fgets(line, sizeof(line), file))
+		if (strstr(line, name))
+			return true;
+	return false;
+}
+
+static void check_devices(struct doctor *doctor)
+{
+	if (has_driver("device-mapper"))
+		say(doctor, MARK_GOOD, "dm-crypt", "device-mapper is there (this version lets QEMU open the LUKS volume itself)");
+	else
+		say(doctor, MARK_GOOD, "dm-crypt", "no device-mapper; not needed: QEMU opens the LUKS volume itself");
+	say(doctor, MARK_GOOD, "vhost-vsock", "%s; not needed: the guest's channel is virtio-serial",
+	    exists("/dev/vhost-vsock") ? "there" : "not there");
+}
+
+/* Whether a user namespace can be made, tried in a child. */
+static void check_namespaces(struct doctor *doctor)
+{
+	pid_t pid = fork();
+	int status = 0;
+
+	if (pid == 0)
+		_exit(unshare(geteuid() == 0 ? CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS :
+					       CLONE_NEWUSER) < 0);
+	if (pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		say(doctor, MARK_GOOD, "namespaces", "%s can be made",
+		    geteuid() == 0 ? "mount, pid, net, ipc and uts" : "user namespaces");
+	else
+		say(doctor, geteuid() == 0 ? MARK_BAD : MARK_WARN, "namespaces", "cannot be made: the jail of a VMM needs them");
+}
+
+static void check_program(struct doctor *doctor, const char *what, const char *command, const char *why)
+{
+	FILE *stream = popen(command, "re"); /* fixed commands of ours */
+	char line[160] = "";
+
+	if (stream && fgets(line, sizeof(line), stream))
+		line[strcspn(line, "\n")] = '\0';
+	if (stream && pclose(stream) == 0 && line[0])
+		say(doctor, MARK_GOOD, what, "%s", line);
+	else
+		say(doctor, MARK_BAD, what, "is missing: %s; tools/install-deps brings it", why);
+}
+
+static void check_manifest(struct doctor *doctor, const char *what, const char *path, const char *keys[2], const char *remedy)
+{
+	json_t *manifest = json_load_file(path, 0, NULL);
+	const char *first = json_string_value(json_object_get(manifest, keys[0]));
+	const char *second = json_string_value(json_object_get(manifest, keys[1]));
+
+	if (manifest)
+		say(doctor, MARK_GOOD, what, "%.60s %.60s", first ? first : "", second ? second : "");
+	else
+		say(doctor, MARK_BAD, what, "is not built; %s", remedy);
+	json_decref(manifest);
+}
+
+static void check_images(struct doctor *doctor)
+{
+	char folder[PATH_MAX], path[PATH_MAX + 300];
+	struct dirent *entry;
+	unsigned n = 0;
+	DIR *dir;
+
+	names_images_dir(&doctor->stack.place, folder);
+	dir = opendir(folder);
+	while (dir && (entry = readdir(dir))) {
+		const char *keys[2] = { "name", "date" };
+
+		(void)snprintf(path, sizeof(path), "%s/%s/manifest.json", folder, entry->d_name);
+		if (entry->d_name[0] == '.' || !exists(path))
+			continue;
+		check_manifest(doctor, "image", path, keys, "");
+		n++;
+	}
+	if (dir)
+		(void)closedir(dir);
+	if (!n)
+		say(doctor, MARK_BAD, "images", "there is none in '%s'; build one: mayfly image build guest/images/base.image", folder);
+}
+
+static void check_guest(struct doctor *doctor)
+{
+	static const char *const build = "build it: tools/image/build-kernel, tools/image/build-jail-root (tools/quickstart does it)";
+	const char *kernel_keys[2] = { "kernel", "date" }, *jail_keys[2] = { "qemu", "date" };
+	char path[PATH_MAX];
+
+	stack_path(&doctor->stack, "kernel/manifest.json", path);
+	check_manifest(doctor, "kernel bundle", path, kernel_keys, build);
+	stack_path(&doctor->stack, "jail/manifest.json", path);
+	check_manifest(doctor, "jail root", path, jail_keys, build);
+	check_images(doctor);
+}
+
+static void on_delivered(void *ctx, const struct client_delivery *delivery)
+{
+	(void)ctx; /* nothing is sent */
+	(void)delivery;
+}
+
+static void check_kafka(struct doctor *doctor)
+{
+	const struct client_events events = { .on_delivered = on_delivered };
+	cleanup_(client_freep) struct client *client = NULL;
+	struct err err;
+
+	if (client_new(doctor->target, &events, NULL, &client, &err) < 0 || client_probe(client, KAFKA_MS, &err) < 0)
+		say(doctor, MARK_BAD, "Kafka", "%s", err.msg);
+	else if (client_group_is_ready(client, doctor->target->prefix, KAFKA_MS))
+		say(doctor, MARK_GOOD, "Kafka", "%s answers, and a worker takes tasks", doctor->target->brokers);
+	else
+		say(doctor, MARK_WARN, "Kafka", "%s answers, but no worker of '%s' takes tasks", doctor->target->brokers,
+		    doctor->target->prefix);
+}
+
+static void check_redis(struct doctor *doctor)
+{
+	bool is_evicting = false;
+	struct err err;
+
+	if (leases_now_probe(doctor->target, &is_evicting, &err) < 0)
+		say(doctor, MARK_BAD, "Redis", "%s", err.msg);
+	else if (is_evicting)
+		say(doctor, MARK_BAD, "Redis", "may drop keys, and leases with them: set maxmemory-policy noeviction");
+	else
+		say(doctor, MARK_GOOD, "Redis", "%s:%u answers", doctor->target->redis_host, doctor->target->redis_port);
+}
+
+static int examine(struct doctor *doctor)
+{
+	check_root(doctor);
+	check_kvm(doctor);
+	check_cgroup(doctor);
+	check_namespaces(doctor);
+	check_devices(doctor);
+	check_program(doctor, "QEMU", "qemu-system-x86_64 --version 2>/dev/null", "it is the VMM");
+	check_guest(doctor);
+	check_kafka(doctor);
+	check_redis(doctor);
+	(void)printf("\n%s\n", doctor->n_bad ? "Something is missing: see NO above." : "Tasks can run here.");
+	return doctor->n_bad ? 1 : 0;
+}
+
+static int main_doctor(struct target *target, int argc, char **argv)
+{
+	struct doctor doctor = { .target = target };
+	struct command_options options;
+
+	command_options_init(&options, &cmd_doctor, target, argc, argv, NULL, 0);
+	if (command_options_next(&options) == COMMAND_OPTION_EXIT)
+		return options.status;
+	if (optind < argc)
+		return command_complain(&cmd_doctor, "'%s' is too much", argv[optind]);
+	stack_init(&doctor.stack, target, 0);
+	return examine(&doctor);
+}
+
+const struct command cmd_doctor = {
+	.name = "doctor",
+	.summary = "what this host has and lacks, and what mode results",
+	.usage = "usage: mayfly doctor\n\n"
+		 "Looks at KVM (root boots a probe guest once per boot of the host), control groups, namespaces, QEMU, the guest's\n"
+		 "parts, Kafka and Redis. Exit status 1 when something is missing that tasks need.\n\n"
+		 "Without working KVM microVMs are emulated (TCG): that proves function, not isolation.\n",
+	.run = main_doctor,
+};

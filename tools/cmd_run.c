@@ -1,0 +1,394 @@
+/* `mayfly run`: one task, seen from start to end as if it ran here.
+ *
+ * It reads results and output from before it submits, so nothing of the task can be missed; it prints each byte once; and it
+ * leaves only with the terminal result in hand, or at the second Ctrl-C. */
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+
+#include "base/clock.h"
+#include "tools/client.h"
+#include "tools/collected.h"
+#include "tools/command.h"
+#include "tools/gather.h"
+#include "tools/order.h"
+#include "tools/screen.h"
+
+#define EXIT_TIMED_OUT 124 /* as timeout(1) */
+#define EXIT_NO_RUN 125	   /* as docker run: it was not the program that failed */
+#define EXIT_CANCELLED 130 /* as a shell after Ctrl-C */
+#define LATE_OUTPUT_MS 5000 /* chunks travel beside the result, on another topic */
+#define TURN_MS 200
+#define NO_WORKER_MS 15000 /* then it is worth saying that nobody took the task */
+
+enum { OPTION_INTO = 1, OPTION_QUIET };
+
+struct run {
+	struct client *client;
+	struct order order;
+	const char *into;
+	bool is_quiet;
+	int signal_fd;
+	unsigned n_signals;
+	bool is_delivered, is_started, is_finished, is_hinted;
+	char undelivered[160]; /* why it could not be submitted, "" */
+	int32_t partition;     /* of the task's record */
+	int64_t offset;
+	struct result result;
+	struct gather gather;
+	struct screen_step step;
+	bool is_broken; /* our own output cannot be written any more */
+};
+
+static void say(struct run *run, enum screen_paint paint, const char *text)
+{
+	screen_step_vanish(&run->step);
+	if (!run->is_quiet || paint == SCREEN_BAD)
+		(void)fprintf(stderr, "%smayfly: %s%s\n", screen_code(stderr, paint), text, screen_code(stderr, SCREEN_PLAIN));
+}
+
+static void on_delivered(void *ctx, const struct client_delivery *delivery)
+{
+	struct run *run = ctx;
+
+	if (delivery->opaque != run)
+		return; /* the cancel message: if it is lost, the task ends by its limits */
+	run->is_delivered = true;
+	run->partition = delivery->partition;
+	run->offset = delivery->offset;
+	if (delivery->why)
+		(void)snprintf(run->undelivered, sizeof(run->undelivered), "%s", delivery->why);
+}
+
+static void print_piece(struct run *run, enum output_stream stream, const struct gather_piece *piece)
+{
+	FILE *to = stream == OUTPUT_STREAM_STDOUT ? stdout : stderr;
+
+	screen_step_vanish(&run->step);
+	if (piece->len && (fwrite(piece->data, 1, piece->len, to) != piece->len || fflush(to) != 0))
+		run->is_broken = true;
+}
+
+static void take_output(struct run *run, const struct client_record *record)
+{
+	struct output_chunk chunk;
+	struct gather_piece piece;
+	char why[160], text[160];
+
+	if (output_decode(record->data, record->len, &chunk, why) < 0 || strcmp(chunk.id, run->order.task->id) != 0)
+		return;
+	piece = gather_take(&run->gather, &chunk);
+	if (piece.is_repeat) {
+		(void)snprintf(text, sizeof(text),
+			       "its worker was lost; attempt %u starts over, and what it prints again is not shown twice",
+			       chunk.attempt);
+		say(run, SCREEN_WARN, text);
+	}
+	if (piece.gap) {
+		(void)snprintf(text, sizeof(text), "%" PRIu64 " bytes of its output did not arrive", piece.gap);
+		say(run, SCREEN_WARN, text);
+	}
+	print_piece(run, chunk.stream, &piece);
+}
+
+static bool is_ours(const struct run *run, const struct result *result)
+{
+	if (run->is_delivered && result->event == RESULT_EVENT_FINISHED)
+		return result->partition == run->partition && result->offset == run->offset;
+	return strcmp(result->id, run->order.task->id) == 0;
+}
+
+static void take_result(struct run *run, const struct client_record *record)
+{
+	struct result result;
+	char why[160];
+
+	if (result_decode(record->data, record->len, &result, why) < 0)
+		return;
+	if (run->is_finished || !is_ours(run, &result)) {
+		result_clear(&result);
+		return;
+	}
+	run->is_started = true;
+	run->is_finished = result.event == RESULT_EVENT_FINISHED;
+	if (run->is_finished)
+		run->result = result; /* moved */
+	else
+		result_clear(&result);
+}
+
+static void on_record(void *ctx, const struct client_record *record)
+{
+	struct run *run = ctx;
+
+	if (record->topic == CLIENT_TOPIC_OUTPUT)
+		take_output(run, record);
+	else if (record->topic == CLIENT_TOPIC_RESULTS)
+		take_result(run, record);
+}
+
+static void send_cancel(struct run *run)
+{
+	struct control control = { .created_ms = clock_wall_ms() };
+	cleanup_(buf_free) struct buf bytes = { 0 };
+	const char *id = run->order.task->id;
+	struct err err;
+
+	memcpy(control.cancel_id, id, strlen(id) + 1);
+	if (control_encode(&control, &bytes) < 0 ||
+	    client_send(run->client, CLIENT_TOPIC_CONTROL, id, strlen(id), bytes.data, bytes.len, NULL, &err) < 0)
+		say(run, SCREEN_BAD, "could not ask for the cancellation; Ctrl-C again leaves, and the task ends by its limits");
+	else
+		say(run, SCREEN_WARN, "cancelling; Ctrl-C again leaves without waiting for the result");
+}
+
+static void take_signal(struct run *run)
+{
+	struct signalfd_siginfo info;
+
+	if (read(run->signal_fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	if (run->n_signals++ == 0)
+		send_cancel(run);
+}
+
+static bool should_leave(const struct run *run)
+{
+	return run->n_signals > 1 || run->is_broken;
+}
+
+static void turn(struct run *run)
+{
+	struct pollfd others[] = { { .fd = run->signal_fd, .events = POLLIN } };
+
+	client_turn(run->client, others, ARRAY_SIZE(others), TURN_MS);
+	if (others[0].revents)
+		take_signal(run);
+}
+
+static void show_waiting(struct run *run)
+{
+	if (run->is_started || run->is_quiet) {
+		screen_step_vanish(&run->step);
+		return;
+	}
+	if (isatty(STDERR_FILENO))
+		screen_step_tick(&run->step);
+	if (!run->is_hinted && clock_mono_ms() - run->step.start_mono_ms > NO_WORKER_MS) {
+		run->is_hinted = true;
+		say(run, SCREEN_WARN, "nobody has started it yet; is a worker running and not full? `mayfly dev status`, `mayfly ps`");
+	}
+}
+
+static bool has_all_output(struct run *run)
+{
+	return run->gather.out.next >= run->result.out.bytes_kept && run->gather.err_out.next >= run->result.err_out.bytes_kept;
+}
+
+static void fill_stream(struct run *run, enum output_stream stream, const struct result_stream *whole)
+{
+	struct gather_stream *gathered = gather_stream_of(&run->gather, stream);
+	struct gather_piece piece;
+	char text[128];
+
+	while ((piece = gather_fill(gathered, whole)).len)
+		print_piece(run, stream, &piece);
+	if (gathered->next < whole->bytes_kept) {
+		(void)snprintf(text, sizeof(text), "%" PRIu64 " bytes of its output did not arrive",
+			       whole->bytes_kept - gathered->next);
+		say(run, SCREEN_WARN, text);
+	}
+	if (whole->bytes > whole->bytes_kept) {
+		(void)snprintf(text, sizeof(text), "%" PRIu64 " of %" PRIu64 " bytes of its %s were dropped (--output-limit)",
+			       whole->bytes - whole->bytes_kept, whole->bytes,
+			       stream == OUTPUT_STREAM_STDOUT ? "stdout" : "stderr");
+		say(run, SCREEN_WARN, text);
+	}
+}
+
+/* The result is there; its last chunks may be a moment behind. */
+static void finish_output(struct run *run)
+{
+	uint64_t deadline = clock_mono_ms() + LATE_OUTPUT_MS;
+
+	while (!has_all_output(run) && clock_mono_ms() < deadline && !should_leave(run))
+		turn(run);
+	fill_stream(run, OUTPUT_STREAM_STDOUT, &run->result.out);
+	fill_stream(run, OUTPUT_STREAM_STDERR, &run->result.err_out);
+}
+
+static void explain(struct run *run, const char *what)
+{
+	char message[sizeof(run->result.message)], text[400];
+
+	screen_plain(run->result.message, message, sizeof(message));
+	(void)snprintf(text, sizeof(text), "%s%s%s%s%s", what, run->result.field[0] ? ": " : "", run->result.field,
+		       message[0] ? ": " : "", message);
+	say(run, SCREEN_BAD, text);
+}
+
+/* The exit status, and a word where it is not the program's own. */
+static int conclude(struct run *run)
+{
+	const struct result *result = &run->result;
+
+	switch (result->outcome) {
+	case RESULT_OUTCOME_SUCCEEDED:
+		return 0;
+	case RESULT_OUTCOME_FAILED:
+		if (result->message[0])
+			explain(run, "failed");
+		if (result->has_exit_code)
+			return (int)result->exit_code;
+		return result->has_signal ? 128 + (int)result->signal : EXIT_NO_RUN;
+	case RESULT_OUTCOME_TIMED_OUT:
+		explain(run, "timed out (--timeout)");
+		return EXIT_TIMED_OUT;
+	case RESULT_OUTCOME_CANCELLED:
+		explain(run, "cancelled");
+		return EXIT_CANCELLED;
+	case RESULT_OUTCOME_EXPIRED:
+		explain(run, "expired (--ttl)");
+		return EXIT_NO_RUN;
+	case RESULT_OUTCOME_REJECTED:
+	case RESULT_OUTCOME_LOST:
+	case RESULT_OUTCOME_COUNT:
+		break;
+	}
+	explain(run, result_outcome_name(result->outcome));
+	return EXIT_NO_RUN;
+}
+
+static int write_collected(struct run *run, int status)
+{
+	const struct task *task = run->order.task;
+	struct err err;
+	size_t n;
+
+	if (collected_write(&run->result, task->collect, task->n_collect, run->into, &n, &err) == 0)
+		return status;
+	say(run, SCREEN_BAD, err.msg);
+	return status ? status : EXIT_NO_RUN;
+}
+
+static int follow_task(struct run *run)
+{
+	while (!run->is_finished && !run->undelivered[0] && !should_leave(run)) {
+		turn(run);
+		show_waiting(run);
+	}
+	screen_step_vanish(&run->step);
+	if (run->undelivered[0]) {
+		(void)fprintf(stderr, "mayfly run: could not submit the task: %s; see `mayfly doctor`\n", run->undelivered);
+		return EXIT_NO_RUN;
+	}
+	if (!run->is_finished) {
+		(void)fprintf(stderr, "mayfly run: left; task %s goes on until its limits\n", run->order.task->id);
+		return EXIT_CANCELLED;
+	}
+	finish_output(run);
+	return write_collected(run, conclude(run));
+}
+
+static int catch_signals(struct run *run, struct err *err)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) == 0)
+		run->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return run->signal_fd < 0 ? err_set(err, ERR_HOST, errno, "catch Ctrl-C") : 0;
+}
+
+static int submit(struct run *run, struct target *target, const struct buf *bytes, struct err *err)
+{
+	static const enum client_topic topics[] = { CLIENT_TOPIC_RESULTS, CLIENT_TOPIC_OUTPUT };
+	const struct client_events events = { .on_delivered = on_delivered, .on_record = on_record };
+	const char *id = run->order.task->id;
+	int r = client_new(target, &events, run, &run->client, err);
+
+	if (r == 0)
+		r = client_follow(run->client, topics, ARRAY_SIZE(topics), CLIENT_FROM_NOW, err);
+	if (r == 0)
+		r = catch_signals(run, err);
+	if (r == 0)
+		r = client_send(run->client, CLIENT_TOPIC_TASKS, id, strlen(id), bytes->data, bytes->len, run, err);
+	screen_step_begin(&run->step, "waiting for a worker");
+	return r;
+}
+
+static int read_options(struct run *run, struct target *target, int argc, char **argv)
+{
+	static const struct option own[] = { ORDER_OPTIONS,
+					     { "into", required_argument, NULL, OPTION_INTO },
+					     { "quiet", no_argument, NULL, OPTION_QUIET } };
+	struct command_options options;
+	struct err err;
+	int code;
+
+	command_options_init(&options, &cmd_run, target, argc, argv, own, ARRAY_SIZE(own));
+	while ((code = command_options_next(&options)) >= 0) {
+		if (code == OPTION_INTO)
+			run->into = optarg;
+		else if (code == OPTION_QUIET)
+			run->is_quiet = true;
+		else if (order_take(&run->order, code, optarg, &err) < 0)
+			return command_complain(&cmd_run, "%s", err.msg);
+	}
+	if (code == COMMAND_OPTION_EXIT)
+		return options.status;
+	return optind < argc ? -1 : command_complain(&cmd_run, "what shall it run? mayfly run -- echo hello");
+}
+
+static int run_task(struct run *run, struct target *target, int argc, char **argv)
+{
+	cleanup_(buf_free) struct buf bytes = { 0 };
+	struct err err;
+	int status = order_init(&run->order, &err);
+
+	if (status < 0)
+		return command_fail(&cmd_run, &err, EXIT_NO_RUN);
+	status = read_options(run, target, argc, argv);
+	if (status >= 0)
+		return status;
+	run->order.task->is_streaming = true;
+	if (order_finish(&run->order, argc - optind, argv + optind, &bytes, &err) < 0)
+		return command_complain(&cmd_run, "%s", err.msg);
+	if (submit(run, target, &bytes, &err) < 0)
+		return command_fail(&cmd_run, &err, EXIT_NO_RUN);
+	return follow_task(run);
+}
+
+static int main_run(struct target *target, int argc, char **argv)
+{
+	struct run run = { .into = ".", .signal_fd = -1 };
+	int status;
+
+	result_init(&run.result);
+	status = run_task(&run, target, argc, argv);
+	client_free(run.client);
+	result_clear(&run.result);
+	order_clear(&run.order);
+	close_fd(&run.signal_fd);
+	return status;
+}
+
+const struct command cmd_run = {
+	.name = "run",
+	.summary = "run a program in a microVM of its own, as if it ran here",
+	.usage = "usage: mayfly run [OPTIONS] -- PROGRAM [ARGUMENT]...\n\n"
+		 "Runs PROGRAM in a new microVM with an encrypted disk, no network and nothing of yours but what you give it. Its\n"
+		 "output appears here as it comes. Ctrl-C cancels it; again leaves at once.\n\n" ORDER_USAGE
+		 "  --into DIR           where collected files go (the current directory)\n"
+		 "  --quiet              say nothing but errors\n\n"
+		 "Durations: 250ms 30s 5m 1h. Sizes: 64K 256M 1G.\n"
+		 "Exit status: the program's; 128+N when signal N ended it; 124 timed out; 125 it did not run or is lost;\n"
+		 "130 cancelled; 2 the command line is wrong.\n\n"
+		 "  mayfly run -- echo hello\n"
+		 "  mayfly run --image python --file sum.py --file data.csv --collect out.csv -- python3 sum.py data.csv\n",
+	.run = main_run,
+};
