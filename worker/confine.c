@@ -37,7 +37,7 @@ static const int allowed_calls[] = {
 #ifdef MAYFLY_SANITIZE
 	/* LeakSanitizer looks at its own process from a tracer that it clones at exit. */
 	SCMP_SYS(ptrace), SCMP_SYS(wait4), SCMP_SYS(process_vm_readv), SCMP_SYS(tgkill), SCMP_SYS(setpriority),
-	SCMP_SYS(personality),
+	SCMP_SYS(personality), SCMP_SYS(getdents),
 #endif
 };
 

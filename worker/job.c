@@ -99,6 +99,8 @@ static void set_forward_state(struct job *job)
 
 static void take_turn(struct job *job)
 {
+	if (job->state == JOB_HELD && job->end == JOB_END_NONE)
+		return; /* a turn asked for before it was held again: only admission starts a job */
 	while (job->end == JOB_END_NONE && start_one(job))
 		set_forward_state(job);
 	set_forward_state(job);

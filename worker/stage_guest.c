@@ -64,7 +64,6 @@ static void send_setup(struct job *job)
 
 static void finish_null(struct job *job)
 {
-	job_set_state(job, JOB_RUNNING);
 	job_tell(job, RESULT_OUTCOME_SUCCEEDED, RESULT_RAN_NOT_STARTED, "the null VMM runs nothing");
 }
 
@@ -74,6 +73,7 @@ void stage_guest_start(struct job *job)
 
 	job_set_state(job, JOB_BOOTING);
 	if (!job->engine->driver->is_real) {
+		job_set_state(job, JOB_RUNNING);
 		job->guest_deadline_mono_ms = clock_mono_ms() + settings->null_run_ms;
 		if (settings->null_run_ms == 0)
 			finish_null(job);
