@@ -1,0 +1,390 @@
+/* The reaper's scripts against a real redis-server, beside a worker's: who holds a lease when, and who does not any more. */
+#include "tests/unit/unit.h"
+
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "bus/lease.h"
+#include "bus/reap.h"
+#include "loop/timer.h"
+#include "tests/support/redis_server.h"
+
+#define LEASE_MS 1500
+#define GRACE_MS 100
+#define LOST_AFTER_MS 3600000
+#define PATIENCE_MS 20000
+#define FAR_MS 32503680000000ull /* the year 3000 */
+
+struct fixture {
+	struct redis_server server;
+	struct event_base *base;
+	struct leases *worker;
+	struct reap *a, *b;
+	unsigned n_usable;
+	struct timer *late;
+};
+
+struct answer {
+	bool is_there, is_known;
+	struct lease_grant grant;
+	struct reap_scan scan;
+	struct reap_lease leases[REAP_SCAN_MAX];
+	int64_t numbers[REAP_BATCH_MAX];
+	size_t n;
+};
+
+static const struct lease_source source = { "t.tasks", 3, 100 };
+
+static void on_late(void *ctx)
+{
+	(void)ctx;
+	fail_msg("what the test waits for did not happen");
+}
+
+static void turn(struct fixture *fixture)
+{
+	timer_set_ms(fixture->late, PATIENCE_MS);
+	assert_int_equal(event_base_loop(fixture->base, EVLOOP_ONCE), 0);
+}
+
+static void on_change(void *ctx, const struct reap_server *server, const char *why)
+{
+	struct fixture *fixture = ctx;
+
+	(void)why;
+	fixture->n_usable += server != NULL;
+}
+
+static struct reap *open_reap(struct fixture *fixture, const char *owner)
+{
+	const struct reap_config config = { .redis_host = "127.0.0.1",
+					    .redis_port = fixture->server.port,
+					    .prefix = "t",
+					    .owner = owner,
+					    .host = "h1",
+					    .lease_ms = LEASE_MS,
+					    .grace_ms = GRACE_MS,
+					    .lost_after_ms = LOST_AFTER_MS };
+	struct reap *reap;
+	struct err err;
+
+	assert_int_equal(reap_new(fixture->base, &config, on_change, fixture, &reap, &err), 0);
+	return reap;
+}
+
+static int set_up(void **state)
+{
+	struct fixture *fixture = calloc(1, sizeof(*fixture));
+	struct lease_config config = { .redis_host = "127.0.0.1", .prefix = "t", .owner = "w1.start", .host = "h1",
+				       .lease_ms = LEASE_MS, .max_attempts = 3 };
+	struct err err;
+
+	redis_server_start(&fixture->server);
+	config.redis_port = fixture->server.port;
+	fixture->base = event_base_new();
+	assert_int_equal(timer_new(fixture->base, on_late, NULL, &fixture->late, &err), 0);
+	assert_int_equal(leases_new(fixture->base, &config, &fixture->worker, &err), 0);
+	fixture->a = open_reap(fixture, "reaper.a");
+	fixture->b = open_reap(fixture, "reaper.b");
+	while (fixture->n_usable < 2 || !leases_are_connected(fixture->worker))
+		turn(fixture);
+	*state = fixture;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct fixture *fixture = *state;
+
+	leases_free(fixture->worker);
+	reap_free(fixture->a);
+	reap_free(fixture->b);
+	timer_free(fixture->late);
+	event_base_free(fixture->base);
+	redis_server_kill(&fixture->server);
+	free(fixture);
+	return 0;
+}
+
+static void wait_answer(struct fixture *fixture, const struct answer *answer)
+{
+	while (!answer->is_there)
+		turn(fixture);
+}
+
+static void on_grant(void *ctx, const struct lease_grant *grant)
+{
+	struct answer *answer = ctx;
+
+	answer->is_there = true;
+	answer->grant = *grant;
+}
+
+static struct lease_grant claim(struct fixture *fixture, const char *id)
+{
+	struct answer answer = { .is_there = false };
+
+	lease_claim(fixture->worker, id, &source, FAR_MS, 0, on_grant, &answer);
+	wait_answer(fixture, &answer);
+	return answer.grant;
+}
+
+static enum lease_verdict renew(struct fixture *fixture, const char *id, uint64_t token)
+{
+	struct answer answer = { .is_there = false };
+
+	lease_renew(fixture->worker, id, token, on_grant, &answer);
+	wait_answer(fixture, &answer);
+	return answer.grant.verdict;
+}
+
+static void on_scan(void *ctx, const struct reap_scan *scan)
+{
+	struct answer *answer = ctx;
+
+	answer->is_there = true;
+	assert_non_null(scan);
+	answer->scan = *scan;
+	memcpy(answer->leases, scan->leases, scan->n * sizeof(*scan->leases));
+}
+
+static void on_numbers(void *ctx, const int64_t *numbers)
+{
+	struct answer *answer = ctx;
+
+	answer->is_there = true;
+	assert_non_null(numbers);
+	memcpy(answer->numbers, numbers, answer->n * sizeof(*numbers));
+}
+
+static void on_heal(void *ctx, const int64_t *numbers, const struct reap_lease *leases)
+{
+	struct answer *answer = ctx;
+
+	on_numbers(ctx, numbers);
+	memcpy(answer->leases, leases, answer->n * sizeof(*leases));
+}
+
+/* The one lease there is, once it is due. */
+static struct reap_lease wait_due(struct fixture *fixture, struct reap *reap)
+{
+	static struct answer answer;
+
+	do {
+		answer.is_there = false;
+		(void)usleep(20000); /* leave the processor to the others */
+		reap_scan(reap, on_scan, &answer);
+		wait_answer(fixture, &answer);
+	} while (answer.scan.n == 0);
+	assert_int_equal(answer.scan.n, 1);
+	assert_int_equal(answer.scan.n_all, 1);
+	assert_true(answer.leases[0].due_ms + GRACE_MS < answer.scan.now_ms);
+	return answer.leases[0];
+}
+
+static int64_t take(struct fixture *fixture, struct reap *reap, const struct reap_lease *lease)
+{
+	static struct answer answer;
+
+	answer = (struct answer){ .n = 1 };
+	reap_take(reap, lease, 1, on_numbers, &answer);
+	wait_answer(fixture, &answer);
+	return answer.numbers[0];
+}
+
+static int64_t settle(struct fixture *fixture, struct reap *reap, const char *id, int64_t token, enum reap_verb verb)
+{
+	const struct reap_settlement settlement = { .id = id, .token = (uint64_t)token, .verb = verb };
+	static struct answer answer;
+
+	answer = (struct answer){ .n = 1 };
+	reap_settle(reap, &settlement, 1, on_numbers, &answer);
+	wait_answer(fixture, &answer);
+	return answer.numbers[0];
+}
+
+static int64_t heal(struct fixture *fixture, const char *id, bool may_take, struct reap_lease *ret)
+{
+	const struct reap_find find = { .id = id, .may_take = may_take };
+	static struct answer answer;
+
+	answer = (struct answer){ .n = 1 };
+	reap_heal(fixture->a, &find, 1, on_heal, &answer);
+	wait_answer(fixture, &answer);
+	*ret = answer.leases[0];
+	return answer.numbers[0];
+}
+
+static const char *line(struct fixture *fixture, const char *id)
+{
+	return redis_server_ask(&fixture->server, "GET t:{mayfly}:lease:%s", id);
+}
+
+static void test_worker_is_out_once_it_is_taken(void **state)
+{
+	struct fixture *fixture = *state;
+	struct lease_grant grant = claim(fixture, "x");
+	struct reap_lease lease = wait_due(fixture, fixture->a), other = lease;
+	int64_t token;
+
+	assert_int_equal(lease.state, REAP_STATE_RUNNING);
+	assert_int_equal(lease.token, grant.token);
+	assert_string_equal(lease.owner, "w1.start");
+	other.token++; /* as seen before it was claimed anew */
+	assert_int_equal(take(fixture, fixture->a, &other), 0);
+	token = take(fixture, fixture->a, &lease);
+	assert_true(token > (int64_t)grant.token);
+	assert_int_equal(renew(fixture, "x", grant.token), LEASE_VERDICT_GONE);
+	assert_int_equal(claim(fixture, "x").verdict, LEASE_VERDICT_HELD);
+	assert_int_equal(settle(fixture, fixture->a, "x", token, REAP_VERB_ORPHAN), 1);
+	grant = claim(fixture, "x");
+	assert_int_equal(grant.verdict, LEASE_VERDICT_CLAIMED);
+	assert_int_equal(grant.attempt, 2);
+}
+
+static void test_a_renewal_before_the_taking_wins(void **state)
+{
+	struct fixture *fixture = *state;
+	struct lease_grant grant = claim(fixture, "x");
+	struct reap_lease lease = wait_due(fixture, fixture->a);
+
+	assert_int_equal(renew(fixture, "x", grant.token), LEASE_VERDICT_CLAIMED);
+	assert_int_equal(take(fixture, fixture->a, &lease), 0);
+	assert_int_equal(renew(fixture, "x", grant.token), LEASE_VERDICT_CLAIMED);
+}
+
+static void test_one_of_two_reapers_takes_it(void **state)
+{
+	struct fixture *fixture = *state;
+	struct reap_lease lease;
+	int64_t token;
+
+	(void)claim(fixture, "x");
+	lease = wait_due(fixture, fixture->a);
+	token = take(fixture, fixture->a, &lease);
+	assert_true(token > 0);
+	assert_int_equal(take(fixture, fixture->b, &lease), 0);
+	assert_int_equal(settle(fixture, fixture->b, "x", token, REAP_VERB_DELETE), 0); /* another's */
+	assert_int_equal(settle(fixture, fixture->a, "x", token - 1, REAP_VERB_DELETE), 0);
+	assert_int_equal(settle(fixture, fixture->a, "x", token, REAP_VERB_DELETE), 1);
+	assert_string_equal(redis_server_ask(&fixture->server, "EXISTS t:{mayfly}:lease:x t:{mayfly}:deadlines"), "0");
+}
+
+static void test_an_abandoned_reaping_is_taken_over(void **state)
+{
+	struct fixture *fixture = *state;
+	struct reap_lease lease;
+	int64_t first, second;
+
+	(void)claim(fixture, "x");
+	lease = wait_due(fixture, fixture->a);
+	first = take(fixture, fixture->a, &lease);
+	lease = wait_due(fixture, fixture->b);
+	assert_int_equal(lease.state, REAP_STATE_REAPING);
+	assert_string_equal(lease.victim, "w1.start");
+	second = take(fixture, fixture->b, &lease);
+	assert_true(second > first);
+	assert_int_equal(settle(fixture, fixture->a, "x", first, REAP_VERB_ORPHAN), 0);
+	assert_int_equal(settle(fixture, fixture->b, "x", second, REAP_VERB_ENDED), 1);
+	assert_int_equal(claim(fixture, "x").verdict, LEASE_VERDICT_ENDED);
+}
+
+static void test_ended_told_gone(void **state)
+{
+	struct fixture *fixture = *state;
+	struct reap_lease lease;
+	int64_t token;
+
+	(void)claim(fixture, "x");
+	lease = wait_due(fixture, fixture->a);
+	token = take(fixture, fixture->a, &lease);
+	assert_int_equal(settle(fixture, fixture->a, "x", token, REAP_VERB_ENDED), 1);
+	assert_int_equal(settle(fixture, fixture->a, "x", token, REAP_VERB_TOLD), 1);
+	assert_int_equal(claim(fixture, "x").verdict, LEASE_VERDICT_ENDED);
+	lease = wait_due(fixture, fixture->b);
+	assert_int_equal(lease.state, REAP_STATE_TOLD);
+	token = take(fixture, fixture->b, &lease);
+	assert_int_equal(settle(fixture, fixture->b, "x", token, REAP_VERB_KEEP), 1);
+	lease = wait_due(fixture, fixture->b);
+	assert_int_equal(lease.state, REAP_STATE_TOLD);
+	token = take(fixture, fixture->b, &lease);
+	assert_int_equal(settle(fixture, fixture->b, "x", token, REAP_VERB_DELETE), 1);
+	assert_int_equal(claim(fixture, "x").verdict, LEASE_VERDICT_CLAIMED);
+}
+
+/* An orphan that is due was wanted by nobody: whoever takes it ends it, so that it is not claimed while its result is told. */
+static void test_taking_an_orphan_ends_it(void **state)
+{
+	struct fixture *fixture = *state;
+	struct reap_lease lease;
+	int64_t token;
+
+	(void)claim(fixture, "x");
+	lease = wait_due(fixture, fixture->a);
+	token = take(fixture, fixture->a, &lease);
+	assert_int_equal(settle(fixture, fixture->a, "x", token, REAP_VERB_ORPHAN), 1);
+	(void)redis_server_ask(&fixture->server, "ZADD t:{mayfly}:deadlines 1 x");
+	lease = wait_due(fixture, fixture->a);
+	assert_int_equal(lease.state, REAP_STATE_ORPHAN);
+	assert_true(take(fixture, fixture->a, &lease) > 0);
+	assert_int_equal(claim(fixture, "x").verdict, LEASE_VERDICT_ENDED);
+}
+
+static void test_healing(void **state)
+{
+	struct fixture *fixture = *state;
+	struct reap_lease lease;
+	int64_t token;
+
+	(void)claim(fixture, "x");
+	assert_int_equal(heal(fixture, "x", true, &lease), 0); /* it runs here */
+	assert_int_equal(heal(fixture, "y", false, &lease), 1);
+	assert_string_equal(line(fixture, "y"), "");
+	token = heal(fixture, "y", true, &lease);
+	assert_true(token > 1);
+	assert_string_equal(lease.topic, "-");
+	assert_string_equal(lease.host, "h1");
+	assert_int_equal(lease.token, token);
+	assert_int_equal(claim(fixture, "y").verdict, LEASE_VERDICT_HELD); /* nobody makes objects under our hands */
+	assert_int_equal(heal(fixture, "y", true, &lease), 0);
+	assert_int_equal(settle(fixture, fixture->a, "y", token, REAP_VERB_DELETE), 1);
+	assert_int_equal(claim(fixture, "y").verdict, LEASE_VERDICT_CLAIMED);
+	(void)redis_server_ask(&fixture->server,
+			       "EVAL return(redis.call('SET',KEYS[1],(string.gsub(redis.call('GET',KEYS[1]),'h1','h2')))) 1 "
+			       "t:{mayfly}:lease:y");
+	assert_int_equal(heal(fixture, "y", true, &lease), -1); /* runs elsewhere */
+}
+
+/* A deadline whose lease is gone is forgotten; a line that is none of ours stops nobody. */
+static void test_odd_members(void **state)
+{
+	struct fixture *fixture = *state;
+	static struct answer answer;
+
+	answer = (struct answer){ .is_there = false };
+	(void)redis_server_ask(&fixture->server, "ZADD t:{mayfly}:deadlines 1 nothing 2 odd 3 not/an/id");
+	(void)redis_server_ask(&fixture->server, "SET t:{mayfly}:lease:odd junk");
+	reap_scan(fixture->a, on_scan, &answer);
+	wait_answer(fixture, &answer);
+	assert_int_equal(answer.scan.n, 0);
+	assert_string_equal(redis_server_ask(&fixture->server, "ZRANGE t:{mayfly}:deadlines 0 -1"), "odd");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(test_##name, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(worker_is_out_once_it_is_taken), TEST(a_renewal_before_the_taking_wins),
+		TEST(one_of_two_reapers_takes_it),    TEST(an_abandoned_reaping_is_taken_over),
+		TEST(ended_told_gone),		      TEST(taking_an_orphan_ends_it),
+		TEST(healing),			      TEST(odd_members),
+	};
+
+	log_init("reap-test", LOG_LEVEL_COUNT);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
