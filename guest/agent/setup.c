@@ -16,17 +16,15 @@
 static int seed(const uint8_t *entropy, size_t len, struct err *err)
 {
 	struct {
-		struct rand_pool_info info;
+		int entropy_count, buf_size; /* struct rand_pool_info, whose bytes have no size */
 		uint8_t bytes[FRAME_ENTROPY_BYTES];
-	} pool = { 0 };
+	} pool = { .entropy_count = (int)(8 * len), .buf_size = (int)len };
 	cleanup_fd int fd = open("/dev/urandom", O_WRONLY | O_CLOEXEC);
 	int r;
 
 	if (fd < 0)
 		return err_set(err, ERR_HOST, errno, "open /dev/urandom");
-	pool.info.entropy_count = (int)(8 * len);
-	pool.info.buf_size = (int)len;
-	memcpy(pool.info.buf, entropy, len);
+	memcpy(pool.bytes, entropy, len); /* the codec saw to it that they fit */
 	r = ioctl(fd, RNDADDENTROPY, &pool);
 	explicit_bzero(&pool, sizeof(pool));
 	if (r < 0 || ioctl(fd, RNDRESEEDCRNG) < 0)
