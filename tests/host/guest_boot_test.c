@@ -2,7 +2,9 @@
 #include <signal.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "base/clock.h"
 #include "base/own.h"
 #include "tests/support/guest_vm.h"
 #include "tests/unit/unit.h"
@@ -490,6 +492,41 @@ static void test_clock_and_entropy(void **state)
 	assert_string_not_equal(result.streams[0].text, first);
 }
 
+/* The least that a task may ask for (wire/task.h) is enough to start and to run something. */
+static void test_least_memory(void **state)
+{
+	(void)state;
+	guest_vm_start(&vm, IMAGE, TASK_MIN_MEMORY_MIB, DISK_MIB);
+	guest_vm_setup(&vm);
+	run_script("echo small");
+	assert_exit(0);
+	assert_out("small\n");
+}
+
+/* A host that never takes output cannot keep a program alive beyond its time. */
+static void test_timeout_without_a_reader(void **state)
+{
+	const struct plan plan = { .script = "while :; do echo xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; done",
+				   .timeout_ms = 6000 };
+	uint64_t total = 0, start_ms = clock_mono_ms(), waited_ms;
+
+	(void)state;
+	memset(&result, 0, sizeof(result));
+	send_run(&plan);
+	(void)guest_vm_expect(&vm, FRAME_STARTED);
+	while (total < FRAME_WINDOW_BYTES)
+		total += guest_vm_expect(&vm, FRAME_OUT)->len;
+	sleep(8);
+	waited_ms = clock_mono_ms() - start_ms;
+	result.streams[0].total = total;
+	guest_vm_send(&vm, &(struct frame){ .type = FRAME_ACK, .bytes = total });
+	while (take(guest_vm_next(&vm)))
+		;
+	assert_true(result.exit.is_timed_out);
+	assert_in_range(result.exit.run_ms, plan.timeout_ms, waited_ms); /* it was dead before anything was taken */
+	assert_int_equal(result.exit.stdout_bytes, result.streams[0].total);
+}
+
 #define BOOTED(test) cmocka_unit_test_setup_teardown(test, start, end)
 
 /* main [PATTERN]: only the tests of this name. */
@@ -508,7 +545,8 @@ int main(int argc, char **argv)
 		BOOTED(test_orphans),		 BOOTED(test_a_frame_of_the_wrong_side),
 		BOOTED(test_bytes_that_are_no_frame), BOOTED(test_a_length_that_cannot_be),
 		BOOTED(test_surroundings),	 BOOTED(test_clock_and_entropy),
-		BOOTED(test_program_that_is_none),
+		BOOTED(test_program_that_is_none), BOOTED(test_timeout_without_a_reader),
+		cmocka_unit_test_teardown(test_least_memory, end),
 	};
 	const char *missing = guest_vm_missing(IMAGE);
 
