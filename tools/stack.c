@@ -167,7 +167,8 @@ static int write_kafka_properties(const struct stack *stack, struct err *err)
 		       "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT\nlog.dirs=%s/kafka/data\n"
 		       "num.partitions=4\noffsets.topic.replication.factor=1\noffsets.topic.num.partitions=4\n"
 		       "transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n"
-		       "transaction.state.log.num.partitions=4\ngroup.initial.rebalance.delay.ms=0\n",
+		       "transaction.state.log.num.partitions=4\ngroup.initial.rebalance.delay.ms=0\n"
+		       "transaction.abort.timed.out.transaction.cleanup.interval.ms=1000\n",
 		       stack->controller_port, stack->kafka_port, stack->controller_port, stack->kafka_port,
 		       stack->place.state_dir);
 	return write_file(path, text, err);

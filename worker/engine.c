@@ -19,7 +19,7 @@
 #define TICK_MS 100                 /* the grain of every deadline kept by the engine */
 #define BROKER_PATIENCE_MS 60000    /* for the brokers to answer when the worker starts */
 #define SESSION_TIMEOUT_MS 10000    /* Kafka group session: a dead worker's partitions move after this */
-#define TRANSACTION_TIMEOUT_MS 15000 /* a dead worker's open transaction blocks readers at most this long */
+#define TRANSACTION_TIMEOUT_MS 10000 /* a dead worker's open transaction blocks readers at most this long */
 
 void engine_die(struct engine *engine, const char *why)
 {

@@ -15,6 +15,7 @@
 #include "bus/kafka_conf.h"
 
 #define LOOKUP_MS 5000       /* of one look-up; then it is asked again */
+#define LOOKUP_AGAIN_MS 100  /* a dead member's open transaction holds the offsets until it is fenced or times out */
 #define BELT_MS 1000         /* a poll at least this often: librdkafka counts polls, and a wake-up may be missed */
 #define ALL_PARTITIONS (-1)
 
@@ -22,13 +23,14 @@ struct consumer {
 	rd_kafka_t *kafka;
 	rd_kafka_queue_t *queue, *lookups; /* the wakes' references keep them */
 	struct kafka_wake *wake, *lookup_wake;
-	struct event *belt;
+	struct event *belt, *lookup_again;
 	char *topic, *group;
 	unsigned per_turn;
 	const struct consumer_events *events;
 	void *ctx;
 	rd_kafka_topic_partition_list_t *assigned; /* being looked up, then what is assigned; NULL: nothing */
-	bool is_looking_up;
+	bool is_unsettled;  /* `assigned` is new and its positions are not known yet */
+	bool is_looking_up; /* a look-up is on its way */
 	bool is_all_paused;
 	bool *is_paused; /* by partition number */
 	size_t n_paused;
@@ -65,7 +67,7 @@ static void on_rebalance(struct consumer *consumer, rd_kafka_event_t *event)
 {
 	rd_kafka_topic_partition_list_t *list = rd_kafka_event_topic_partition_list(event);
 
-	consumer->is_looking_up = false;
+	consumer->is_looking_up = consumer->is_unsettled = false;
 	if (rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
 		assign_none(consumer);
 		consumer->events->on_revoked(consumer->ctx);
@@ -74,6 +76,7 @@ static void on_rebalance(struct consumer *consumer, rd_kafka_event_t *event)
 	if (consumer->assigned)
 		rd_kafka_topic_partition_list_destroy(consumer->assigned);
 	consumer->assigned = rd_kafka_topic_partition_list_copy(list);
+	consumer->is_unsettled = true;
 	look_up(consumer);
 }
 
@@ -149,6 +152,7 @@ static const rd_kafka_topic_partition_list_t *found_positions(rd_kafka_event_t *
 
 static void on_lookup_wake(void *ctx)
 {
+	const struct timeval again = { .tv_usec = LOOKUP_AGAIN_MS * 1000 };
 	struct consumer *consumer = ctx;
 	rd_kafka_event_t *event;
 
@@ -160,10 +164,11 @@ static void on_lookup_wake(void *ctx)
 			found = found_positions(event, &why);
 			consumer->is_looking_up = false;
 			if (found) {
+				consumer->is_unsettled = false;
 				start_partitions(consumer, found);
 			} else {
 				log_debug("consumer.lookup", "message=\"%s\"", why);
-				look_up(consumer);
+				(void)event_add(consumer->lookup_again, &again); /* a timer that exists needs no memory */
 			}
 		}
 		rd_kafka_event_destroy(event);
@@ -240,6 +245,16 @@ static void on_wake(void *ctx)
 	kafka_wake_again(consumer->wake);
 }
 
+static void on_lookup_again(evutil_socket_t fd, short what, void *arg)
+{
+	struct consumer *consumer = arg;
+
+	(void)fd;
+	(void)what;
+	if (consumer->is_unsettled && !consumer->is_looking_up)
+		look_up(consumer);
+}
+
 static void on_belt(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd;
@@ -298,7 +313,8 @@ static int open_events(struct consumer *consumer, struct event_base *base, struc
 	if (r < 0)
 		return r;
 	consumer->belt = event_new(base, -1, EV_PERSIST, on_belt, consumer);
-	if (!consumer->belt || event_add(consumer->belt, &belt) < 0)
+	consumer->lookup_again = evtimer_new(base, on_lookup_again, consumer);
+	if (!consumer->belt || !consumer->lookup_again || event_add(consumer->belt, &belt) < 0)
 		return err_set(err, ERR_HOST, ENOMEM, "the consumer's timer");
 	return 0;
 }
@@ -335,7 +351,7 @@ static rd_kafka_topic_partition_list_t *list_of(const struct consumer *consumer,
 {
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
 
-	for (int i = 0; consumer->assigned && !consumer->is_looking_up && i < consumer->assigned->cnt; i++) {
+	for (int i = 0; consumer->assigned && !consumer->is_unsettled && i < consumer->assigned->cnt; i++) {
 		int32_t one = consumer->assigned->elems[i].partition;
 		bool is_paused_itself = (size_t)one < consumer->n_paused && consumer->is_paused[one];
 
@@ -400,6 +416,8 @@ void consumer_free(struct consumer *consumer)
 	kafka_wake_free(consumer->lookup_wake);
 	if (consumer->belt)
 		event_free(consumer->belt);
+	if (consumer->lookup_again)
+		event_free(consumer->lookup_again);
 	if (consumer->assigned)
 		rd_kafka_topic_partition_list_destroy(consumer->assigned);
 	if (consumer->kafka) {

@@ -62,6 +62,7 @@ transaction.state.log.min.isr=1
 transaction.state.log.num.partitions=4
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=3000
+transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
 """
 
 

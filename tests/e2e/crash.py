@@ -1,0 +1,156 @@
+#!/usr/bin/python3
+"""SIGKILL to every part of a worker in every state of a job: nothing is left on the host or in Redis, and the task is told
+exactly once."""
+import os
+import signal
+import time
+import unittest
+
+from case import EndToEnd, wait_until
+
+STATES = ("leasing", "preparing", "booting", "running", "collecting", "erasing", "telling", "releasing")
+
+
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
+        return [int(p) for p in f.read().split()]
+
+
+def uid(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("Uid:"))
+
+
+def find(what):
+    """Pids whose command line holds `what`."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as f:
+                if what in f.read():
+                    found.append(int(pid))
+        except OSError:
+            continue
+    return found
+
+
+class Crash(EndToEnd):
+    settings = {"lease_ms": 3000, "grace_ms": 1000}
+
+    def one_task(self, fleet, **task):
+        task_id = fleet.submit(argv=["/bin/sh", "-c", "echo x > out; sleep 2"], collect=["out"], **task)
+        fleet.flush()
+        return task_id
+
+    def at_state(self, fleet, task_id, state):
+        needle = f"id={task_id} state={state} "
+        wait_until(f"{task_id} is {state}", lambda: needle in fleet.log(), 60, step=0.002)
+
+    def settle(self, fleet, ids, seconds=180):
+        self.assert_told_once(fleet.results(ids, seconds), ids)
+        self.assert_nothing_left(fleet, 60)
+
+    def test_whole_worker_in_every_state(self):
+        fleet = self.fleet()
+        fleet.start_reaper()
+        ids = []
+        for state in STATES:
+            worker = fleet.start_worker()
+            task_id = self.one_task(fleet)
+            self.at_state(fleet, task_id, state)
+            fleet.kill_group(worker)
+            ids.append(task_id)
+            self.assert_vms_end(fleet)
+        fleet.start_worker()
+        self.settle(fleet, ids, 240)
+
+    def assert_vms_end(self, fleet):
+        """Guards see their lifeline close: no VM outlives its worker, with or without a reaper."""
+        wait_until("no VM is left", lambda: not find(b"mayfly." + fleet.name.encode() + b"/") or None, 20)
+
+    def test_nobody_comes_back_and_the_reaper_answers(self):
+        fleet = self.fleet()
+        fleet.start_reaper(lost_after_ms=2000)
+        worker = fleet.start_worker()
+        task_id = self.one_task(fleet)
+        self.at_state(fleet, task_id, "running")
+        fleet.kill_group(worker)
+        result = fleet.result(task_id)
+        self.assertEqual((result["outcome"], result["ran"]), ("lost", "unknown"))
+        wait_until("files and processes are gone", lambda: not [x for x in fleet.leftovers() if "lease" not in x] or None, 30)
+        fleet.start_worker()
+        time.sleep(3)
+        self.settle(fleet, [task_id])
+
+    def test_engine_and_supervisor_alone(self):
+        for victim in ("engine", "supervisor"):
+            with self.subTest(victim):
+                fleet = self.fleet()
+                fleet.start_reaper()
+                worker = fleet.start_worker()
+                task_id = self.one_task(fleet)
+                self.at_state(fleet, task_id, "running")
+                engine = next(p for p in children(worker.pid) if uid(p) != 0)
+                os.kill(engine if victim == "engine" else worker.pid, signal.SIGKILL)
+                self.assertNotEqual(worker.wait(20), 0)
+                self.assert_vms_end(fleet)
+                fleet.start_worker()
+                self.settle(fleet, [task_id])
+
+    def test_a_lane_dies_and_the_job_ends_cleanly(self):
+        for state in ("preparing", "booting", "running", "erasing"):
+            with self.subTest(state):
+                fleet = self.fleet()
+                worker = fleet.start_worker()
+                task_id = self.one_task(fleet)
+                self.at_state(fleet, task_id, state)
+                for lane in (p for p in children(worker.pid) if uid(p) == 0):
+                    os.kill(lane, signal.SIGKILL)
+                result = fleet.result(task_id)
+                self.assertEqual(result["outcome"], "succeeded")
+                self.assertIs(result["key_destroyed"], True)
+                self.assert_nothing_left(fleet)
+                self.assertIsNone(worker.poll())
+
+    def test_a_hanging_lane_is_replaced(self):
+        fleet = self.fleet()
+        worker = fleet.start_worker()
+        lanes = [p for p in children(worker.pid) if uid(p) == 0]
+        for lane in lanes:
+            os.kill(lane, signal.SIGSTOP)
+        result = fleet.result(self.one_task(fleet))
+        self.assertEqual(result["outcome"], "succeeded")
+        self.assertIn("did not answer", fleet.log())
+
+    def test_vmm_and_guard_die(self):
+        for victim, expected in ((b"qemu-system", "failed"), (b"mayfly-guard", "failed")):
+            with self.subTest(victim):
+                fleet = self.fleet()
+                fleet.start_worker()
+                task_id = self.one_task(fleet)
+                self.at_state(fleet, task_id, "running")
+                guards = [p for p in find(b"mayfly." + fleet.name.encode() + b"/")]
+                self.assertEqual(len(guards), 1)
+                os.kill(children(guards[0])[0] if victim == b"qemu-system" else guards[0], signal.SIGKILL)
+                result = fleet.result(task_id)
+                self.assertEqual((result["outcome"], result["ran"], result["key_destroyed"]), (expected, "ran", True))
+                self.assert_nothing_left(fleet)
+
+    def test_a_frozen_worker_tells_nothing_afterwards(self):
+        """A zombie: stopped until the reaper has given its task away, then woken."""
+        fleet = self.fleet()
+        fleet.start_reaper(lost_after_ms=1000)
+        worker = fleet.start_worker()
+        task_id = self.one_task(fleet)
+        self.at_state(fleet, task_id, "running")
+        engine = next(p for p in children(worker.pid) if uid(p) != 0)
+        os.kill(engine, signal.SIGSTOP)
+        result = fleet.result(task_id)
+        self.assertEqual(result["outcome"], "lost")
+        os.kill(engine, signal.SIGCONT)
+        time.sleep(4)
+        self.assertEqual(len(fleet.results([task_id])[task_id]), 1)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

@@ -1,0 +1,154 @@
+#!/usr/bin/python3
+"""Tasks of kind `run` in real microVMs on real encrypted disks: what a sender sees."""
+import hashlib
+import time
+import unittest
+
+import msgpack
+
+from case import EndToEnd, wait_until
+
+
+def sh(script):
+    return ["/bin/sh", "-c", script]
+
+
+class Run(EndToEnd):
+    """One worker for the whole file: tasks do not see each other, so tests may share it."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        from stack import Fleet
+        cls.shared = Fleet(cls.services, slots=2)
+        cls.shared.start_worker()
+
+    @classmethod
+    def tearDownClass(cls):
+        try:
+            left = cls.shared.leftovers()
+            cls.shared.close()
+            assert left == [], left
+            assert all(p.returncode == 0 for p in cls.shared.processes), cls.shared.log()[-3000:]
+        finally:
+            super().tearDownClass()
+
+    def run_task(self, argv, **task):
+        return self.shared.result(self.shared.submit(argv=argv, **task))
+
+    def test_a_program_and_all_that_a_result_says(self):
+        result = self.run_task(sh("cat; echo to-stderr >&2; echo $GREETING; pwd; id -u"), stdin=b"from stdin\n",
+                               env={"GREETING": "hello there"}, labels={"team": "a"})
+        self.assertEqual(result["stdout"]["head"], b"from stdin\nhello there\n/work\n1000\n")
+        self.assertEqual(result["stderr"]["head"], b"to-stderr\n")
+        self.assertEqual((result["outcome"], result["ran"], result["exit_code"], result["signal"]),
+                         ("succeeded", "ran", 0, None))
+        self.assertEqual(result["isolation"], {"vmm": "qemu", "accel": "tcg", "disk": "luks1", "net": "none"})
+        self.assertIs(result["key_destroyed"], True)
+        self.assertEqual(result["labels"], {"team": "a"})
+        self.assertEqual(result["stdout"]["sha256"], hashlib.sha256(result["stdout"]["head"]).hexdigest())
+        for stage in ("lease", "disk", "vmm", "boot", "key", "setup", "start", "run", "erase", "total"):
+            self.assertGreaterEqual(result["timings_ms"][stage], 0, stage)
+        self.assertEqual((result["attempt"], result["host"]), (1, self.shared.name))
+
+    def test_exit_code_and_signal(self):
+        result = self.run_task(sh("exit 3"))
+        self.assertEqual((result["outcome"], result["exit_code"]), ("failed", 3))
+        result = self.run_task(sh("kill -9 $$"))
+        self.assertEqual((result["outcome"], result["exit_code"], result["signal"]), ("failed", None, 9))
+        result = self.run_task(["/no/such/program"])
+        self.assertEqual((result["outcome"], result["ran"]), ("failed", "not_started"))
+        self.assertIn("/no/such/program", result["message"])
+
+    def test_files_in_and_out(self):
+        result = self.run_task(sh("mkdir -p out && tr a-z A-Z < in/text > out/text && ln -s /etc/passwd link && ls -l in/text"),
+                               files=[{"path": "in/text", "data": b"words\n", "mode": 0o600}],
+                               collect=["out/text", "missing", "link"])
+        files = {f["path"]: f for f in result["files"]}
+        self.assertEqual(files["out/text"]["data"], b"WORDS\n")
+        self.assertEqual(files["out/text"]["sha256"], hashlib.sha256(b"WORDS\n").hexdigest())
+        self.assertNotEqual(files["missing"]["error"], "")
+        self.assertNotEqual(files["link"]["error"], "")  # a symbolic link is not followed
+        self.assertTrue(result["stdout"]["head"].startswith(b"-rw-------"), result["stdout"]["head"])
+
+    def test_python_image(self):
+        result = self.run_task(["python3", "-c", "import json; print(json.dumps({'sum': sum(range(101))}))"], image="python")
+        self.assertEqual((result["outcome"], result["stdout"]["head"]), ("succeeded", b'{"sum": 5050}\n'))
+
+    def test_time_limit_and_cancel(self):
+        result = self.run_task(sh("echo before; sleep 1000"), timeout_ms=1500)
+        self.assertEqual((result["outcome"], result["stdout"]["head"]), ("timed_out", b"before\n"))
+        self.assertIs(result["key_destroyed"], True)
+        sleeper = self.shared.submit(argv=sh("sleep 1000"))
+        self.shared.flush()
+        wait_until("it runs", lambda: f"id={sleeper} state=running" in self.shared.log())
+        self.shared.cancel(sleeper)
+        result = self.shared.result(sleeper)
+        self.assertEqual((result["outcome"], result["ran"], result["key_destroyed"]), ("cancelled", "ran", True))
+
+    def test_ttl_ends_a_running_task(self):
+        result = self.run_task(sh("sleep 1000"), ttl_ms=8000, timeout_ms=100000)
+        self.assertEqual((result["outcome"], result["key_destroyed"]), ("expired", True))
+
+    def test_streaming_is_complete_and_ordered(self):
+        size = 3_000_000
+        task = self.shared.submit(argv=sh(f"head -c {size} /dev/zero | tr '\\0' x; echo end >&2"), stream=True)
+        result = self.shared.result(task)
+        chunks = {"stdout": {}, "stderr": {}}
+
+        def complete():
+            for message in reader.messages():
+                chunk = msgpack.unpackb(message.value())
+                if chunk["id"] == task:
+                    chunks[chunk["stream"]][chunk["offset"]] = chunk["data"]
+            return sum(map(len, chunks["stdout"].values())) >= size
+
+        with self.shared.reader("output") as reader:
+            wait_until("all output is there", complete)
+        whole = b"".join(data for _, data in sorted(chunks["stdout"].items()))
+        self.assertEqual((len(whole), hashlib.sha256(whole).hexdigest()), (size, result["stdout"]["sha256"]))
+        self.assertEqual(b"".join(chunks["stderr"].values()), b"end\n")
+        self.assertEqual((result["stdout"]["bytes"], result["stdout"]["kept"]), (size, size))
+
+    def test_output_limit_counts_and_drops(self):
+        result = self.run_task(sh("head -c 300000 /dev/zero; echo done >&2"), output_limit_bytes=100_000)
+        self.assertEqual(result["outcome"], "succeeded")
+        self.assertEqual(result["stdout"]["bytes"], 300_000)
+        self.assertLessEqual(result["stdout"]["kept"] + result["stderr"]["kept"], 100_000)
+
+    def test_missing_image_names_the_field(self):
+        result = self.run_task(["true"], image="no-such-image")
+        self.assertEqual((result["outcome"], result["field"], result["ran"]), ("rejected", "image", "not_started"))
+        self.assertIn("no-such-image", result["message"])
+
+    def test_greedy_tasks_hurt_only_themselves(self):
+        disk = self.run_task(sh("dd if=/dev/zero of=big bs=1M count=200 2>&1; rm big; echo after"), disk_mib=64)
+        self.assertIn(b"No space left", disk["stdout"]["head"])
+        self.assertIn(b"after", disk["stdout"]["head"])
+        bomb = self.run_task(sh("f() { f | f & }; f; sleep 2; echo over"), timeout_ms=20000)
+        self.assertIn(bomb["outcome"], ("succeeded", "failed", "timed_out"))
+        memory = self.run_task(["python3", "-c", "b = []\nwhile True: b.append(bytearray(8 << 20))"], image="python",
+                               memory_mib=128, timeout_ms=60000)
+        self.assertEqual(memory["outcome"], "failed")
+        self.assertEqual(self.run_task(["true"])["outcome"], "succeeded")
+
+    def test_nothing_to_reach(self):
+        script = ("for i in /sys/class/net/*; do echo net ${i##*/}; done; cat /proc/net/dev 2>/dev/null | tail -n +3;"
+                  "ls /dev/vport* /dev/vda /dev/vdb 2>/dev/null; cat /proc/modules 2>/dev/null | head -1; echo end")
+        result = self.run_task(sh(script))
+        out = result["stdout"]["head"].decode()
+        self.assertNotIn("eth", out)
+        self.assertNotIn("/dev/v", out)
+
+    def test_two_tasks_are_two_machines(self):
+        same = [self.shared.submit(argv=sh("cat /proc/sys/kernel/random/boot_id; head -c 16 /dev/urandom | od -An -tx1; date +%s"))
+                for _ in range(2)]
+        found = self.shared.results(same)
+        lines = [found[i][0]["stdout"]["head"].split(b"\n") for i in same]
+        self.assertNotEqual(lines[0][0], lines[1][0])
+        self.assertNotEqual(lines[0][1], lines[1][1])
+        self.assertLess(abs(int(lines[0][2]) - time.time()), 120)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
