@@ -36,5 +36,7 @@ const struct frame *guest_vm_next(struct guest_vm *vm);
 /* The same, and it must be of this type. */
 const struct frame *guest_vm_expect(struct guest_vm *vm, enum frame_type type);
 
+#define GUEST_VM_AHEAD_S 86400 /* of this host: what guest_vm_setup() says the time is */
+
 /* The whole conversation until `ready`. */
 void guest_vm_setup(struct guest_vm *vm);
