@@ -26,6 +26,7 @@ struct client {
 	int wake_fd;
 	bool has_more; /* left in a queue after the last turn: no wake-up will come for it */
 	size_t in_flight;
+	bool is_known[CLIENT_TOPIC_COUNT]; /* the producer has the topic's metadata */
 };
 
 static const char *topic_name(const struct client *client, enum client_topic topic)
@@ -119,16 +120,16 @@ int client_group_is_ready(struct client *client, const char *group, unsigned tim
 }
 
 /* The number of partitions, 0 when there is no such topic, or an error. */
-static int count_partitions(struct client *client, const char *topic, struct err *err)
+static int count_partitions(struct client *client, rd_kafka_t *kafka, const char *topic, struct err *err)
 {
-	rd_kafka_topic_t *handle = rd_kafka_topic_new(client->consumer, topic, NULL);
+	rd_kafka_topic_t *handle = rd_kafka_topic_new(kafka, topic, NULL);
 	const struct rd_kafka_metadata *metadata;
 	rd_kafka_resp_err_t code;
 	int n = 0;
 
 	if (!handle)
 		return err_set(err, ERR_HOST, 0, "topic '%s': %s", topic, rd_kafka_err2str(rd_kafka_last_error()));
-	code = rd_kafka_metadata(client->consumer, 0, handle, &metadata, ANSWER_MS);
+	code = rd_kafka_metadata(kafka, 0, handle, &metadata, ANSWER_MS);
 	rd_kafka_topic_destroy(handle);
 	if (code)
 		return no_answer(client, code, err);
@@ -138,12 +139,12 @@ static int count_partitions(struct client *client, const char *topic, struct err
 	return n;
 }
 
-static int await_partitions(struct client *client, const char *topic, struct err *err)
+static int await_partitions(struct client *client, rd_kafka_t *kafka, const char *topic, struct err *err)
 {
 	uint64_t deadline = clock_mono_ms() + APPEAR_MS;
 	int n;
 
-	while ((n = count_partitions(client, topic, err)) == 0 && clock_mono_ms() < deadline)
+	while ((n = count_partitions(client, kafka, topic, err)) == 0 && clock_mono_ms() < deadline)
 		(void)usleep(200 * 1000);
 	return n ? n :
 		   err_set(err, ERR_HOST, 0,
@@ -168,7 +169,7 @@ static int find_start(struct client *client, const char *topic, int32_t partitio
 static int add_topic(struct client *client, const char *topic, enum client_from from, rd_kafka_topic_partition_list_t *list,
 		     struct err *err)
 {
-	int n = await_partitions(client, topic, err);
+	int n = await_partitions(client, client->consumer, topic, err);
 	int64_t start;
 	int r;
 
@@ -218,11 +219,23 @@ int client_follow(struct client *client, const enum client_topic *topics, size_t
 	return r;
 }
 
+/* A producer that was never told of a topic finds it by a timer, up to a second after its first message; asked, at once. */
+static int know_topic(struct client *client, enum client_topic topic, struct err *err)
+{
+	int n = client->is_known[topic] ? 1 : await_partitions(client, client->producer, topic_name(client, topic), err);
+
+	client->is_known[topic] = n > 0;
+	return n < 0 ? n : 0;
+}
+
 int client_send(struct client *client, enum client_topic topic, const char *key, size_t key_len, const void *data,
 		size_t len, void *opaque, struct err *err)
 {
 	rd_kafka_resp_err_t code;
+	int r = know_topic(client, topic, err);
 
+	if (r < 0)
+		return r;
 	for (;;) {
 		code = rd_kafka_producev(client->producer, RD_KAFKA_V_TOPIC(topic_name(client, topic)),
 					 RD_KAFKA_V_KEY((void *)(uintptr_t)key, key_len),
@@ -313,9 +326,11 @@ void client_turn(struct client *client, struct pollfd *others, size_t n, int tim
 	client->has_more = drain(client, client->consumer_queue) || has_more;
 }
 
-void client_flush(struct client *client)
+void client_flush(struct client *client, unsigned timeout_ms)
 {
-	while (client->in_flight) {
+	uint64_t deadline = clock_mono_ms() + timeout_ms;
+
+	while (client->in_flight && clock_mono_ms() < deadline) {
 		struct pollfd pollfd = { .fd = client->wake_fd, .events = POLLIN };
 
 		if (!drain(client, client->producer_queue) && client->in_flight)

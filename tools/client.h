@@ -49,7 +49,7 @@ enum client_from { CLIENT_FROM_NOW, CLIENT_FROM_BEGINNING };
  * ERR_HOST when Kafka does not answer or a topic does not exist. */
 int client_follow(struct client *client, const enum client_topic *topics, size_t n, enum client_from from, struct err *err);
 
-/* Copies. Waits with client_turn() while the producer's queue is full; then on_delivered() comes once for it, also when it
+/* Copies. ERR_HOST when Kafka does not answer or the topic does not exist. Waits with client_turn() while the producer's queue is full; then on_delivered() comes once for it, also when it
  * fails later. After an error it does not. */
 int client_send(struct client *client, enum client_topic topic, const char *key, size_t key_len, const void *data,
 		size_t len, void *opaque, struct err *err);
@@ -57,9 +57,10 @@ int client_send(struct client *client, enum client_topic topic, const char *key,
 /* Wait until something came, one of the `n` others is ready (`revents`), or timeout_ms passed; hand out what came. */
 void client_turn(struct client *client, struct pollfd *others, size_t n, int timeout_ms);
 
-/* Wait until every record has its on_delivered(); nothing that was read is handed out meanwhile, so that an on_record() may
- * call it. Deliveries have their own time limit of 30 s. */
-void client_flush(struct client *client);
+/* Wait until every record has its on_delivered(), which is at most CLIENT_DELIVERY_MS after it was sent; nothing that was
+ * read is handed out meanwhile, so that an on_record() may call it. */
+#define CLIENT_DELIVERY_MS 30000
+void client_flush(struct client *client, unsigned timeout_ms);
 
 size_t client_in_flight(const struct client *client);
 

@@ -21,6 +21,7 @@
 #define EXIT_CANCELLED 130 /* as a shell after Ctrl-C */
 #define LATE_OUTPUT_MS 5000 /* chunks travel beside the result, on another topic */
 #define TURN_MS 200
+#define CANCEL_MS 1000 /* for the cancel message to reach Kafka when the user does not wait */
 #define NO_WORKER_MS 15000 /* then it is worth saying that nobody took the task */
 
 enum { OPTION_INTO = 1, OPTION_QUIET };
@@ -221,12 +222,15 @@ static void finish_output(struct run *run)
 
 static void explain(struct run *run, const char *what)
 {
-	char message[sizeof(run->result.message)], text[400];
+	const char *field = run->result.field;
+	bool has_field = field[0] && strncmp(run->result.message, field, strlen(field)) != 0;
+	char message[sizeof(run->result.message)], text[400], plain[400];
 
 	screen_plain(run->result.message, message, sizeof(message));
-	(void)snprintf(text, sizeof(text), "%s%s%s%s%s", what, run->result.field[0] ? ": " : "", run->result.field,
+	(void)snprintf(text, sizeof(text), "%s%s%s%s%s", what, has_field ? ": " : "", has_field ? field : "",
 		       message[0] ? ": " : "", message);
-	say(run, SCREEN_BAD, text);
+	screen_plain(text, plain, sizeof(plain));
+	say(run, SCREEN_BAD, plain);
 }
 
 /* The exit status, and a word where it is not the program's own. */
@@ -238,8 +242,9 @@ static int conclude(struct run *run)
 	case RESULT_OUTCOME_SUCCEEDED:
 		return 0;
 	case RESULT_OUTCOME_FAILED:
-		if (result->message[0])
-			explain(run, "failed");
+		if (result->has_exit_code && strncmp(result->message, "exit code", 9) == 0)
+			return (int)result->exit_code; /* the program spoke for itself */
+		explain(run, "failed");
 		if (result->has_exit_code)
 			return (int)result->exit_code;
 		return result->has_signal ? 128 + (int)result->signal : EXIT_NO_RUN;
@@ -285,7 +290,9 @@ static int follow_task(struct run *run)
 		return EXIT_NO_RUN;
 	}
 	if (!run->is_finished) {
-		(void)fprintf(stderr, "mayfly run: left; task %s goes on until its limits\n", run->order.task->id);
+		client_flush(run->client, CANCEL_MS);
+		(void)fprintf(stderr, "mayfly run: left task %s; `mayfly watch --from beginning --id %s` shows how it ended\n",
+			      run->order.task->id, run->order.task->id);
 		return EXIT_CANCELLED;
 	}
 	finish_output(run);

@@ -103,7 +103,7 @@ static void take_finished(struct submit *submit, const struct result *result)
 {
 	/* Kafka's word for this record may still be on its way to us. */
 	if (client_in_flight(submit->client) && result->offset > waiting_highest(submit->waiting, result->partition))
-		client_flush(submit->client);
+		client_flush(submit->client, 2 * CLIENT_DELIVERY_MS);
 	switch (waiting_answer(submit->waiting, result->partition, result->offset)) {
 	case WAITING_VERDICT_FIRST:
 		show(submit, result);
@@ -165,7 +165,7 @@ static void take_line(struct submit *submit, const char *text, size_t len)
 	if (task_json_read(text, len, &bytes, id, &err) == 0 && send_record(submit, id, id, &bytes, &err) == 0)
 		return;
 	(void)fprintf(stderr,
-		      "mayfly submit: line %zu: %s\nmayfly submit: the %zu tasks before it were submitted, nothing after it was\n",
+		      "mayfly submit: line %zu: %s\nmayfly submit: %zu task(s) before it were submitted, nothing after it was\n",
 		      submit->line, err.msg, submit->n_sent);
 	submit->is_flawed = true;
 }
@@ -351,10 +351,9 @@ static int connect_to(struct submit *submit, struct target *target, struct err *
 	const struct client_events events = { .on_delivered = on_delivered, .on_record = on_record };
 	int r = client_new(target, &events, submit, &submit->client, err);
 
-	if (r == 0 && !submit->does_wait)
-		return client_probe(submit->client, 8000, err);
-	if (r == 0)
-		r = waiting_new(&submit->waiting, err);
+	if (r < 0 || !submit->does_wait)
+		return r;
+	r = waiting_new(&submit->waiting, err);
 	if (r == 0)
 		r = client_follow(submit->client, topics, ARRAY_SIZE(topics), CLIENT_FROM_NOW, err);
 	return r;
@@ -364,7 +363,7 @@ static int conclude(struct submit *submit)
 {
 	int status = 0;
 
-	client_flush(submit->client);
+	client_flush(submit->client, 2 * CLIENT_DELIVERY_MS);
 	if (submit->waiting)
 		status = wait_for_results(submit);
 	submit->is_broken |= fflush(stdout) != 0;

@@ -123,10 +123,12 @@ uint64_t daemon_age_ms(const struct daemon *daemon)
 {
 	pid_t pid = daemon_find(daemon, NULL);
 	unsigned long long start = pid ? start_of(pid) : 0;
+	uint64_t start_ms = start * 1000 / (uint64_t)sysconf(_SC_CLK_TCK), now_ms;
 	struct timespec now;
 
 	(void)clock_gettime(CLOCK_BOOTTIME, &now); /* cannot fail for a valid clock */
-	return start ? (uint64_t)now.tv_sec * 1000 - start * 1000 / (unsigned long long)sysconf(_SC_CLK_TCK) : 0;
+	now_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+	return start && now_ms > start_ms ? now_ms - start_ms : 0;
 }
 
 bool daemon_end(const struct daemon *daemon, int signal, unsigned timeout_ms, void (*tick)(void *ctx), void *ctx)

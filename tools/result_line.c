@@ -63,16 +63,14 @@ static void print_started(const struct result *result, FILE *to)
 
 static void describe(const struct result *result, char *out, size_t size)
 {
-	char message[sizeof(result->message)], field[sizeof(result->field)];
+	const char *field = strncmp(result->message, result->field, strlen(result->field)) == 0 ? "" : result->field;
 	int n = 0;
 
-	screen_plain(result->message, message, sizeof(message));
-	screen_plain(result->field, field, sizeof(field));
 	if (result->vmm[0])
 		n = snprintf(out, size, "%s/%s/%s/net %s, key %s%s", result->vmm, result->accel,
 			     result->disk[0] ? result->disk : "no disk", result->net[0] ? result->net : "-",
-			     result->is_key_destroyed ? "destroyed" : "none", message[0] ? "; " : "");
-	(void)snprintf(out + n, size - (size_t)n, "%s%s%s", field, field[0] ? ": " : "", message);
+			     result->is_key_destroyed ? "destroyed" : "none", result->message[0] ? "; " : "");
+	(void)snprintf(out + n, size - (size_t)n, "%s%s%s", field, field[0] ? ": " : "", result->message);
 }
 
 void result_line_print(const struct result *result, FILE *to)

@@ -34,7 +34,9 @@ static int pack_base64(struct pack *pack, json_t *json, const char *name, struct
 	return 0;
 }
 
-static int pack_object(struct pack *pack, json_t *json, const char *base64_key, unsigned depth, struct err *err)
+/* `base64_key` (may be NULL) is the key of bytes, `base64_name` what a message calls it. */
+static int pack_object(struct pack *pack, json_t *json, const char *base64_key, const char *base64_name, unsigned depth,
+		       struct err *err)
 {
 	struct pack_map map = pack_map_begin(pack);
 	const char *key;
@@ -43,7 +45,7 @@ static int pack_object(struct pack *pack, json_t *json, const char *base64_key, 
 
 	json_object_foreach(json, key, value) {
 		pack_key(pack, &map, key);
-		r = base64_key && strcmp(key, base64_key) == 0 ? pack_base64(pack, value, key, err) :
+		r = base64_key && strcmp(key, base64_key) == 0 ? pack_base64(pack, value, base64_name, err) :
 								 pack_json(pack, value, depth + 1, err);
 		if (r < 0)
 			return r;
@@ -73,7 +75,7 @@ static int pack_json(struct pack *pack, json_t *json, unsigned depth, struct err
 		return err_set(err, ERR_INPUT, 0, "is nested too deep to be a task");
 	switch (json_typeof(json)) {
 	case JSON_OBJECT:
-		return pack_object(pack, json, NULL, depth, err);
+		return pack_object(pack, json, NULL, NULL, depth, err);
 	case JSON_ARRAY:
 		return pack_array_of(pack, json, depth, err);
 	case JSON_STRING:
@@ -98,6 +100,7 @@ static int pack_json(struct pack *pack, json_t *json, unsigned depth, struct err
 
 static int pack_files(struct pack *pack, json_t *json, struct err *err)
 {
+	char name[48];
 	size_t i;
 	json_t *item;
 	int r = 0;
@@ -106,9 +109,10 @@ static int pack_files(struct pack *pack, json_t *json, struct err *err)
 		return pack_json(pack, json, 1, err);
 	pack_array(pack, json_array_size(json));
 	json_array_foreach(json, i, item) {
-		r = json_is_object(item) ? pack_object(pack, item, "data", 2, err) : pack_json(pack, item, 2, err);
+		(void)snprintf(name, sizeof(name), "files[%zu].data", i);
+		r = json_is_object(item) ? pack_object(pack, item, "data", name, 2, err) : pack_json(pack, item, 2, err);
 		if (r < 0)
-			return err_wrap(err, "files[%zu]", i);
+			return r;
 	}
 	return 0;
 }
