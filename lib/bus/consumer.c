@@ -99,14 +99,16 @@ static void start_partitions(struct consumer *consumer, const rd_kafka_topic_par
 {
 	struct consumer_position *positions = calloc((size_t)found->cnt + 1, sizeof(*positions));
 	rd_kafka_resp_err_t code;
+	char **metadata = calloc((size_t)found->cnt + 1, sizeof(*metadata));
 
-	assert(positions); /* a few bytes a partition */
+	assert(positions && metadata); /* a few bytes a partition */
 	for (int i = 0; i < found->cnt; i++) {
 		const rd_kafka_topic_partition_t *one = &found->elems[i];
 
 		positions[i].partition = one->partition;
 		positions[i].committed = one->offset >= 0 ? one->offset : -1;
-		positions[i].metadata = one->metadata ? one->metadata : "";
+		metadata[i] = strndup(one->metadata ? one->metadata : "", one->metadata_size); /* theirs has no end */
+		positions[i].metadata = metadata[i] ? metadata[i] : "";
 		positions[i].start = one->offset >= 0 ? one->offset : RD_KAFKA_OFFSET_BEGINNING;
 	}
 	consumer->events->on_assigned(consumer->ctx, positions, (size_t)found->cnt);
@@ -117,6 +119,9 @@ static void start_partitions(struct consumer *consumer, const rd_kafka_topic_par
 		if (one)
 			one->offset = positions[i].start;
 	}
+	for (int i = 0; i < found->cnt; i++)
+		free(metadata[i]);
+	free(metadata);
 	free(positions);
 	code = rd_kafka_assign(consumer->kafka, consumer->assigned);
 	if (code)

@@ -99,6 +99,18 @@ int disk_prepare_blanks(const struct host_place *place, struct err *err)
 	return r;
 }
 
+/* libcryptsetup says everything twice: to its caller and to the terminal. */
+static void on_crypt_log(int level, const char *text, void *ctx)
+{
+	(void)level, (void)text, (void)ctx;
+}
+
+static int open_device(struct crypt_device **ret, const char *path)
+{
+	crypt_set_log_callback(NULL, on_crypt_log, NULL);
+	return crypt_init(ret, path);
+}
+
 static void free_device(struct crypt_device **device)
 {
 	crypt_free(*device); /* accepts NULL; wipes its copy of the volume key */
@@ -112,7 +124,7 @@ static int make_header(const char *path, struct secret *volume_key, const struct
 	struct crypt_params_luks1 params = { .hash = "sha256" };
 	cleanup_(free_device) struct crypt_device *device = NULL;
 	const char *volume = (const char *)secret_peek(volume_key);
-	int r = crypt_init(&device, path);
+	int r = open_device(&device, path);
 
 	if (r == 0)
 		r = crypt_set_pbkdf_type(device, &pbkdf);
@@ -266,7 +278,7 @@ static void destroy_keyslots(const char *path)
 {
 	cleanup_(free_device) struct crypt_device *device = NULL;
 
-	if (crypt_init(&device, path) < 0 || crypt_load(device, CRYPT_LUKS1, NULL) < 0)
+	if (open_device(&device, path) < 0 || crypt_load(device, CRYPT_LUKS1, NULL) < 0)
 		return;
 	for (int slot = 0; slot < crypt_keyslot_max(CRYPT_LUKS1); slot++)
 		if (crypt_keyslot_status(device, slot) >= CRYPT_SLOT_ACTIVE)
@@ -289,7 +301,7 @@ static bool can_be_loaded(const char *path)
 {
 	cleanup_(free_device) struct crypt_device *device = NULL;
 
-	return crypt_init(&device, path) == 0 && crypt_load(device, NULL, NULL) == 0;
+	return open_device(&device, path) == 0 && crypt_load(device, NULL, NULL) == 0;
 }
 
 int disk_destroy_key(const struct host_place *place, const char *id, bool *ret_is_gone, struct err *err)
