@@ -288,15 +288,16 @@ static void test_files(void **state)
 	(void)guest_vm_expect(&vm, FRAME_COLLECTED);
 }
 
+/* The links lead to what does exist where the agent lives (its initrd), and to what may be collected by its own name. */
 static void test_collect_of_what_is_no_file(void **state)
 {
-	static const char *const names[] = { "fifo", "link", "through/passwd", "missing", "folder", "secret", "good" };
+	static const char *const names[] = { "fifo", "link", "through/order", "inner", "missing", "folder", "secret", "good" };
 
 	(void)state;
-	run_script("mkfifo fifo; ln -s /etc/passwd link; ln -s /etc through; mkdir folder; echo 1 >secret;"
+	run_script("mkfifo fifo; ln -s /init link; ln -s /modules through; ln -s good inner; mkdir folder; echo 1 >secret;"
 		   "chmod 0 secret; echo good >good");
 	assert_exit(0);
-	collect(names, ARRAY_SIZE(names), 1000);
+	collect(names, ARRAY_SIZE(names), 64 << 20);
 	for (size_t i = 0; i < ARRAY_SIZE(names) - 1; i++)
 		expect_file(names[i], NULL);
 	expect_file("good", "good\n");
@@ -320,7 +321,7 @@ static void test_collect_has_a_limit(void **state)
 static void test_put_meets_a_link(void **state)
 {
 	(void)state;
-	run_script("ln -s /tmp through; ln -s /tmp/target file");
+	run_script("ln -s /modules through; ln -s /tmp/target file");
 	assert_exit(0);
 	put("file", "new", 0, 3, true); /* a link in the last place is replaced */
 	run_script("cat file; [ -L file ] && echo link; ls /tmp");
@@ -406,6 +407,18 @@ static void test_fork_bomb(void **state)
 	run_script("echo alive");
 	assert_exit(0);
 	assert_out("alive\n");
+}
+
+/* The number of processes has an end, whatever memory there is. */
+static void test_process_limit(void **state)
+{
+	(void)state;
+	guest_vm_start(&vm, IMAGE, 768, DISK_MIB);
+	guest_vm_setup(&vm);
+	run_script("i=0; while [ $i -lt 600 ]; do sleep 1000 & i=$((i + 1)); done; echo no end");
+	assert_exit(2);
+	assert_out("");
+	assert_non_null(strstr(result.streams[1].text, "Cannot fork"));
 }
 
 static void test_memory_hog(void **state)
@@ -548,6 +561,7 @@ int main(int argc, char **argv)
 		BOOTED(test_surroundings),	 BOOTED(test_clock_and_entropy),
 		BOOTED(test_program_that_is_none), BOOTED(test_timeout_without_a_reader),
 		cmocka_unit_test_teardown(test_least_memory, end),
+		cmocka_unit_test_teardown(test_process_limit, end),
 	};
 	const char *missing = guest_vm_missing(IMAGE);
 
