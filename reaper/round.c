@@ -297,7 +297,7 @@ static void on_looked(void *ctx, const void *data, size_t len)
 		bool is_old = round->now_ms > item->what.lease.expires_ms + TOLD_KEPT_MS;
 		bool is_done = reply->verdicts[i] == TELLER_VERDICT_TOLD;
 
-		item->verb = is_done || is_old ? REAP_VERB_DELETE : REAP_VERB_KEEP;
+		item->verb = is_done || is_old ? REAP_VERB_DELETE : REAP_VERB_TOLD;
 	}
 	end_step(round);
 }

@@ -15,6 +15,7 @@
 #include "worker/offsets.h"
 
 #define KAFKA_TIMEOUT_MS 10000
+#define AWAY_MS 5000 /* after Kafka did not answer, so long every request fails at once: erasing must not wait for it */
 #define TELL_TRIES 3 /* of a transaction that was aborted or fenced by another reaper */
 
 struct teller {
@@ -24,6 +25,7 @@ struct teller {
 	struct positions *workers; /* what workers committed */
 	struct positions *ledger;  /* what reapers committed */
 	struct herald *herald;     /* NULL: no producer now */
+	uint64_t away_until_mono_ms;
 };
 
 /* One partition of the request at hand. */
@@ -312,20 +314,36 @@ static int tell(struct teller *teller, const struct teller_request *request, str
 	return r;
 }
 
+static int answer(struct teller *teller, const struct teller_request *request, struct teller_reply *reply,
+		  struct err *err)
+{
+	if (clock_mono_ms() < teller->away_until_mono_ms)
+		return err_set(err, ERR_BUSY, EAGAIN, "Kafka did not answer a moment ago");
+	switch ((enum teller_op)request->op) {
+	case TELLER_OP_LOOKUP:
+		return lookup(teller, request, reply, err);
+	case TELLER_OP_FENCE:
+		return fence(teller, request, reply, err);
+	case TELLER_OP_TELL:
+		return tell(teller, request, reply, err);
+	case TELLER_OP_COUNT:
+		break;
+	}
+	return err_set(err, ERR_BUG, EINVAL, "request %u to the teller", request->op);
+}
+
 static void serve(struct teller *teller, const struct teller_request *request, struct teller_reply *reply)
 {
 	struct err err = { 0 };
-	int r = -EINVAL;
+	uint64_t before_ms = clock_mono_ms();
+	int r;
 
 	*reply = (struct teller_reply){ .magic = TELLER_MAGIC, .op = request->op, .n = request->n };
-	if (request->op == TELLER_OP_LOOKUP)
-		r = lookup(teller, request, reply, &err);
-	else if (request->op == TELLER_OP_FENCE)
-		r = fence(teller, request, reply, &err);
-	else if (request->op == TELLER_OP_TELL)
-		r = tell(teller, request, reply, &err);
+	r = answer(teller, request, reply, &err);
 	if (r == 0)
 		return;
+	if (err.kind == ERR_BUSY && clock_mono_ms() - before_ms >= KAFKA_TIMEOUT_MS)
+		teller->away_until_mono_ms = clock_mono_ms() + AWAY_MS;
 	memcpy(reply->error, err.msg, sizeof(reply->error));
 	for (uint32_t i = 0; i < request->n; i++)
 		if (reply->verdicts[i] == TELLER_VERDICT_NOT_TOLD) /* what is told stays told */

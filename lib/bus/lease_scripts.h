@@ -142,14 +142,14 @@ static const char lease_finish_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_READ LEASE_L
 	"return answers\n";
 
 /* give_back(key, id, line): as if it had not been claimed. A first attempt leaves nothing; a later one leaves an orphan, or the
- * attempts before it would be forgotten. */
+ * attempts before it would be forgotten. It is not lost, only queued: the reaper looks when its time-to-live ends. */
 #define LEASE_LUA_GIVE_BACK                                                                             \
 	"local function give_back(key, id, line)\n"                                                     \
 	"  local field = fields_of(line)\n"                                                             \
 	"  if tonumber(field[4]) > 1 then\n"                                                            \
 	"    field[1], field[2], field[4] = 'orphan', '-', field[4] - 1\n"                              \
 	"    redis.call('SET', key, table.concat(field, ' '))\n"                                        \
-	"    redis.call('ZADD', KEYS[1], string.format('%.0f', now), id)\n"                             \
+	"    redis.call('ZADD', KEYS[1], field[7], id)\n"                                               \
 	"  else\n"                                                                                      \
 	"    redis.call('DEL', key)\n"                                                                  \
 	"    redis.call('ZREM', KEYS[1], id)\n"                                                         \
@@ -157,7 +157,7 @@ static const char lease_finish_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_READ LEASE_L
 	"end\n"
 
 /* ARGV: owner, then per lease: id token. Answers a verdict per lease. */
-static const char lease_release_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_NOW LEASE_LUA_READ LEASE_LUA_IS_HELD
+static const char lease_release_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_READ LEASE_LUA_IS_HELD
 	LEASE_LUA_GIVE_BACK
 	"local keys, lines = read_all(2, 2)\n"
 	"local answers = {}\n"
@@ -170,7 +170,7 @@ static const char lease_release_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_NOW LEASE_L
 
 /* ARGV as of a claim whose answer got lost: if it was granted after all, give it back. Its token is not known, so owner and
  * record decide; a job of this very process that still held the same record would lose it and stop, which is safe. */
-static const char lease_undo_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_NOW LEASE_LUA_READ LEASE_LUA_GIVE_BACK
+static const char lease_undo_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_READ LEASE_LUA_GIVE_BACK
 	"local keys, lines = read_all(5, 4)\n"
 	"local answers = {}\n"
 	"for n = 1, #keys do\n"

@@ -10,7 +10,7 @@
 #include "bus/reap_scripts.h"
 #include "bus/redis.h"
 
-static const char *const verb_names[] = { NULL, "delete", "orphan", "ended", "told", "keep" };
+static const char *const verb_names[] = { NULL, "delete", "orphan", "ended", "told" };
 static_assert(ARRAY_SIZE(verb_names) == REAP_VERB_COUNT, "a name for every reap_verb");
 
 static struct redis_script scan_script = { .name = "scan", .body = reap_scan_lua };

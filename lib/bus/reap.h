@@ -63,8 +63,7 @@ enum reap_verb {
 	REAP_VERB_DELETE,
 	REAP_VERB_ORPHAN,
 	REAP_VERB_ENDED,
-	REAP_VERB_TOLD,
-	REAP_VERB_KEEP, /* look again after a lease's time */
+	REAP_VERB_TOLD, /* also again: look later */
 	REAP_VERB_COUNT
 };
 

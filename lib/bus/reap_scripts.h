@@ -49,7 +49,8 @@ static const char reap_take_lua[] = LEASE_LUA_NOW LEASE_LUA_TOKEN LEASE_LUA_READ
 	"return answers\n";
 
 /* ARGV: owner lease_ms lost_after_ms, then per lease: id token verb. Answers per lease: 1, or 0 when it is not ours any
- * more. Verbs: delete; orphan (anyone may claim it, until lost_after_ms or its time-to-live end); ended; told; keep. */
+ * more. Verbs: delete; orphan (anyone may claim it, until lost_after_ms or its time-to-live end); ended; told (to be looked
+ * at again without hurry). */
 static const char reap_settle_lua[] = LEASE_LUA_NOW LEASE_LUA_READ REAP_LUA_WRITE
 	"local answers = {}\n"
 	"local keys, lines = read_all(4, 3)\n"
@@ -65,8 +66,8 @@ static const char reap_settle_lua[] = LEASE_LUA_NOW LEASE_LUA_READ REAP_LUA_WRIT
 	"    field[1], field[2] = 'orphan', '-'\n"
 	"    write(keys[n], id, field, math.min(now + tonumber(ARGV[3]), tonumber(field[7])))\n"
 	"  elseif is_mine then\n"
-	"    if verb ~= 'keep' then field[1] = verb end\n"
-	"    write(keys[n], id, field, now + tonumber(ARGV[2]))\n"
+	"    field[1] = verb\n"
+	"    write(keys[n], id, field, now + tonumber(ARGV[2]) * (verb == 'told' and 3 or 1))\n"
 	"  end\n"
 	"end\n"
 	"return answers\n";

@@ -267,6 +267,7 @@ static void test_release_does_not_count(void **state)
 	grant = claim(fixture, fixture->leases, "b", &source_1);
 	assert_int_equal(grant.attempt, 2);
 	assert_int_equal(ask(fixture, fixture->leases, lease_release, "b", grant.token), LEASE_VERDICT_CLAIMED);
+	assert_int_equal(strtoull(redis_server_ask(&fixture->server, "ZSCORE t:{mayfly}:deadlines b"), NULL, 10), FAR_MS);
 	assert_int_equal(claim(fixture, fixture->others, "b", &source_1).attempt, 2);
 }
 

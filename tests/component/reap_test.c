@@ -308,7 +308,7 @@ static void test_ended_told_gone(void **state)
 	lease = wait_due(fixture, fixture->b);
 	assert_int_equal(lease.state, REAP_STATE_TOLD);
 	token = take(fixture, fixture->b, &lease);
-	assert_int_equal(settle(fixture, fixture->b, "x", token, REAP_VERB_KEEP), 1);
+	assert_int_equal(settle(fixture, fixture->b, "x", token, REAP_VERB_TOLD), 1);
 	lease = wait_due(fixture, fixture->b);
 	assert_int_equal(lease.state, REAP_STATE_TOLD);
 	token = take(fixture, fixture->b, &lease);

@@ -29,13 +29,10 @@ services = None
 def setUpModule():
     global services
     services = Services()
+    unittest.addModuleCleanup(services.__exit__)
     services.__enter__()
     # Nothing is reaped within lease + grace of Redis's start; wait that out once for all tests.
     wait_until("Redis is up for a while", lambda: uptime_ms(services) > LEASE_MS + GRACE_MS)
-
-
-def tearDownModule():
-    services.__exit__()
 
 
 def uptime_ms(of):
@@ -233,6 +230,17 @@ class Reaping(Case):
         self.fleet.start_reaper()
         self.wait_state(task_id, "orphan")
         self.assert_objects(task_id, sleeper, False)
+
+    def test_objects_go_although_kafka_is_away(self):
+        task_id = self.lease(due_in_ms=0)
+        sleeper = self.make_objects(task_id)
+        cut_off = self.fleet.start_reaper(brokers="127.0.0.1:1")
+        wait_until("they are gone", lambda: not os.path.exists(self.disk(task_id)) and not self.groups(task_id))
+        wait_until("its process is gone", lambda: sleeper.poll() is not None)
+        self.assertEqual(self.state(task_id), "reaping")  # whether it was told is not known
+        self.fleet.kill_group(cut_off)
+        self.fleet.start_reaper()
+        self.wait_state(task_id, "orphan")
 
     def test_sigterm_ends_it_with_status_0(self):
         reaper = self.fleet.start_reaper()
