@@ -17,7 +17,6 @@
 #define POLL_MS 100
 #define LOG_TAIL_BYTES 2000
 
-extern char **environ;
 
 static void pid_path(const struct daemon *daemon, char out[PATH_MAX])
 {

@@ -53,7 +53,7 @@ int supervisor_receive_lane(int supervisor_fd, unsigned *ret_lane, int *ret_fd)
 		struct cmsghdr align;
 		char space[CMSG_SPACE(sizeof(int))];
 	} control;
-	uint8_t byte;
+	uint8_t byte = ENGINE_LANE_COUNT;
 	struct iovec iov = { .iov_base = &byte, .iov_len = 1 };
 	struct msghdr message = {
 		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof(control.space)

@@ -13,7 +13,7 @@
 #include "base/own.h"
 
 #define ROOT "/sys/fs/cgroup"
-#define PERIOD_US 100000 /* of the cpu quota, the kernel's default */
+#define PERIOD_US 100000u /* of the cpu quota, the kernel's default */
 #define POLL_US 2000
 
 static const char *const controllers_v1[] = { "memory", "pids", "cpu" };
