@@ -1,5 +1,6 @@
-/* The engine's end of a helper process that blocks (the root lane, the teller): one request over SOCK_SEQPACKET, one reply, a
- * deadline. A helper that dies or hangs ends the reaper: nothing lives in it, the supervisor starts all of it anew. */
+/* The engine's end of a helper process that blocks (the root lane, the teller): one request over SOCK_SEQPACKET, one
+ * reply, a deadline. A helper that dies or hangs ends the reaper: nothing lives in it, the supervisor starts all of
+ * it anew. */
 #pragma once
 
 #include <event2/event.h>

@@ -1,8 +1,8 @@
 /* Which of the leases that look due does the reaper act on now? Pure: what it saw before and the clocks come in.
  *
- * Two scans must agree on id and token. When most of the fleet looks expired at once, the clock or Redis is more likely to be
- * at fault than all workers: then a whole lease's time must pass with the same picture. Leases of other hosts are left to
- * their own reaper, which can remove the objects, until it is clearly not there. */
+ * Two scans must agree on id and token. When most of the fleet looks expired at once, the clock or Redis is more
+ * likely to be at fault than all workers: then a whole lease's time must pass with the same picture. Leases of other
+ * hosts are left to their own reaper, which can remove the objects, until it is clearly not there. */
 #pragma once
 
 #include <stddef.h>
@@ -26,7 +26,7 @@ struct choice {
 };
 
 enum choice_verdict {
-	CHOICE_VERDICT_NONE,   /* nothing to do */
+	CHOICE_VERDICT_NONE, /* nothing to do */
 	CHOICE_VERDICT_ACT,
 	CHOICE_VERDICT_BRAKED, /* a mass expiry that just began */
 	CHOICE_VERDICT_WAIT,   /* the same mass, not yet a lease's time old */

@@ -1,4 +1,5 @@
-/* What a process of the reaper that talks to the network gives up first: root, capabilities, new privileges, being dumped. */
+/* What a process of the reaper that talks to the network gives up first: root, capabilities, new privileges, being
+ * dumped. */
 #pragma once
 
 #include <sys/types.h>

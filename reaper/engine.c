@@ -18,7 +18,7 @@
 #include "reaper/teller.h"
 #include "wire/lane.h"
 
-#define HEAL_EVERY_SCANS 5
+#define HEAL_EVERY_SCANS  5
 #define SWEEP_PATIENCE_MS 10000
 
 struct engine {
@@ -32,11 +32,11 @@ struct engine {
 	struct choice choice;
 	struct healer healer;
 	char owner[REAP_OWNER_MAX + 1];
-	bool is_usable;    /* Redis is connected and was looked at */
-	bool was_usable;   /* at any time before */
-	bool is_busy;      /* a scan, round or sweep is on its way */
+	bool is_usable;	 /* Redis is connected and was looked at */
+	bool was_usable; /* at any time before */
+	bool is_busy;	 /* a scan, round or sweep is on its way */
 	bool is_stopping;
-	bool has_more;     /* the last choice filled a round */
+	bool has_more; /* the last choice filled a round */
 	int status;
 	uint64_t quiet_until_mono_ms;
 	uint64_t redis_ms, redis_mono_ms; /* Redis's clock at the last scan, and ours */
@@ -185,7 +185,7 @@ static void on_scan(void *ctx, const struct reap_scan *scan)
 	engine->has_more = n == REAP_BATCH_MAX;
 	if (verdict == CHOICE_VERDICT_BRAKED)
 		log_warn("reaper.brake",
-			 "due=%llu of=%llu message=\"most leases look expired at once; looking again in %llu ms before acting\"",
+			 "due=%llu of=%llu message=\"most leases look expired at once; looking again in %llu ms\"",
 			 (unsigned long long)scan->n_due, (unsigned long long)scan->n_all,
 			 (unsigned long long)engine->settings->lease_ms);
 	if (n)
@@ -232,7 +232,8 @@ static void on_redis(void *ctx, const struct reap_server *server, const char *wh
 		return;
 	}
 	if (server->is_evicting)
-		log_error("reaper.redis", "message=\"this Redis evicts keys, leases among them: set maxmemory-policy noeviction\"");
+		log_error("reaper.redis",
+			  "message=\"this Redis evicts keys, leases among them: set maxmemory-policy noeviction\"");
 	wait_quietly(engine, server);
 	engine->was_usable = true;
 }
@@ -243,7 +244,8 @@ static int open_helpers(struct engine *engine, const struct engine_ends *ends, s
 
 	if (r < 0)
 		return r;
-	return ask_new(engine->base, ends->teller_fd, sizeof(struct teller_reply), on_fault, engine, &engine->teller, err);
+	return ask_new(engine->base, ends->teller_fd, sizeof(struct teller_reply), on_fault, engine, &engine->teller,
+		       err);
 }
 
 static int open_parts(struct engine *engine, struct err *err)

@@ -1,8 +1,9 @@
-/* The reaper's engine: unprivileged, one loop. It scans Redis for leases that are due, chooses (reaper/choice.h), and does
- * rounds (reaper/round.h); every few scans it also looks for objects on this host that nobody holds (reaper/healer.h).
+/* The reaper's engine: unprivileged, one loop. It scans Redis for leases that are due, chooses (reaper/choice.h), and
+ * does rounds (reaper/round.h); every few scans it also looks for objects on this host that nobody holds
+ * (reaper/healer.h).
  *
- * It does nothing while Redis is away, has just come back or has just started: then leases look missing or expired that are
- * not. It never acts on Redis's keyspace events. */
+ * It does nothing while Redis is away, has just come back or has just started: then leases look missing or expired
+ * that are not. It never acts on Redis's keyspace events. */
 #pragma once
 
 #include "reaper/settings.h"

@@ -1,7 +1,8 @@
-/* Which of the workspaces found on this host have had nobody for long enough to be erased? Pure: a table of suspicions.
+/* Which of the workspaces found on this host have had nobody for long enough to be erased? Pure: a table of
+ * suspicions.
  *
- * One look is not enough: a worker makes objects after it has claimed and removes them before it finishes, but what we list
- * and what Redis says are of two moments. A find is taken when two looks at least the grace apart agree. */
+ * One look is not enough: a worker makes objects after it has claimed and removes them before it finishes, but what
+ * we list and what Redis says are of two moments. A find is taken when two looks at least the grace apart agree. */
 #pragma once
 
 #include <stdbool.h>
@@ -16,7 +17,7 @@
 struct healer_find {
 	char id[IDENT_ID_MAX + 1];
 	uint64_t suspect_since_ms; /* monotonic; 0: no suspicion */
-	bool is_listed;            /* in the listing at hand */
+	bool is_listed;		   /* in the listing at hand */
 };
 
 struct healer {
@@ -29,7 +30,8 @@ void healer_list_begin(struct healer *healer);
 void healer_list_add(struct healer *healer, const char *id);
 void healer_list_end(struct healer *healer); /* forgets what was not listed */
 
-/* The next finds to ask Redis about, from *cursor (0 at first) on; 0 at the end. The ids are borrowed until the next listing. */
+/* The next finds to ask Redis about, from *cursor (0 at first) on; 0 at the end. The ids are borrowed until the next
+ * listing. */
 size_t healer_next(const struct healer *healer, size_t *cursor, uint64_t now_mono_ms,
 		   struct reap_find out[REAP_BATCH_MAX]);
 

@@ -1,5 +1,5 @@
-/* Blocking use of bus/publisher.h, for a process that has no loop: a transactional producer under the reapers' shared id. Opening
- * it fences every other reaper's. */
+/* Blocking use of bus/publisher.h, for a process that has no loop: a transactional producer under the reapers' shared
+ * id. Opening it fences every other reaper's. */
 #pragma once
 
 #include <stddef.h>
@@ -35,8 +35,8 @@ void herald_batch_clear(struct herald_batch *batch);
 /* Answers when every other producer of this group's id is fenced. ERR_BUSY when Kafka does not answer in time. */
 int herald_new(const struct herald_config *config, struct herald **ret, struct err *err);
 
-/* 0: told and committed. -EAGAIN: nothing of it was, because of an abort or because another reaper fenced us. -ETIMEDOUT:
- * unknown; only a new herald can tell. */
+/* 0: told and committed. -EAGAIN: nothing of it was, because of an abort or because another reaper fenced us.
+ * -ETIMEDOUT: unknown; only a new herald can tell. */
 int herald_publish(struct herald *herald, const struct herald_batch *batch, struct err *err);
 
 void herald_free(struct herald *herald);

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LEDGER_PREFIX "t1:"
+#define LEDGER_PREFIX	  "t1:"
 #define LEDGER_PREFIX_LEN 3
 
 static int read_number(const char **text, int64_t *ret)

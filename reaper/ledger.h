@@ -1,6 +1,6 @@
-/* The reaper's ledger of one partition: the offsets of records whose terminal result a reaper told and that no worker has
- * marked done yet. It is the commit metadata of the reapers' own group, and so is written by the same transaction as
- * the results. Pure data.
+/* The reaper's ledger of one partition: the offsets of records whose terminal result a reaper told and that no worker
+ * has marked done yet. It is the commit metadata of the reapers' own group, and so is written by the same transaction
+ * as the results. Pure data.
  *
  * Text: "t1:" and the offsets in ascending order, each but the first as the distance to the one before, with commas. */
 #pragma once
@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #define LEDGER_TEXT_MAX 4096 /* bytes, Kafka's default offset.metadata.max.bytes */
-#define LEDGER_MAX 2048      /* offsets: two bytes of text each at least */
+#define LEDGER_MAX	2048 /* offsets: two bytes of text each at least */
 
 struct ledger {
 	int64_t offsets[LEDGER_MAX]; /* ascending */

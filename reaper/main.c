@@ -8,8 +8,8 @@
 static int usage(FILE *to, int status)
 {
 	(void)fputs("usage: mayfly-reaper --config FILE\n"
-		    "Removes what dead workers left and answers for what they cannot. Start it as root on every host that runs\n"
-		    "workers; see deploy/reaper.conf.\n",
+		    "Removes what dead workers left and answers for what they cannot. Start it as root on every host\n"
+		    "that runs workers; see deploy/reaper.conf.\n",
 		    to);
 	return status;
 }

@@ -7,8 +7,9 @@
 #include "reaper/teller.h"
 #include "wire/lane.h"
 
-#define LANE_PATIENCE_MS 30000                 /* of one erasing call: a VM that dies slowly, a disk that syncs slowly */
-#define TOLD_KEPT_MS (7ull * 24 * 3600 * 1000) /* beyond the time-to-live: Kafka's default retention of the record itself */
+#define LANE_PATIENCE_MS 30000 /* of one erasing call: a VM that dies slowly, a disk that syncs slowly */
+#define TOLD_KEPT_MS \
+	(7ull * 24 * 3600 * 1000) /* beyond the time-to-live: Kafka's default retention of the record itself */
 
 enum plan {
 	PLAN_LEAVE, /* nothing, or nothing more */
@@ -22,7 +23,7 @@ struct item {
 	struct teller_item what;
 	enum plan plan;
 	enum reap_verb verb; /* for the next settling */
-	bool is_failed;      /* something on the host could not be removed */
+	bool is_failed;	     /* something on the host could not be removed */
 };
 
 struct round {
@@ -32,7 +33,7 @@ struct round {
 	struct item items[REAP_BATCH_MAX];
 	size_t n;
 	struct reap_find finds[REAP_BATCH_MAX]; /* of a healing round */
-	size_t chosen[REAP_BATCH_MAX];          /* items of the request at hand */
+	size_t chosen[REAP_BATCH_MAX];		/* items of the request at hand */
 	size_t n_chosen;
 	size_t erasing; /* index of the item */
 	unsigned erase_op;
@@ -98,7 +99,8 @@ static void take_item(struct item *item, uint64_t token)
 		memcpy(lease->victim, lease->owner, sizeof(lease->victim));
 	if (lease->state != REAP_STATE_TOLD)
 		log_info("reaper.take", "id=%s was=%s victim=%s attempt=%u host=%s expired=%d", lease->id,
-			 reap_state_name(lease->state), lease->victim, lease->attempt, lease->host, item->what.is_expired);
+			 reap_state_name(lease->state), lease->victim, lease->attempt, lease->host,
+			 item->what.is_expired);
 }
 
 static void on_taken(void *ctx, const int64_t *numbers)
@@ -139,8 +141,8 @@ static void note_erased(struct item *item, const struct lane_reply *reply)
 	if (reply->rc == 0)
 		return;
 	item->is_failed = true;
-	log_error("reaper.erase", "id=%s op=%s error=\"%s\"", item->what.lease.id, lane_op_name((enum lane_op)reply->op),
-		  reply->msg);
+	log_error("reaper.erase", "id=%s op=%s error=\"%s\"", item->what.lease.id,
+		  lane_op_name((enum lane_op)reply->op), reply->msg);
 }
 
 static void on_erased(void *ctx, const void *data, size_t len)
@@ -176,9 +178,8 @@ static void erase_next(struct round *round)
 		end_step(round);
 		return;
 	}
-	*request = (struct lane_request){ .magic = LANE_MAGIC,
-					  .op = erase_ops[round->erase_op],
-					  .seq = request->seq + 1 };
+	*request =
+		(struct lane_request){ .magic = LANE_MAGIC, .op = erase_ops[round->erase_op], .seq = request->seq + 1 };
 	memcpy(request->id, round->items[round->erasing].what.lease.id, sizeof(request->id));
 	ask_send(round->config.lane, request, sizeof(*request), LANE_PATIENCE_MS, on_erased, round);
 }

@@ -6,8 +6,14 @@
 #include "base/log.h"
 #include "base/own.h"
 
-#define TEXT(name, preset_) { #name, CONF_TYPE_TEXT, offsetof(struct reaper_settings, name), 0, 0, preset_ }
-#define UINT(name, min_, max_, preset_) { #name, CONF_TYPE_UINT, offsetof(struct reaper_settings, name), min_, max_, preset_ }
+#define TEXT(name, preset_)                                                                  \
+	{                                                                                    \
+#name, CONF_TYPE_TEXT, offsetof(struct reaper_settings, name), 0, 0, preset_ \
+	}
+#define UINT(name, min_, max_, preset_)                                                            \
+	{                                                                                          \
+#name, CONF_TYPE_UINT, offsetof(struct reaper_settings, name), min_, max_, preset_ \
+	}
 
 static const struct conf_key keys[] = {
 	TEXT(brokers, NULL),

@@ -19,7 +19,7 @@ struct reaper_settings {
 	uint64_t grace_ms; /* beyond a lease's end, for clocks and for a worker's own kill */
 	uint64_t scan_ms;
 	uint64_t lost_after_ms; /* an orphan that no worker takes for so long is lost */
-	uint64_t max_attempts;  /* as the workers' */
+	uint64_t max_attempts;	/* as the workers' */
 	uint64_t engine_uid;
 	char log_level[CONF_TEXT_MAX];
 };

@@ -19,11 +19,11 @@
 #include "reaper/teller.h"
 #include "worker/lane/lane.h"
 
-#define RESTART_MIN_MS 200  /* between two starts: what fails at once must not spin */
+#define RESTART_MIN_MS 200 /* between two starts: what fails at once must not spin */
 #define RESTART_MAX_MS 5000
-#define HEALTHY_MS 10000    /* after this long the next failure is a new one */
-#define STOP_MS 60000       /* for the engine's step at hand: the patience of its helpers */
-#define FAREWELL_MS 2000    /* for helpers to see their socket's end */
+#define HEALTHY_MS     10000 /* after this long the next failure is a new one */
+#define STOP_MS	       60000 /* for the engine's step at hand: the patience of its helpers */
+#define FAREWELL_MS    2000  /* for helpers to see their socket's end */
 
 enum child { CHILD_LANE, CHILD_TELLER, CHILD_ENGINE, CHILD_COUNT };
 
@@ -75,7 +75,8 @@ static int run_confined(const struct supervisor *supervisor, enum child child, s
 }
 
 /* Every descriptor that is another child's is closed first: the end of a socket must be seen. */
-static _Noreturn void become(const struct supervisor *supervisor, enum child child, struct sockets *sockets, pid_t parent)
+static _Noreturn void become(const struct supervisor *supervisor, enum child child, struct sockets *sockets,
+			     pid_t parent)
 {
 	sigset_t none;
 

@@ -15,7 +15,8 @@
 #include "worker/offsets.h"
 
 #define KAFKA_TIMEOUT_MS 10000
-#define AWAY_MS 5000 /* after Kafka did not answer, so long every request fails at once: erasing must not wait for it */
+/* After Kafka did not answer, every request fails at once for so long: erasing must not wait for it. */
+#define AWAY_MS	   5000
 #define TELL_TRIES 3 /* of a transaction that was aborted or fenced by another reaper */
 
 struct teller {
@@ -24,7 +25,7 @@ struct teller {
 	char ledger_group[CONF_TEXT_MAX + 16];
 	struct positions *workers; /* what workers committed */
 	struct positions *ledger;  /* what reapers committed */
-	struct herald *herald;     /* NULL: no producer now */
+	struct herald *herald;	   /* NULL: no producer now */
 	uint64_t away_until_mono_ms;
 };
 
@@ -114,9 +115,9 @@ static void judge(const struct teller *teller, const struct teller_request *requ
 				       lease->id, lease->topic, teller->topics.tasks);
 			continue;
 		}
-		reply->verdicts[i] = is_done(pages_find(pages, lease->partition), lease->offset) ?
-					     TELLER_VERDICT_TOLD :
-					     TELLER_VERDICT_NOT_TOLD;
+		reply->verdicts[i] = is_done(pages_find(pages, lease->partition), lease->offset)
+					     ? TELLER_VERDICT_TOLD
+					     : TELLER_VERDICT_NOT_TOLD;
 	}
 }
 
@@ -131,8 +132,8 @@ static int lookup(struct teller *teller, const struct teller_request *request, s
 	return r;
 }
 
-/* Once for all of a victim's records in this request. Not remembered beyond it: a victim that is alive after all and lost
- * its broker for a while starts its producer anew under the same id, and then is not fenced any more. */
+/* Once for all of a victim's records in this request. Not remembered beyond it: a victim that is alive after all and
+ * lost its broker for a while starts its producer anew under the same id, and then is not fenced any more. */
 static int fence_victim(struct teller *teller, const struct teller_request *request, uint32_t index,
 			const struct teller_reply *reply, struct err *err)
 {
@@ -142,7 +143,8 @@ static int fence_victim(struct teller *teller, const struct teller_request *requ
 	if (strcmp(victim, "-") == 0)
 		return 0;
 	for (uint32_t i = 0; i < index; i++)
-		if (reply->verdicts[i] == TELLER_VERDICT_NOT_TOLD && strcmp(request->items[i].lease.victim, victim) == 0)
+		if (reply->verdicts[i] == TELLER_VERDICT_NOT_TOLD &&
+		    strcmp(request->items[i].lease.victim, victim) == 0)
 			return 0;
 	r = publisher_fence(teller->settings->brokers, victim, KAFKA_TIMEOUT_MS, err);
 	if (r == 0)
@@ -151,7 +153,8 @@ static int fence_victim(struct teller *teller, const struct teller_request *requ
 }
 
 /* Look first: a worker whose finish got lost on the way to Redis has told its result and must not be fenced for it. */
-static int fence(struct teller *teller, const struct teller_request *request, struct teller_reply *reply, struct err *err)
+static int fence(struct teller *teller, const struct teller_request *request, struct teller_reply *reply,
+		 struct err *err)
 {
 	int r = lookup(teller, request, reply, err);
 
@@ -173,10 +176,11 @@ static int read_ledger(struct teller *teller, struct pages *pages, struct err *e
 	r = positions_read(teller->ledger, teller->topics.tasks, positions, pages->n, KAFKA_TIMEOUT_MS, err);
 	for (size_t i = 0; i < pages->n && r == 0; i++) {
 		if (ledger_decode(positions[i].metadata, &pages->pages[i].ledger) < 0)
-			return err_set(err, ERR_HOST, EBADMSG,
-				       "group %s holds something that is no ledger in partition %d: another client uses this "
-				       "group; give the fleet another one",
-				       teller->ledger_group, positions[i].partition);
+			return err_set(
+				err, ERR_HOST, EBADMSG,
+				"group %s holds something that is no ledger in partition %d: another client uses this "
+				"group; give the fleet another one",
+				teller->ledger_group, positions[i].partition);
 		ledger_prune(&pages->pages[i].ledger, is_done, &pages->pages[i]);
 	}
 	return r;
@@ -200,12 +204,12 @@ static int encode_result(const struct teller *teller, const struct teller_item *
 	result.offset = lease->offset;
 	result.finished_ms = clock_wall_ms();
 	memcpy(result.id, lease->id, sizeof(result.id));
-	(void)snprintf(result.host, sizeof(result.host), "%s", lease->host);       /* both are bounded by their type */
+	(void)snprintf(result.host, sizeof(result.host), "%s", lease->host); /* both are bounded by their type */
 	(void)snprintf(result.worker, sizeof(result.worker), "%.64s", lease->victim);
 	(void)snprintf(result.topic, sizeof(result.topic), "%.127s", teller->topics.tasks);
 	(void)snprintf(result.message, sizeof(result.message),
-		       item->is_expired ? "its time-to-live ended under a worker that did not answer for it" :
-					  "its worker died, in attempt %u, and no other took it in time",
+		       item->is_expired ? "its time-to-live ended under a worker that did not answer for it"
+					: "its worker died, in attempt %u, and no other took it in time",
 		       lease->attempt);
 	r = result_encode(&result, out);
 	result_clear(&result);
@@ -300,7 +304,8 @@ static int tell_once(struct teller *teller, const struct teller_request *request
 	return r;
 }
 
-static int tell(struct teller *teller, const struct teller_request *request, struct teller_reply *reply, struct err *err)
+static int tell(struct teller *teller, const struct teller_request *request, struct teller_reply *reply,
+		struct err *err)
 {
 	int r = -EAGAIN;
 
@@ -362,7 +367,8 @@ static int teller_open(struct teller *teller, struct err *err)
 	int r;
 
 	topics_name(teller->settings->topic_prefix, &teller->topics);
-	(void)snprintf(teller->ledger_group, sizeof(teller->ledger_group), "%s.reaper", teller->settings->group); /* fits */
+	(void)snprintf(teller->ledger_group, sizeof(teller->ledger_group), "%s.reaper",
+		       teller->settings->group); /* fits */
 	r = positions_new(teller->settings->brokers, teller->settings->group, &teller->workers, err);
 	return r < 0 ? r : positions_new(teller->settings->brokers, teller->ledger_group, &teller->ledger, err);
 }
@@ -379,7 +385,8 @@ static bool is_request(const struct teller_request *request, ssize_t len)
 
 		if (!ident_is_id(lease->id, strnlen(lease->id, sizeof(lease->id))) || lease->partition < 0 ||
 		    lease->offset < 0 || !memchr(lease->victim, '\0', sizeof(lease->victim)) ||
-		    !memchr(lease->host, '\0', sizeof(lease->host)) || !memchr(lease->topic, '\0', sizeof(lease->topic)))
+		    !memchr(lease->host, '\0', sizeof(lease->host)) ||
+		    !memchr(lease->topic, '\0', sizeof(lease->topic)))
 			return false;
 	}
 	return true;

@@ -1,9 +1,9 @@
-/* The teller: the reaper's process for Kafka, whose calls block. It answers whether a record's result was told, fences dead
- * workers, and tells the results of tasks that nobody may run any more, each exactly once.
+/* The teller: the reaper's process for Kafka, whose calls block. It answers whether a record's result was told,
+ * fences dead workers, and tells the results of tasks that nobody may run any more, each exactly once.
  *
- * All reapers of a fleet share one transactional id and one ledger (reaper/ledger.h), committed in the transaction that tells
- * the results. Whoever starts its producer fences the others and only then reads the ledger; so a transaction commits
- * only if the ledger it was built on is still the last one. */
+ * All reapers of a fleet share one transactional id and one ledger (reaper/ledger.h), committed in the transaction
+ * that tells the results. Whoever starts its producer fences the others and only then reads the ledger; so a
+ * transaction commits only if the ledger it was built on is still the last one. */
 #pragma once
 
 #include <stdbool.h>
@@ -13,13 +13,13 @@
 #include "bus/reap.h"
 #include "reaper/settings.h"
 
-#define TELLER_MAGIC 0x4d465431u /* "MFT1" */
-#define TELLER_PATIENCE_MS 120000 /* of who asks: some Kafka calls of 10 s each, one after the other */
+#define TELLER_MAGIC	   0x4d465431u /* "MFT1" */
+#define TELLER_PATIENCE_MS 120000      /* of who asks: some Kafka calls of 10 s each, one after the other */
 
 enum teller_op {
 	TELLER_OP_LOOKUP, /* did the workers mark the record done? */
 	TELLER_OP_FENCE,  /* the same, and where not, fence `victim` and look again: the answer is final */
-	TELLER_OP_TELL,   /* tell lost or expired, unless told or marked done */
+	TELLER_OP_TELL,	  /* tell lost or expired, unless told or marked done */
 	TELLER_OP_COUNT
 };
 

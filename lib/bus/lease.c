@@ -1,8 +1,9 @@
-/* Requests of one turn of the loop are encoded straight into the batch of their kind; a `soon` timer sends all of them.
+/* Requests of one turn of the loop are encoded straight into the batch of their kind; a `soon` timer sends all of
+ * them.
  *
- * A batch whose answer got lost is UNKNOWN to those who asked, but not forgotten: when the connection is back, and before
- * anything else is sent, finishes and releases are sent again and claims are undone. A lease that ran out although its
- * worker is well would make the reaper fence that worker. */
+ * A batch whose answer got lost is UNKNOWN to those who asked, but not forgotten: when the connection is back, and
+ * before anything else is sent, finishes and releases are sent again and claims are undone. A lease that ran out
+ * although its worker is well would make the reaper fence that worker. */
 #include "bus/lease.h"
 
 #include <assert.h>
@@ -20,8 +21,8 @@
 #include "loop/timer.h"
 
 #define LEASE_TOPIC_MAX 249 /* Kafka's longest topic name */
-#define LEASE_LOST_MAX 256  /* batches; more are left to run out */
-#define LEASE_BATCH_MAX 64 /* ids in one script call: measured, larger ones cost more per id and delay others */
+#define LEASE_LOST_MAX	256 /* batches; more are left to run out */
+#define LEASE_BATCH_MAX 64  /* ids in one script call: measured, larger ones cost more per id and delay others */
 
 /* In the order in which a turn sends them: what is handed back may be claimed again in the same turn. */
 enum lease_op { LEASE_OP_FINISH, LEASE_OP_RELEASE, LEASE_OP_RENEW, LEASE_OP_CLAIM, LEASE_OP_UNDO, LEASE_OP_COUNT };
@@ -108,7 +109,8 @@ static void read_grants(const struct lease_batch *batch, const struct redisReply
 	else if (reply)
 		r = lease_reply_verdicts(reply, batch->n, grants, &err);
 	if (reply && r < 0)
-		log_error("lease.answer", "script=%s leases=%zu error=\"%s\"", scripts[batch->op].name, batch->n, err.msg);
+		log_error("lease.answer", "script=%s leases=%zu error=\"%s\"", scripts[batch->op].name, batch->n,
+			  err.msg);
 	for (size_t i = 0; i < batch->n; i++) {
 		if (r < 0)
 			grants[i] = (struct lease_grant){ .verdict = LEASE_VERDICT_UNKNOWN };
@@ -245,7 +247,7 @@ void lease_forget(struct leases *leases, const void *ctx)
 	for (int op = 0; op < LEASE_OP_COUNT; op++)
 		batch_forget(leases->next[op], ctx);
 	TAILQ_FOREACH(batch, &leases->in_flight, entry)
-		batch_forget(batch, ctx);
+	batch_forget(batch, ctx);
 }
 
 static void on_redis(void *ctx, bool is_connected, const char *why)

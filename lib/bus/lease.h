@@ -1,9 +1,10 @@
-/* Leases in Redis: who may run a workspace, until when, with which fencing token. Asynchronous, inside the loop; all of
- * a turn's claims, renewals and finishes travel as one script call each.
+/* Leases in Redis: who may run a workspace, until when, with which fencing token. Asynchronous, inside the loop; all
+ * of a turn's claims, renewals and finishes travel as one script call each.
  *
- * Keys share the hash tag {mayfly}: <prefix>:{mayfly}:lease:<id> (one line of text) and <prefix>:{mayfly}:deadlines (a
- * sorted set of ids by the Redis time in ms at which their lease ends). Times are Redis's own; a worker computes its local monotonic
- * deadline from the moment *before* a successful request was sent. Tokens only grow: max(old + 1, redis time in us).
+ * Keys share the hash tag {mayfly}: <prefix>:{mayfly}:lease:<id> (one line of text) and <prefix>:{mayfly}:deadlines
+ * (a sorted set of ids by the Redis time in ms at which their lease ends). Times are Redis's own; a worker computes
+ * its local monotonic deadline from the moment *before* a successful request was sent. Tokens only grow: max(old + 1,
+ * redis time in us).
  *
  * States of a lease: `running` (owner, token, ends_ms), `orphan` (reaped: its objects are gone, anyone may claim) and
  * `ended` (the reaper answered or will answer for it: nobody may run it). schemas/lease.md has the fields. */
@@ -21,9 +22,9 @@ struct leases;
 struct lease_config {
 	const char *redis_host;
 	unsigned redis_port;
-	const char *prefix;   /* "mayfly" */
-	const char *owner;    /* this process start: <worker>.<random> ; also its transactional.id */
-	const char *host;     /* whose reaper can reach the objects */
+	const char *prefix; /* "mayfly" */
+	const char *owner;  /* this process start: <worker>.<random> ; also its transactional.id */
+	const char *host;   /* whose reaper can reach the objects */
 	unsigned lease_ms;
 	unsigned max_attempts; /* a claim beyond it answers EXHAUSTED */
 };
@@ -35,20 +36,20 @@ struct lease_source {
 };
 
 enum lease_verdict {
-	LEASE_VERDICT_CLAIMED,   /* granted; of a renewal, finish or release: done */
-	LEASE_VERDICT_HELD,      /* the same record is (or was, until the reaper comes) somebody else's: ask again later */
+	LEASE_VERDICT_CLAIMED, /* granted; of a renewal, finish or release: done */
+	LEASE_VERDICT_HELD, /* the same record is (or was, until the reaper comes) somebody else's: ask again later */
 	LEASE_VERDICT_DUPLICATE, /* another record with this id is running */
-	LEASE_VERDICT_ENDED,     /* the reaper answers for this record: mark it done, tell nothing */
+	LEASE_VERDICT_ENDED,	 /* the reaper answers for this record: mark it done, tell nothing */
 	LEASE_VERDICT_EXHAUSTED, /* claimed too often: the claim was granted so that the caller can answer `lost` */
-	LEASE_VERDICT_GONE,      /* renew, finish: missing or another's. Stop the job now, publish nothing */
-	LEASE_VERDICT_UNKNOWN,   /* Redis did not answer in time: nothing is known */
+	LEASE_VERDICT_GONE,	 /* renew, finish: missing or another's. Stop the job now, publish nothing */
+	LEASE_VERDICT_UNKNOWN,	 /* Redis did not answer in time: nothing is known */
 	LEASE_VERDICT_COUNT
 };
 
 struct lease_grant {
 	enum lease_verdict verdict;
 	uint64_t token;
-	uint32_t attempt;          /* from 1 */
+	uint32_t attempt;	   /* from 1 */
 	uint64_t deadline_mono_ms; /* local monotonic end of the lease, grace not included */
 };
 

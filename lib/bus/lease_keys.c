@@ -9,7 +9,8 @@ int lease_keys_name(const char *prefix, struct lease_keys *ret, struct err *err)
 {
 	if (!ident_is_id(prefix, strlen(prefix)))
 		return err_set(err, ERR_INPUT, 0,
-			       "the prefix of Redis keys must be 1 to %d letters, digits, '.', '_' or '-'", IDENT_ID_MAX);
+			       "the prefix of Redis keys must be 1 to %d letters, digits, '.', '_' or '-'",
+			       IDENT_ID_MAX);
 	/* None can be cut: a prefix has at most IDENT_ID_MAX characters. */
 	(void)snprintf(ret->deadlines, sizeof(ret->deadlines), "%s:{mayfly}:deadlines", prefix);
 	(void)snprintf(ret->lease_prefix, sizeof(ret->lease_prefix), "%s:{mayfly}:lease:", prefix);

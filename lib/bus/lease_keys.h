@@ -6,7 +6,7 @@
 struct lease_keys {
 	char deadlines[96];    /* sorted set: id -> when the reaper must look (Redis time, ms) */
 	char lease_prefix[96]; /* + id: a hash, schemas/lease.md */
-	char token[96];        /* the highest fencing token ever given */
+	char token[96];	       /* the highest fencing token ever given */
 };
 
 #define LEASE_KEYS_COUNT 3

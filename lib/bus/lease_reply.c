@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <hiredis/hiredis.h>
 
-#define CLAIM_FIELDS 3
+#define CLAIM_FIELDS	  3
 #define LEASE_MAX_ATTEMPT 1000000 /* far beyond any max_attempts; a larger one was not written by our script */
 
 static_assert(LEASE_VERDICT_CLAIMED == 0 && LEASE_VERDICT_HELD == 1 && LEASE_VERDICT_DUPLICATE == 2 &&
@@ -13,16 +13,18 @@ static_assert(LEASE_VERDICT_CLAIMED == 0 && LEASE_VERDICT_HELD == 1 && LEASE_VER
 static int check_shape(const redisReply *reply, size_t n_fields, struct err *err)
 {
 	if (reply->type == REDIS_REPLY_ERROR)
-		return err_set(err, ERR_HOST, EBADMSG, "Redis refused a lease script ('%.120s'): check its log and memory",
-			       reply->str);
-	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != n_fields)
 		return err_set(err, ERR_HOST, EBADMSG,
-			       "Redis answered a lease script with type %d of %zu elements instead of an array of %zu: is it "
-			       "a Redis server?",
-			       reply->type, reply->type == REDIS_REPLY_ARRAY ? reply->elements : 0, n_fields);
+			       "Redis refused a lease script ('%.120s'): check its log and memory", reply->str);
+	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != n_fields)
+		return err_set(
+			err, ERR_HOST, EBADMSG,
+			"Redis answered a lease script with type %d of %zu elements instead of an array of %zu: is it "
+			"a Redis server?",
+			reply->type, reply->type == REDIS_REPLY_ARRAY ? reply->elements : 0, n_fields);
 	for (size_t i = 0; i < n_fields; i++)
 		if (!reply->element[i] || reply->element[i]->type != REDIS_REPLY_INTEGER)
-			return err_set(err, ERR_HOST, EBADMSG, "Redis answered a lease script with a non-integer at %zu", i);
+			return err_set(err, ERR_HOST, EBADMSG,
+				       "Redis answered a lease script with a non-integer at %zu", i);
 	return 0;
 }
 

@@ -1,63 +1,64 @@
-/* The Lua of the worker's side of a lease (bus/lease.h; the reaper's is in bus/reap_scripts.h). One call carries many ids.
+/* The Lua of the worker's side of a lease (bus/lease.h; the reaper's is in bus/reap_scripts.h). One call carries many
+ * ids.
  *
  * A lease is one line of text, its fields separated by one space (a field never holds one):
  *
  *	state owner token attempt host slot expires_ms topic partition offset [victim]
  *
- * A line and not a hash, because a batch of lines is read by one MGET and written by one MSET: half of Redis's time for
- * the same work (docs/decisions/2026-11-23-a-lease-is-a-line.md). Whether a caller still is the holder is the beginning of that line.
- * When the lease ends is its score in the deadlines, so a renewal writes nothing else. The score is when the reaper
- * must look: the end of the lease or of the time-to-live, whichever is first.
+ * A line and not a hash, because a batch of lines is read by one MGET and written by one MSET: half of Redis's time
+ * for the same work (docs/decisions/2026-11-23-a-lease-is-a-line.md). Whether a caller still is the holder is the
+ * beginning of that line. When the lease ends is its score in the deadlines, so a renewal writes nothing else. The
+ * score is when the reaper must look: the end of the lease or of the time-to-live, whichever is first.
  *
- * Every script gets KEYS[1] the deadlines, KEYS[2] the prefix of lease keys and KEYS[3] the highest token ever given. The
- * lease keys themselves are built inside, which Redis Cluster allows because the hash tag {mayfly} puts all of them in one
- * slot. Redis runs a script alone, so each of them is one atomic step. */
+ * Every script gets KEYS[1] the deadlines, KEYS[2] the prefix of lease keys and KEYS[3] the highest token ever given.
+ * The lease keys themselves are built inside, which Redis Cluster allows because the hash tag {mayfly} puts all of
+ * them in one slot. Redis runs a script alone, so each of them is one atomic step. */
 #pragma once
 
 /* enum lease_verdict in Lua; bus/lease_reply.c pins the numbers. */
 #define LEASE_LUA_VERDICTS "local CLAIMED, HELD, DUPLICATE, ENDED, EXHAUSTED, GONE = 0, 1, 2, 3, 4, 5\n"
 
-#define LEASE_LUA_NOW                                                                                   \
-	"local time = redis.call('TIME')\n"                                                             \
+#define LEASE_LUA_NOW                       \
+	"local time = redis.call('TIME')\n" \
 	"local now = time[1] * 1000 + math.floor(time[2] / 1000)\n"
 
 /* The next token: above all before it, even when Redis lost its memory (then by the clock) or its clock went back (then
  * by the memory). %.0f because Lua's own conversion keeps 14 digits. */
-#define LEASE_LUA_TOKEN                                                                                 \
+#define LEASE_LUA_TOKEN                                                                                        \
 	"local token = math.max(tonumber(redis.call('GET', KEYS[3])) or 0, time[1] * 1000000 + time[2] - 1)\n" \
-	"local function next_token()\n"                                                                 \
-	"  token = token + 1\n"                                                                         \
-	"  return string.format('%.0f', token)\n"                                                       \
-	"end\n"                                                                                         \
+	"local function next_token()\n"                                                                        \
+	"  token = token + 1\n"                                                                                \
+	"  return string.format('%.0f', token)\n"                                                              \
+	"end\n"                                                                                                \
 	"local function keep_token() redis.call('SET', KEYS[3], string.format('%.0f', token)) end\n"
 
 /* read_all(first, stride): the keys and lines of the ids in ARGV, false where there is none. */
-#define LEASE_LUA_READ                                                                                  \
-	"local function read_all(first, stride)\n"                                                      \
-	"  local keys = {}\n"                                                                           \
-	"  for i = first, #ARGV, stride do keys[#keys + 1] = KEYS[2] .. ARGV[i] end\n"                  \
-	"  return keys, redis.call('MGET', unpack(keys))\n"                                             \
-	"end\n"                                                                                         \
-	"local function fields_of(line)\n"                                                              \
-	"  local fields = {}\n"                                                                         \
-	"  for field in string.gmatch(line, '[^ ]+') do fields[#fields + 1] = field end\n"              \
-	"  return fields\n"                                                                             \
+#define LEASE_LUA_READ                                                                     \
+	"local function read_all(first, stride)\n"                                         \
+	"  local keys = {}\n"                                                              \
+	"  for i = first, #ARGV, stride do keys[#keys + 1] = KEYS[2] .. ARGV[i] end\n"     \
+	"  return keys, redis.call('MGET', unpack(keys))\n"                                \
+	"end\n"                                                                            \
+	"local function fields_of(line)\n"                                                 \
+	"  local fields = {}\n"                                                            \
+	"  for field in string.gmatch(line, '[^ ]+') do fields[#fields + 1] = field end\n" \
+	"  return fields\n"                                                                \
 	"end\n"
 
 /* is_held(line, owner, token): by a running worker, and that one. */
-#define LEASE_LUA_IS_HELD                                                                               \
-	"local function is_held(line, owner, its_token)\n"                                              \
-	"  local head = 'running ' .. owner .. ' ' .. its_token .. ' '\n"                               \
-	"  return line and string.sub(line, 1, #head) == head\n"                                        \
+#define LEASE_LUA_IS_HELD                                                 \
+	"local function is_held(line, owner, its_token)\n"                \
+	"  local head = 'running ' .. owner .. ' ' .. its_token .. ' '\n" \
+	"  return line and string.sub(line, 1, #head) == head\n"          \
 	"end\n"
 
-/* ARGV: owner host lease_ms max_attempts, then per claim: id slot expires_ms "topic partition offset".
- * Answers per claim: verdict, token, attempt (0, 0 when nothing was granted).
+/* ARGV: owner host lease_ms max_attempts, then per claim: id slot expires_ms "topic partition offset". Answers per
+ * claim: verdict, token, attempt (0, 0 when nothing was granted).
  *
  * An orphan's id may be claimed for another record: that record is a task of its own. The orphan's record is still
  * uncommitted in Kafka, so it is delivered again, waits while the id is taken, and then starts anew from attempt 1.
- * An ended lease blocks its id for other records until its own record is marked done, or that mark would be lost and the
- * record would run again after its terminal result. */
+ * An ended lease blocks its id for other records until its own record is marked done, or that mark would be lost and
+ * the record would run again after its terminal result. */
 static const char lease_claim_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_NOW LEASE_LUA_TOKEN LEASE_LUA_READ
 	"local max_attempts = tonumber(ARGV[4])\n"
 	"local function judge(line, source)\n"
@@ -91,8 +92,8 @@ static const char lease_claim_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_NOW LEASE_LUA
 	"    mine = token\n"
 	"    granted[id] = source\n"
 	"    grants[#grants + 1] = keys[n]\n"
-	"    grants[#grants + 1] = 'running ' .. ARGV[1] .. ' ' .. mine_text .. ' ' .. attempt .. ' ' .. ARGV[2] .. ' '\n"
-	"      .. ARGV[i + 1] .. ' ' .. expires .. ' ' .. source\n"
+	"    grants[#grants + 1] = 'running ' .. ARGV[1] .. ' ' .. mine_text .. ' ' .. attempt .. ' ' .. ARGV[2]\n"
+	"      .. ' ' .. ARGV[i + 1] .. ' ' .. expires .. ' ' .. source\n"
 	"    due[#due + 1] = tonumber(expires) < ends and expires or ends_text\n"
 	"    due[#due + 1] = id\n"
 	"  end\n"
@@ -123,42 +124,42 @@ static const char lease_renew_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_NOW LEASE_LUA
 	"return answers\n";
 
 /* ARGV: owner, then per lease: id token. Answers a verdict per lease. */
-static const char lease_finish_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_READ LEASE_LUA_IS_HELD
-	"local keys, lines = read_all(2, 2)\n"
-	"local answers, gone_keys, gone_ids = {}, {}, {}\n"
-	"for n = 1, #keys do\n"
-	"  local id, token = ARGV[2 * n], ARGV[1 + 2 * n]\n"
-	"  answers[n] = GONE\n"
-	"  if is_held(lines[n], ARGV[1], token) then\n"
-	"    answers[n] = CLAIMED\n"
-	"    gone_keys[#gone_keys + 1] = keys[n]\n"
-	"    gone_ids[#gone_ids + 1] = id\n"
-	"  end\n"
-	"end\n"
-	"if #gone_ids > 0 then\n"
-	"  redis.call('DEL', unpack(gone_keys))\n"
-	"  redis.call('ZREM', KEYS[1], unpack(gone_ids))\n"
-	"end\n"
-	"return answers\n";
+static const char lease_finish_lua[] =
+	LEASE_LUA_VERDICTS LEASE_LUA_READ LEASE_LUA_IS_HELD "local keys, lines = read_all(2, 2)\n"
+							    "local answers, gone_keys, gone_ids = {}, {}, {}\n"
+							    "for n = 1, #keys do\n"
+							    "  local id, token = ARGV[2 * n], ARGV[1 + 2 * n]\n"
+							    "  answers[n] = GONE\n"
+							    "  if is_held(lines[n], ARGV[1], token) then\n"
+							    "    answers[n] = CLAIMED\n"
+							    "    gone_keys[#gone_keys + 1] = keys[n]\n"
+							    "    gone_ids[#gone_ids + 1] = id\n"
+							    "  end\n"
+							    "end\n"
+							    "if #gone_ids > 0 then\n"
+							    "  redis.call('DEL', unpack(gone_keys))\n"
+							    "  redis.call('ZREM', KEYS[1], unpack(gone_ids))\n"
+							    "end\n"
+							    "return answers\n";
 
-/* give_back(key, id, line): as if it had not been claimed. A first attempt leaves nothing; a later one leaves an orphan, or the
- * attempts before it would be forgotten. It is not lost, only queued: the reaper looks when its time-to-live ends. */
-#define LEASE_LUA_GIVE_BACK                                                                             \
-	"local function give_back(key, id, line)\n"                                                     \
-	"  local field = fields_of(line)\n"                                                             \
-	"  if tonumber(field[4]) > 1 then\n"                                                            \
-	"    field[1], field[2], field[4] = 'orphan', '-', field[4] - 1\n"                              \
-	"    redis.call('SET', key, table.concat(field, ' '))\n"                                        \
-	"    redis.call('ZADD', KEYS[1], field[7], id)\n"                                               \
-	"  else\n"                                                                                      \
-	"    redis.call('DEL', key)\n"                                                                  \
-	"    redis.call('ZREM', KEYS[1], id)\n"                                                         \
-	"  end\n"                                                                                       \
+/* give_back(key, id, line): as if it had not been claimed. A first attempt leaves nothing; a later one leaves an
+ * orphan, or the attempts before it would be forgotten. It is not lost, only queued: the reaper looks when its
+ * time-to-live ends. */
+#define LEASE_LUA_GIVE_BACK                                                \
+	"local function give_back(key, id, line)\n"                        \
+	"  local field = fields_of(line)\n"                                \
+	"  if tonumber(field[4]) > 1 then\n"                               \
+	"    field[1], field[2], field[4] = 'orphan', '-', field[4] - 1\n" \
+	"    redis.call('SET', key, table.concat(field, ' '))\n"           \
+	"    redis.call('ZADD', KEYS[1], field[7], id)\n"                  \
+	"  else\n"                                                         \
+	"    redis.call('DEL', key)\n"                                     \
+	"    redis.call('ZREM', KEYS[1], id)\n"                            \
+	"  end\n"                                                          \
 	"end\n"
 
 /* ARGV: owner, then per lease: id token. Answers a verdict per lease. */
-static const char lease_release_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_READ LEASE_LUA_IS_HELD
-	LEASE_LUA_GIVE_BACK
+static const char lease_release_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_READ LEASE_LUA_IS_HELD LEASE_LUA_GIVE_BACK
 	"local keys, lines = read_all(2, 2)\n"
 	"local answers = {}\n"
 	"for n = 1, #keys do\n"
@@ -168,8 +169,9 @@ static const char lease_release_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_READ LEASE_
 	"end\n"
 	"return answers\n";
 
-/* ARGV as of a claim whose answer got lost: if it was granted after all, give it back. Its token is not known, so owner and
- * record decide; a job of this very process that still held the same record would lose it and stop, which is safe. */
+/* ARGV as of a claim whose answer got lost: if it was granted after all, give it back. Its token is not known, so
+ * owner and record decide; a job of this very process that still held the same record would lose it and stop, which
+ * is safe. */
 static const char lease_undo_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_READ LEASE_LUA_GIVE_BACK
 	"local keys, lines = read_all(5, 4)\n"
 	"local answers = {}\n"

@@ -57,8 +57,8 @@ static int copy_position(const rd_kafka_topic_partition_t *from, struct position
 		return err_set(err, ERR_BUSY, EAGAIN, "committed offset of partition %d: %s", from->partition,
 			       rd_kafka_err2str(from->err));
 	if (from->metadata_size > POSITION_METADATA_MAX)
-		return err_set(err, ERR_HOST, EMSGSIZE, "commit metadata of partition %d has %zu bytes", from->partition,
-			       from->metadata_size);
+		return err_set(err, ERR_HOST, EMSGSIZE, "commit metadata of partition %d has %zu bytes",
+			       from->partition, from->metadata_size);
 	to->next = from->offset >= 0 ? from->offset : -1;
 	if (from->metadata_size)
 		memcpy(to->metadata, from->metadata, from->metadata_size);

@@ -1,5 +1,5 @@
-/* The reaper's side of leases: what is due, taking it over, settling it. Asynchronous, inside the loop, one request at a
- * time; whether the caller may do a thing is decided inside Redis by owner and token (bus/reap_scripts.h).
+/* The reaper's side of leases: what is due, taking it over, settling it. Asynchronous, inside the loop, one request
+ * at a time; whether the caller may do a thing is decided inside Redis by owner and token (bus/reap_scripts.h).
  *
  *	running --(due)--> reaping --> orphan --(nobody claims it)--> ended --> told --> (gone)
  *	                      |          |  claimed again: running      ^
@@ -18,8 +18,8 @@
 #include "base/err.h"
 #include "base/ident.h"
 
-#define REAP_BATCH_MAX 32 /* leases in one request but a scan */
-#define REAP_SCAN_MAX 256 /* leases in the answer to a scan */
+#define REAP_BATCH_MAX 32  /* leases in one request but a scan */
+#define REAP_SCAN_MAX  256 /* leases in the answer to a scan */
 #define REAP_OWNER_MAX 128
 #define REAP_TOPIC_MAX 249 /* Kafka's longest topic name */
 
@@ -38,12 +38,12 @@ enum reap_state {
 struct reap_lease {
 	char id[IDENT_ID_MAX + 1];
 	enum reap_state state;
-	char owner[REAP_OWNER_MAX + 1];  /* worker or reaper; "-": nobody */
+	char owner[REAP_OWNER_MAX + 1];	 /* worker or reaper; "-": nobody */
 	char victim[REAP_OWNER_MAX + 1]; /* the worker that lost it; "-": none */
-	char host[IDENT_ID_MAX + 1];     /* where its objects are */
+	char host[IDENT_ID_MAX + 1];	 /* where its objects are */
 	uint64_t token;
 	uint32_t attempt;
-	uint64_t expires_ms; /* wall clock */
+	uint64_t expires_ms;		/* wall clock */
 	char topic[REAP_TOPIC_MAX + 1]; /* "-": no record, only objects that nobody owned */
 	int32_t partition;
 	int64_t offset;
@@ -52,8 +52,8 @@ struct reap_lease {
 
 struct reap_scan {
 	uint64_t now_ms; /* Redis's wall clock */
-	uint64_t n_all;  /* leases in any state */
-	uint64_t n_due;  /* of them; `leases` has at most REAP_SCAN_MAX */
+	uint64_t n_all;	 /* leases in any state */
+	uint64_t n_due;	 /* of them; `leases` has at most REAP_SCAN_MAX */
 	const struct reap_lease *leases;
 	size_t n;
 };
@@ -87,7 +87,8 @@ struct reap_config {
 	unsigned lease_ms, grace_ms, lost_after_ms;
 };
 
-/* `on_change`: the server was looked at after a connection was made (`server`), or the connection is lost (NULL, `why`). */
+/* `on_change`: the server was looked at after a connection was made (`server`), or the connection is lost (NULL,
+ * `why`). */
 int reap_new(struct event_base *base, const struct reap_config *config,
 	     void (*on_change)(void *ctx, const struct reap_server *server, const char *why), void *ctx,
 	     struct reap **ret, struct err *err);
@@ -112,8 +113,8 @@ struct reap_find {
 	bool may_take; /* else only ask */
 };
 
-/* Answers for each 0 (leave it: it is held here), positive (nobody has it; with may_take it is ours now, under that token, and
- * `leases[i]` says what it is), or -1 (nobody can claim it here: erase it if may_take). */
+/* Answers for each 0 (leave it: it is held here), positive (nobody has it; with may_take it is ours now, under that
+ * token, and `leases[i]` says what it is), or -1 (nobody can claim it here: erase it if may_take). */
 void reap_heal(struct reap *reap, const struct reap_find *finds, size_t n, reap_heal_fn fn, void *ctx);
 
 bool reap_is_connected(const struct reap *reap);

@@ -8,8 +8,8 @@
 #include "base/own.h"
 
 #define LINE_MAX_BYTES 1024 /* eleven fields, the longest a topic of 249 */
-#define SCAN_HEAD 3         /* now, number of leases, of those due */
-#define SCAN_FIELDS 3       /* id, score, line */
+#define SCAN_HEAD      3    /* now, number of leases, of those due */
+#define SCAN_FIELDS    3    /* id, score, line */
 
 static const char *const state_names[] = { "running", "reaping", "orphan", "ended", "told" };
 static_assert(ARRAY_SIZE(state_names) == REAP_STATE_COUNT, "a name for every reap_state");
@@ -80,7 +80,8 @@ int reap_line_parse(const char *line, size_t len, struct reap_lease *ret, struct
 	struct line_reader reader = { 0 };
 
 	if (len >= sizeof(reader.text) || memchr(line, '\0', len))
-		return err_set(err, ERR_HOST, EBADMSG, "a lease of %zu bytes in Redis is none of ours: delete its key", len);
+		return err_set(err, ERR_HOST, EBADMSG, "a lease of %zu bytes in Redis is none of ours: delete its key",
+			       len);
 	memcpy(reader.text, line, len);
 	reader.rest = reader.text;
 	ret->state = next_state(&reader);
@@ -97,7 +98,8 @@ int reap_line_parse(const char *line, size_t len, struct reap_lease *ret, struct
 	if (reader.rest)
 		next_text(&reader, ret->victim, sizeof(ret->victim));
 	if (reader.is_bad || reader.rest)
-		return err_set(err, ERR_HOST, EBADMSG, "a lease in Redis reads '%.*s', which is none of ours: delete its key",
+		return err_set(err, ERR_HOST, EBADMSG,
+			       "a lease in Redis reads '%.*s', which is none of ours: delete its key",
 			       (int)(len < 100 ? len : 100), line);
 	return 0;
 }
@@ -105,10 +107,10 @@ int reap_line_parse(const char *line, size_t len, struct reap_lease *ret, struct
 static int bad_reply(const redisReply *reply, const char *expected, struct err *err)
 {
 	if (reply->type == REDIS_REPLY_ERROR)
-		return err_set(err, ERR_HOST, EBADMSG, "Redis refused a reaper's script ('%.120s'): check its log and memory",
-			       reply->str);
-	return err_set(err, ERR_HOST, EBADMSG, "Redis answered a reaper's script with type %d instead of %s", reply->type,
-		       expected);
+		return err_set(err, ERR_HOST, EBADMSG,
+			       "Redis refused a reaper's script ('%.120s'): check its log and memory", reply->str);
+	return err_set(err, ERR_HOST, EBADMSG, "Redis answered a reaper's script with type %d instead of %s",
+		       reply->type, expected);
 }
 
 static bool is_text(const redisReply *reply)

@@ -10,8 +10,8 @@ struct redisReply;
 /* A lease's line, `len` bytes. 0 or -EBADMSG; `ret->id` and `ret->due_ms` are not touched. */
 int reap_line_parse(const char *line, size_t len, struct reap_lease *ret, struct err *err);
 
-/* A scan into `leases` (REAP_SCAN_MAX). A lease whose line is not one is left out and counted in *ret_bad: one broken key
- * must not stop the reaper. 0 or -EBADMSG. */
+/* A scan into `leases` (REAP_SCAN_MAX). A lease whose line is not one is left out and counted in *ret_bad: one broken
+ * key must not stop the reaper. 0 or -EBADMSG. */
 int reap_reply_scan(const struct redisReply *reply, struct reap_scan *ret, struct reap_lease *leases, size_t *ret_bad,
 		    struct err *err);
 
@@ -19,7 +19,8 @@ int reap_reply_scan(const struct redisReply *reply, struct reap_scan *ret, struc
 int reap_reply_numbers(const struct redisReply *reply, size_t n, int64_t *numbers, struct err *err);
 
 /* `n` pairs of an integer and a line; lines are parsed where the integer is a token. */
-int reap_reply_heal(const struct redisReply *reply, size_t n, int64_t *numbers, struct reap_lease *leases, struct err *err);
+int reap_reply_heal(const struct redisReply *reply, size_t n, int64_t *numbers, struct reap_lease *leases,
+		    struct err *err);
 
 /* The text of INFO. */
 int reap_reply_server(const struct redisReply *reply, struct reap_server *ret, struct err *err);

@@ -4,14 +4,14 @@
 #include "bus/lease_scripts.h"
 
 /* A reaper holds a lease like a worker does, by owner and token, in whatever state it is. */
-#define REAP_LUA_WRITE                                                                                  \
-	"local function write(key, id, field, score)\n"                                                 \
-	"  redis.call('SET', key, table.concat(field, ' '))\n"                                          \
-	"  redis.call('ZADD', KEYS[1], string.format('%.0f', score), id)\n"                             \
+#define REAP_LUA_WRITE                                                      \
+	"local function write(key, id, field, score)\n"                     \
+	"  redis.call('SET', key, table.concat(field, ' '))\n"              \
+	"  redis.call('ZADD', KEYS[1], string.format('%.0f', score), id)\n" \
 	"end\n"
 
-/* ARGV: grace_ms limit. Answers: now, the number of all leases, of those due, then per lease that is due: id, score, line ("" for a
- * member of the deadlines without a lease, which is forgotten here). */
+/* ARGV: grace_ms limit. Answers: now, the number of all leases, of those due, then per lease that is due: id, score,
+ * line ("" for a member of the deadlines without a lease, which is forgotten here). */
 static const char reap_scan_lua[] = LEASE_LUA_NOW
 	"local before = string.format('%.0f', now - tonumber(ARGV[1]))\n"
 	"local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. before, 'WITHSCORES', 'LIMIT', 0, ARGV[2])\n"
@@ -25,9 +25,9 @@ static const char reap_scan_lua[] = LEASE_LUA_NOW
 	"end\n"
 	"return answers\n";
 
-/* ARGV: owner lease_ms grace_ms, then per lease: id token. Take what is still due and still has that token: running becomes
- * reaping (its worker's renewal and finish answer GONE from now on), an orphan that nobody wanted becomes ended, the rest
- * changes hands. Answers per lease: the new token, 0 when it was not taken. */
+/* ARGV: owner lease_ms grace_ms, then per lease: id token. Take what is still due and still has that token: running
+ * becomes reaping (its worker's renewal and finish answer GONE from now on), an orphan that nobody wanted becomes
+ * ended, the rest changes hands. Answers per lease: the new token, 0 when it was not taken. */
 static const char reap_take_lua[] = LEASE_LUA_NOW LEASE_LUA_TOKEN LEASE_LUA_READ REAP_LUA_WRITE
 	"local next_state = { running = 'reaping', orphan = 'ended' }\n"
 	"local answers = {}\n"
@@ -48,9 +48,9 @@ static const char reap_take_lua[] = LEASE_LUA_NOW LEASE_LUA_TOKEN LEASE_LUA_READ
 	"keep_token()\n"
 	"return answers\n";
 
-/* ARGV: owner lease_ms lost_after_ms, then per lease: id token verb. Answers per lease: 1, or 0 when it is not ours any
- * more. Verbs: delete; orphan (anyone may claim it, until lost_after_ms or its time-to-live end); ended; told (to be looked
- * at again without hurry). */
+/* ARGV: owner lease_ms lost_after_ms, then per lease: id token verb. Answers per lease: 1, or 0 when it is not ours
+ * any more. Verbs: delete; orphan (anyone may claim it, until lost_after_ms or its time-to-live end); ended; told (to
+ * be looked at again without hurry). */
 static const char reap_settle_lua[] = LEASE_LUA_NOW LEASE_LUA_READ REAP_LUA_WRITE
 	"local answers = {}\n"
 	"local keys, lines = read_all(4, 3)\n"
@@ -72,10 +72,10 @@ static const char reap_settle_lua[] = LEASE_LUA_NOW LEASE_LUA_READ REAP_LUA_WRIT
 	"end\n"
 	"return answers\n";
 
-/* ARGV: owner lease_ms host, then per workspace of which something is left on this host: id, "1" when it may be taken.
- * Answers per id a number and a line. Number 0: leave it, a worker or reaper holds it here. Positive: it has no lease, or one
- * that anybody could claim; if it may be taken, it is ours now like any lease in reaping, the number is the token and the line
- * is what it is. -1: nobody may claim it here now, it can be erased. */
+/* ARGV: owner lease_ms host, then per workspace of which something is left on this host: id, "1" when it may be
+ * taken. Answers per id a number and a line. Number 0: leave it, a worker or reaper holds it here. Positive: it has
+ * no lease, or one that anybody could claim; if it may be taken, it is ours now like any lease in reaping, the number
+ * is the token and the line is what it is. -1: nobody may claim it here now, it can be erased. */
 static const char reap_heal_lua[] = LEASE_LUA_NOW LEASE_LUA_TOKEN LEASE_LUA_READ REAP_LUA_WRITE
 	"local answers = {}\n"
 	"local keys, lines = read_all(4, 2)\n"

@@ -14,8 +14,8 @@
 #include "base/clock.h"
 #include "loop/timer.h"
 
-#define REDIS_BACKOFF_MIN_MS 50
-#define REDIS_BACKOFF_MAX_MS 2000              /* a fleet that waits longer loses leases for nothing */
+#define REDIS_BACKOFF_MIN_MS	50
+#define REDIS_BACKOFF_MAX_MS	2000		   /* a fleet that waits longer loses leases for nothing */
 #define REDIS_REQUEST_MAX_BYTES (16 * 1024 * 1024) /* far beyond the largest batch; Redis itself takes 512 MiB */
 
 struct redis_request {
@@ -39,8 +39,8 @@ struct redis {
 	redisAsyncContext *hiredis; /* NULL between a loss and the next attempt */
 	bool is_connected, is_freeing;
 	struct redis_requests in_flight; /* oldest first: all have the same time to be answered */
-	struct redis_requests failed;    /* to be answered NULL when the loop turns */
-	struct timer *connect_timer;     /* the next attempt, or the end of this one */
+	struct redis_requests failed;	 /* to be answered NULL when the loop turns */
+	struct timer *connect_timer;	 /* the next attempt, or the end of this one */
 	struct timer *answer_timer, *failed_timer;
 	void (*on_change)(void *ctx, bool is_connected, const char *why);
 	void *ctx;
@@ -183,7 +183,8 @@ static void request_send(struct redis_request *request)
 	cleanup_(buf_free) struct buf text = { 0 };
 
 	if (!redis->is_connected || request_encode(request, &text) < 0 ||
-	    redisAsyncFormattedCommand(redis->hiredis, on_reply, request, (const char *)text.data, text.len) != REDIS_OK) {
+	    redisAsyncFormattedCommand(redis->hiredis, on_reply, request, (const char *)text.data, text.len) !=
+		    REDIS_OK) {
 		request_fail(request);
 		return;
 	}
@@ -287,8 +288,8 @@ static void on_disconnect(const redisAsyncContext *hiredis, int status)
 	tell_change(redis, false, status == REDIS_OK ? "dropped: no answer in time" : hiredis->errstr);
 }
 
-/* Free the context now; hiredis answers everything in flight with NULL. What the kernel has not sent yet is dropped, so that
- * it does not arrive after what the next connection sends. */
+/* Free the context now; hiredis answers everything in flight with NULL. What the kernel has not sent yet is dropped,
+ * so that it does not arrive after what the next connection sends. */
 static void drop(struct redis *redis)
 {
 	static const struct linger at_once = { .l_onoff = 1, .l_linger = 0 };
@@ -327,7 +328,7 @@ static void connect_now(struct redis *redis)
 	}
 	hiredis->data = redis;
 	redis->hiredis = hiredis;
-	(void)fcntl(hiredis->c.fd, F_SETFD, FD_CLOEXEC); /* cannot fail on an open descriptor */
+	(void)fcntl(hiredis->c.fd, F_SETFD, FD_CLOEXEC);	 /* cannot fail on an open descriptor */
 	(void)redisAsyncSetConnectCallback(hiredis, on_connect); /* fails only when one is set already */
 	(void)redisAsyncSetDisconnectCallback(hiredis, on_disconnect);
 	timer_set_ms(redis->connect_timer, redis->answer_ms);
@@ -355,7 +356,8 @@ int redis_new(struct event_base *base, const struct redis_config *config,
 	TAILQ_INIT(&redis->in_flight);
 	TAILQ_INIT(&redis->failed);
 	if (strlen(config->host) >= sizeof(redis->host))
-		return err_set(err, ERR_INPUT, 0, "Redis host name '%.40s...' is too long: give its address", config->host);
+		return err_set(err, ERR_INPUT, 0, "Redis host name '%.40s...' is too long: give its address",
+			       config->host);
 	memcpy(redis->host, config->host, strlen(config->host) + 1);
 	redis->base = base;
 	redis->port = config->port;

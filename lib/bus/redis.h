@@ -31,8 +31,8 @@ struct redis_script {
 	char sha[41];
 };
 
-/* The keys and arguments of one request, encoded as they are added. A failed addition is remembered: the request is then
- * not sent and answers NULL. Zero-initialise; redis_eval() takes what is inside. */
+/* The keys and arguments of one request, encoded as they are added. A failed addition is remembered: the request is
+ * then not sent and answers NULL. Zero-initialise; redis_eval() takes what is inside. */
 struct redis_args {
 	struct buf text;
 	unsigned n;
@@ -44,8 +44,8 @@ void redis_args_add_number(struct redis_args *args, uint64_t number);
 struct redis_args redis_args_copy(const struct redis_args *args);
 void redis_args_free(struct redis_args *args);
 
-/* Exactly once per request, never from inside redis_eval(). `reply` is NULL when nothing is known: no connection, lost, or
- * too late. It may be an error reply. Borrowed during the call. */
+/* Exactly once per request, never from inside redis_eval(). `reply` is NULL when nothing is known: no connection,
+ * lost, or too late. It may be an error reply. Borrowed during the call. */
 typedef void (*redis_fn)(void *ctx, const struct redisReply *reply);
 
 /* `on_change` (may be NULL) runs when the connection is made or lost; `why` is "" or the reason of the loss. */
@@ -53,13 +53,13 @@ int redis_new(struct event_base *base, const struct redis_config *config,
 	      void (*on_change)(void *ctx, bool is_connected, const char *why), void *ctx, struct redis **ret,
 	      struct err *err);
 
-/* EVALSHA, and EVAL when the server does not know the script (a restart, SCRIPT FLUSH). The first `n_keys` of `args` are
- * keys. Takes the contents of `args`. */
+/* EVALSHA, and EVAL when the server does not know the script (a restart, SCRIPT FLUSH). The first `n_keys` of `args`
+ * are keys. Takes the contents of `args`. */
 void redis_eval(struct redis *redis, struct redis_script *script, unsigned n_keys, struct redis_args *args, redis_fn fn,
 		void *ctx);
 
-/* Make the script known to the server, once per connection and before its first use: a script that has to be sent again is
- * overtaken by requests behind it. */
+/* Make the script known to the server, once per connection and before its first use: a script that has to be sent
+ * again is overtaken by requests behind it. */
 void redis_load(struct redis *redis, struct redis_script *script);
 
 /* A plain command; args[0] is its name. Takes the contents of `args`. */

@@ -1,5 +1,5 @@
-/* A one-shot timer in milliseconds, and the same at once ("soon"): after the callback that set it has returned, before the
- * loop waits again. Setting a timer that runs already moves it. */
+/* A one-shot timer in milliseconds, and the same at once ("soon"): after the callback that set it has returned,
+ * before the loop waits again. Setting a timer that runs already moves it. */
 #pragma once
 
 #include <event2/event.h>

@@ -20,15 +20,15 @@
 #include "loop/timer.h"
 #include "tests/support/redis_server.h"
 
-#define LEASE_MS 3000
-#define PATIENCE_MS 20000 /* for anything that must happen: a loaded machine under sanitizers */
-#define FAR_MS 32503680000000ull /* the year 3000 */
+#define LEASE_MS    3000
+#define PATIENCE_MS 20000	      /* for anything that must happen: a loaded machine under sanitizers */
+#define FAR_MS	    32503680000000ull /* the year 3000 */
 
 struct fixture {
 	struct redis_server server;
 	struct event_base *base;
-	struct leases *leases;  /* of owner w1 */
-	struct leases *others;  /* of owner w2 */
+	struct leases *leases; /* of owner w1 */
+	struct leases *others; /* of owner w2 */
 };
 
 struct answer {
@@ -168,7 +168,8 @@ static void set_state(struct fixture *fixture, const char *id, const char *state
 	redisContext *redis = redisConnect("127.0.0.1", (int)fixture->server.port);
 	char line[200];
 
-	(void)snprintf(line, sizeof(line), "%s %s 7 %u h1 0 %llu mayfly.tasks 3 %d", state, owner, attempt, FAR_MS, offset);
+	(void)snprintf(line, sizeof(line), "%s %s 7 %u h1 0 %llu mayfly.tasks 3 %d", state, owner, attempt, FAR_MS,
+		       offset);
 	freeReplyObject(redisCommand(redis, "SET t:{mayfly}:lease:%s %s", id, line));
 	redisFree(redis);
 }
@@ -267,7 +268,8 @@ static void test_release_does_not_count(void **state)
 	grant = claim(fixture, fixture->leases, "b", &source_1);
 	assert_int_equal(grant.attempt, 2);
 	assert_int_equal(ask(fixture, fixture->leases, lease_release, "b", grant.token), LEASE_VERDICT_CLAIMED);
-	assert_int_equal(strtoull(redis_server_ask(&fixture->server, "ZSCORE t:{mayfly}:deadlines b"), NULL, 10), FAR_MS);
+	assert_int_equal(strtoull(redis_server_ask(&fixture->server, "ZSCORE t:{mayfly}:deadlines b"), NULL, 10),
+			 FAR_MS);
 	assert_int_equal(claim(fixture, fixture->others, "b", &source_1).attempt, 2);
 }
 
@@ -300,7 +302,8 @@ static void test_own_older_token_is_stale(void **state)
 	assert_int_equal(ask(fixture, fixture->leases, lease_finish, "a", new.token), LEASE_VERDICT_CLAIMED);
 }
 
-/* The negative control of the test above: without the token the stale finish would go through, and the test would see it. */
+/* The negative control of the test above: without the token the stale finish would go through, and the test would see
+ * it. */
 static void test_a_script_without_the_token_is_caught(void **state)
 {
 	static const char head[] = "'running ' .. owner .. ' ' .. its_token .. ' '";
@@ -313,7 +316,8 @@ static void test_a_script_without_the_token_is_caught(void **state)
 	memset(at, ' ', sizeof(head) - 1);
 	memcpy(at, "'running ' .. owner .. ' '", 26);
 	assert_int_equal(claim(fixture, fixture->leases, "a", &source_1).verdict, LEASE_VERDICT_CLAIMED);
-	reply = redisCommand(redis, "EVAL %s 3 t:{mayfly}:deadlines t:{mayfly}:lease: t:{mayfly}:token w1.start a 1", weak);
+	reply = redisCommand(redis, "EVAL %s 3 t:{mayfly}:deadlines t:{mayfly}:lease: t:{mayfly}:token w1.start a 1",
+			     weak);
 	assert_int_equal(reply->element[0]->integer, LEASE_VERDICT_CLAIMED); /* a wrong token, and yet */
 	freeReplyObject(reply);
 	redisFree(redis);
@@ -427,7 +431,8 @@ static void test_server_dies_and_comes_back(void **state)
 	assert_int_equal(claim(fixture, fixture->leases, "b", &source_2).verdict, LEASE_VERDICT_UNKNOWN);
 	redis_server_start(&fixture->server);
 	turn_until(fixture, is_connected, fixture->leases);
-	assert_int_equal(ask(fixture, fixture->leases, lease_renew, "a", grant.token), LEASE_VERDICT_GONE); /* forgot all */
+	assert_int_equal(ask(fixture, fixture->leases, lease_renew, "a", grant.token),
+			 LEASE_VERDICT_GONE); /* forgot all */
 	assert_int_equal(claim(fixture, fixture->leases, "a", &source_1).verdict, LEASE_VERDICT_CLAIMED);
 }
 
@@ -490,7 +495,8 @@ static void turn_until_gone(struct fixture *fixture)
 	assert_true(is_gone(fixture));
 }
 
-/* The claim is granted when nobody listens any more; it is given back, so that it does not run out as if its worker had died. */
+/* The claim is granted when nobody listens any more; it is given back, so that it does not run out as if its worker
+ * had died. */
 static void test_a_claim_whose_answer_got_lost_is_undone(void **state)
 {
 	struct fixture *fixture = *state;

@@ -1,4 +1,5 @@
-/* The reaper's scripts against a real redis-server, beside a worker's: who holds a lease when, and who does not any more. */
+/* The reaper's scripts against a real redis-server, beside a worker's: who holds a lease when, and who does not any
+ * more. */
 #include "tests/unit/unit.h"
 
 #include <event2/event.h>
@@ -13,11 +14,11 @@
 #include "loop/timer.h"
 #include "tests/support/redis_server.h"
 
-#define LEASE_MS 1500
-#define GRACE_MS 100
+#define LEASE_MS      1500
+#define GRACE_MS      100
 #define LOST_AFTER_MS 3600000
-#define PATIENCE_MS 20000
-#define FAR_MS 32503680000000ull /* the year 3000 */
+#define PATIENCE_MS   20000
+#define FAR_MS	      32503680000000ull /* the year 3000 */
 
 struct fixture {
 	struct redis_server server;
@@ -79,8 +80,12 @@ static struct reap *open_reap(struct fixture *fixture, const char *owner)
 static int set_up(void **state)
 {
 	struct fixture *fixture = calloc(1, sizeof(*fixture));
-	struct lease_config config = { .redis_host = "127.0.0.1", .prefix = "t", .owner = "w1.start", .host = "h1",
-				       .lease_ms = LEASE_MS, .max_attempts = 3 };
+	struct lease_config config = { .redis_host = "127.0.0.1",
+				       .prefix = "t",
+				       .owner = "w1.start",
+				       .host = "h1",
+				       .lease_ms = LEASE_MS,
+				       .max_attempts = 3 };
 	struct err err;
 
 	redis_server_start(&fixture->server);
@@ -316,7 +321,8 @@ static void test_ended_told_gone(void **state)
 	assert_int_equal(claim(fixture, "x").verdict, LEASE_VERDICT_CLAIMED);
 }
 
-/* An orphan that is due was wanted by nobody: whoever takes it ends it, so that it is not claimed while its result is told. */
+/* An orphan that is due was wanted by nobody: whoever takes it ends it, so that it is not claimed while its result is
+ * told. */
 static void test_taking_an_orphan_ends_it(void **state)
 {
 	struct fixture *fixture = *state;
@@ -353,9 +359,10 @@ static void test_healing(void **state)
 	assert_int_equal(heal(fixture, "y", true, &lease), 0);
 	assert_int_equal(settle(fixture, fixture->a, "y", token, REAP_VERB_DELETE), 1);
 	assert_int_equal(claim(fixture, "y").verdict, LEASE_VERDICT_CLAIMED);
-	(void)redis_server_ask(&fixture->server,
-			       "EVAL return(redis.call('SET',KEYS[1],(string.gsub(redis.call('GET',KEYS[1]),'h1','h2')))) 1 "
-			       "t:{mayfly}:lease:y");
+	(void)redis_server_ask(
+		&fixture->server,
+		"EVAL return(redis.call('SET',KEYS[1],(string.gsub(redis.call('GET',KEYS[1]),'h1','h2')))) 1 "
+		"t:{mayfly}:lease:y");
 	assert_int_equal(heal(fixture, "y", true, &lease), -1); /* runs elsewhere */
 }
 
@@ -379,10 +386,14 @@ static void test_odd_members(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(worker_is_out_once_it_is_taken), TEST(a_renewal_before_the_taking_wins),
-		TEST(one_of_two_reapers_takes_it),    TEST(an_abandoned_reaping_is_taken_over),
-		TEST(ended_told_gone),		      TEST(taking_an_orphan_ends_it),
-		TEST(healing),			      TEST(odd_members),
+		TEST(worker_is_out_once_it_is_taken),
+		TEST(a_renewal_before_the_taking_wins),
+		TEST(one_of_two_reapers_takes_it),
+		TEST(an_abandoned_reaping_is_taken_over),
+		TEST(ended_told_gone),
+		TEST(taking_an_orphan_ends_it),
+		TEST(healing),
+		TEST(odd_members),
 	};
 
 	log_init("reap-test", LOG_LEVEL_COUNT);

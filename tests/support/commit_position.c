@@ -1,5 +1,5 @@
-/* commit_position BROKERS GROUP TOPIC PARTITION NEXT [METADATA]: what a worker's transaction commits, for tests of who reads
- * it. (Debian's Python client cannot commit metadata.) */
+/* commit_position BROKERS GROUP TOPIC PARTITION NEXT [METADATA]: what a worker's transaction commits, for tests of
+ * who reads it. (Debian's Python client cannot commit metadata.) */
 #include <librdkafka/rdkafka.h>
 #include <stdio.h>
 #include <stdlib.h>

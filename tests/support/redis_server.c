@@ -40,8 +40,8 @@ static _Noreturn void exec_server(unsigned port)
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	(void)dup2(null_fd, STDIN_FILENO);
 	(void)dup2(null_fd, STDOUT_FILENO);
-	(void)execlp("redis-server", "redis-server", "--port", port_text, "--bind", "127.0.0.1", "--save", "", "--appendonly",
-		     "no", "--maxmemory-policy", "noeviction", "--dir", "/tmp", NULL);
+	(void)execlp("redis-server", "redis-server", "--port", port_text, "--bind", "127.0.0.1", "--save", "",
+		     "--appendonly", "no", "--maxmemory-policy", "noeviction", "--dir", "/tmp", NULL);
 	_exit(127);
 }
 

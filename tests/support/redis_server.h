@@ -1,4 +1,5 @@
-/* A redis-server of the test's own: a free loopback port, nothing on disk, ended with the test even when that crashes. */
+/* A redis-server of the test's own: a free loopback port, nothing on disk, ended with the test even when that
+ * crashes. */
 #pragma once
 
 #include <sys/types.h>
@@ -12,7 +13,7 @@ struct redis_server {
 void redis_server_start(struct redis_server *server);
 void redis_server_kill(struct redis_server *server); /* SIGKILL, and waits */
 
-/* One command over a connection of its own, split at spaces; the reply as text ("" for nil; a number in decimal; the elements of an
- * array with a space between them), valid until the next call. */
+/* One command over a connection of its own, split at spaces; the reply as text ("" for nil; a number in decimal; the
+ * elements of an array with a space between them), valid until the next call. */
 const char *redis_server_ask(const struct redis_server *server, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));

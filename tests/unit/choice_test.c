@@ -6,7 +6,7 @@
 
 #include "reaper/choice.h"
 
-#define NOW_MS 1000000
+#define NOW_MS	1000000
 #define MONO_MS 5000
 
 struct fixture {
@@ -135,9 +135,9 @@ static void test_a_round_is_bounded(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { TEST(two_scans_must_agree), TEST(other_hosts_come_later),
+	const struct CMUnitTest tests[] = { TEST(two_scans_must_agree),	      TEST(other_hosts_come_later),
 					    TEST(mass_is_braked_for_a_lease), TEST(a_few_are_no_mass),
-					    TEST(mass_beyond_the_scan), TEST(a_round_is_bounded) };
+					    TEST(mass_beyond_the_scan),	      TEST(a_round_is_bounded) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -35,7 +35,8 @@ static void test_claims(void **state)
 	struct lease_grant grants[3];
 
 	(void)state;
-	assert_int_equal(claims("*9\r\n:0\r\n:123\r\n:1\r\n:1\r\n:0\r\n:0\r\n:4\r\n:9007199254740993\r\n:4\r\n", 3, grants), 0);
+	assert_int_equal(
+		claims("*9\r\n:0\r\n:123\r\n:1\r\n:1\r\n:0\r\n:0\r\n:4\r\n:9007199254740993\r\n:4\r\n", 3, grants), 0);
 	assert_int_equal(grants[0].verdict, LEASE_VERDICT_CLAIMED);
 	assert_int_equal(grants[0].token, 123);
 	assert_int_equal(grants[1].verdict, LEASE_VERDICT_HELD);
@@ -47,15 +48,24 @@ static void test_claims(void **state)
 static void test_bad_claims(void **state)
 {
 	static const char *const bad[] = {
-		"-OOM command not allowed\r\n",	     "+OK\r\n",
-		":3\r\n",			     "$-1\r\n",
-		"*0\r\n",			     "*2\r\n:0\r\n:1\r\n",
-		"*4\r\n:0\r\n:1\r\n:1\r\n:0\r\n",    "*3\r\n:0\r\n:1\r\n$1\r\n1\r\n",
-		"*3\r\n:0\r\n:1\r\n$-1\r\n",	     "*3\r\n:0\r\n:0\r\n:1\r\n", /* a grant without a token */
-		"*3\r\n:0\r\n:-5\r\n:1\r\n",	     "*3\r\n:0\r\n:5\r\n:0\r\n",
-		"*3\r\n:0\r\n:5\r\n:4294967297\r\n", "*3\r\n:1\r\n:5\r\n:1\r\n", /* a token without a grant */
-		"*3\r\n:5\r\n:0\r\n:0\r\n",	     "*3\r\n:6\r\n:0\r\n:0\r\n",
-		"*3\r\n:-1\r\n:0\r\n:0\r\n",	     "*3\r\n*1\r\n:0\r\n:1\r\n:1\r\n",
+		"-OOM command not allowed\r\n",
+		"+OK\r\n",
+		":3\r\n",
+		"$-1\r\n",
+		"*0\r\n",
+		"*2\r\n:0\r\n:1\r\n",
+		"*4\r\n:0\r\n:1\r\n:1\r\n:0\r\n",
+		"*3\r\n:0\r\n:1\r\n$1\r\n1\r\n",
+		"*3\r\n:0\r\n:1\r\n$-1\r\n",
+		"*3\r\n:0\r\n:0\r\n:1\r\n", /* a grant without a token */
+		"*3\r\n:0\r\n:-5\r\n:1\r\n",
+		"*3\r\n:0\r\n:5\r\n:0\r\n",
+		"*3\r\n:0\r\n:5\r\n:4294967297\r\n",
+		"*3\r\n:1\r\n:5\r\n:1\r\n", /* a token without a grant */
+		"*3\r\n:5\r\n:0\r\n:0\r\n",
+		"*3\r\n:6\r\n:0\r\n:0\r\n",
+		"*3\r\n:-1\r\n:0\r\n:0\r\n",
+		"*3\r\n*1\r\n:0\r\n:1\r\n:1\r\n",
 	};
 	struct lease_grant grant;
 

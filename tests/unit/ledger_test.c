@@ -45,8 +45,17 @@ static void test_empty(void **state)
 
 static void test_foreign_text_is_refused(void **state)
 {
-	static const char *const bad[] = { "1:AB", "t1", "t1:x", "t1:1,", "t1:,1", "t1:1,0", "t1:-1", "t1:1 2", "t2:1",
-					   "t1:99999999999999999999", "t1:9223372036854775807,1" };
+	static const char *const bad[] = { "1:AB",
+					   "t1",
+					   "t1:x",
+					   "t1:1,",
+					   "t1:,1",
+					   "t1:1,0",
+					   "t1:-1",
+					   "t1:1 2",
+					   "t2:1",
+					   "t1:99999999999999999999",
+					   "t1:9223372036854775807,1" };
 	struct ledger ledger;
 
 	(void)state;
@@ -92,8 +101,10 @@ static void test_full(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_round_trip),	  cmocka_unit_test(test_empty),
-		cmocka_unit_test(test_foreign_text_is_refused), cmocka_unit_test(test_prune_and_remove),
+		cmocka_unit_test(test_round_trip),
+		cmocka_unit_test(test_empty),
+		cmocka_unit_test(test_foreign_text_is_refused),
+		cmocka_unit_test(test_prune_and_remove),
 		cmocka_unit_test(test_full),
 	};
 
