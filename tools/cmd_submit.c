@@ -43,7 +43,7 @@ struct submit {
 	size_t n_sent, n_failed, n_answered;
 	bool does_wait, is_json, is_raw, reads_lines, has_order_options;
 	bool is_flawed; /* a line that is no task was met: nothing after it is sent */
-	bool is_broken; /* our own output cannot be written, or memory ran out */
+	bool is_broken; /* Kafka does not take records, our own output cannot be written, or memory ran out */
 	uint64_t within_ms; /* 0: for ever */
 	struct buf input;
 	size_t line;
@@ -167,7 +167,10 @@ static void take_line(struct submit *submit, const char *text, size_t len)
 	(void)fprintf(stderr,
 		      "mayfly submit: line %zu: %s\nmayfly submit: %zu task(s) before it were submitted, nothing after it was\n",
 		      submit->line, err.msg, submit->n_sent);
-	submit->is_flawed = true;
+	if (err.kind == ERR_INPUT)
+		submit->is_flawed = true;
+	else
+		submit->is_broken = true;
 }
 
 /* Whole lines in the buffer; at the end of the input the last one needs no newline. */
