@@ -58,6 +58,7 @@ static void send_setup(struct job *job)
 	frame.realtime_ns = clock_wall_ns();
 	frame.hostname = (struct frame_text){ .text = "mayfly", .len = 6 };
 	set_step(job, GUEST_SETUP, SETUP_MS);
+	job->stage_mono_ns[STAGE_GUEST] = clock_mono_ns(); /* what came before is boot */
 	send_frame(job, &frame);
 	explicit_bzero(entropy, sizeof(entropy));
 }
