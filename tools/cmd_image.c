@@ -12,11 +12,11 @@
 #include "tools/command.h"
 #include "tools/screen.h"
 
-#define BUILDERS "../../tools/image" /* from a build tree's folder of a room; installed ones lie with the daemons */
+#define BUILDERS	  "../../tools/image" /* from a build tree's folder of a room; installed ones lie with the daemons */
 #define INSTALLED_RECIPES "/usr/share/mayfly/images"
-#define IMAGES_MAX 256 /* listed */
-#define SHORT_DIGEST 12
-#define LINE_FORMAT "%s%-16s%s %9s  %-10.10s  %-12.12s  %8s  %s\n"
+#define IMAGES_MAX	  256 /* listed */
+#define SHORT_DIGEST	  12
+#define LINE_FORMAT	  "%s%-16s%s %9s  %-10.10s  %-12.12s  %8s  %s\n"
 
 enum { OPTION_FORCE = 1, OPTION_REFRESH, OPTION_KERNEL, OPTION_AGENT, OPTION_JSON };
 
@@ -63,20 +63,24 @@ static int find_recipe(const char *word, char out[PATH_MAX], struct err *err)
 	if (target_program(BUILDERS, "build-image", builder, err) < 0)
 		return -ENOENT;
 	*strrchr(builder, '/') = '\0';
-	if (snprintf(out, PATH_MAX, "%s/../../guest/images/%s.image", builder, word) < PATH_MAX && access(out, R_OK) == 0)
+	if (snprintf(out, PATH_MAX, "%s/../../guest/images/%s.image", builder, word) < PATH_MAX &&
+	    access(out, R_OK) == 0)
 		return 0;
 	(void)snprintf(out, PATH_MAX, INSTALLED_RECIPES "/%s.image", word);
 	if (access(out, R_OK) == 0)
 		return 0;
 	return err_set(err, ERR_INPUT, 0,
-		       "'%s' is neither a recipe's file nor the name of one that comes with Mayfly (base, python)", word);
+		       "'%s' is neither a recipe's file nor the name of one that comes with Mayfly (base, python)",
+		       word);
 }
 
 static int build_kernel(const struct image_build *build, struct err *err)
 {
 	char agent[PATH_MAX];
-	const char *args[] = { "--state", build->target->state_dir, "--agent", build->agent ? build->agent : agent,
-			       "--kernel", build->kernel, NULL };
+	const char *args[] = { "--state",  build->target->state_dir,
+			       "--agent",  build->agent ? build->agent : agent,
+			       "--kernel", build->kernel,
+			       NULL };
 
 	if (!build->agent && target_program("guest", "mayfly-agent", agent, err) < 0)
 		return -ENOENT;
@@ -156,7 +160,8 @@ static const char *text_of(const json_t *manifest, const char *key)
 
 static void size_text(const json_t *manifest, char out[24])
 {
-	(void)snprintf(out, 24, "%" PRId64 " MiB", (int64_t)json_integer_value(json_object_get(manifest, "bytes")) >> 20);
+	(void)snprintf(out, 24, "%" PRId64 " MiB",
+		       (int64_t)json_integer_value(json_object_get(manifest, "bytes")) >> 20);
 }
 
 /* Manifests are ours, but what is on a disk may be anything: nothing in them steers the terminal. */
@@ -189,7 +194,8 @@ static int print_image(const char *folder, const char *name, bool is_json)
 	(void)snprintf(path, sizeof(path), "%s/%s/manifest.json", folder, name);
 	manifest = json_load_file(path, 0, NULL);
 	if (!manifest)
-		(void)fprintf(stderr, "mayfly image list: '%s' cannot be read; build it again: mayfly image build\n", path);
+		(void)fprintf(stderr, "mayfly image list: '%s' cannot be read; build it again: mayfly image build\n",
+			      path);
 	else if (is_json)
 		status = print_json(manifest);
 	else
@@ -217,13 +223,14 @@ static int print_images(const char *folder, bool is_json)
 	int status = 0;
 
 	if (n <= 0) {
-		(void)fprintf(stderr, "mayfly image list: there is no image in '%s'; build some: mayfly image build\n", folder);
+		(void)fprintf(stderr, "mayfly image list: there is no image in '%s'; build some: mayfly image build\n",
+			      folder);
 		free(entries);
 		return is_json && n == 0 ? 0 : 1;
 	}
 	if (!is_json)
-		(void)printf(LINE_FORMAT, screen_code(stdout, SCREEN_BOLD), "IMAGE", screen_code(stdout, SCREEN_PLAIN), "SIZE",
-			     "DATE", "DIGEST", "PACKAGES", "DESCRIPTION");
+		(void)printf(LINE_FORMAT, screen_code(stdout, SCREEN_BOLD), "IMAGE", screen_code(stdout, SCREEN_PLAIN),
+			     "SIZE", "DATE", "DIGEST", "PACKAGES", "DESCRIPTION");
 	for (int i = 0; i < n && i < IMAGES_MAX; i++)
 		status |= print_image(folder, entries[i]->d_name, is_json);
 	free_entries(entries, n);
@@ -277,26 +284,27 @@ static int main_image(struct target *target, int argc, char **argv)
 		command_help(&cmd_image);
 		return 0;
 	}
-	return argc > 1 ? command_complain(&cmd_image, "'%s' is none of build, list", argv[1]) :
-			  command_complain(&cmd_image, "build or list?");
+	return argc > 1 ? command_complain(&cmd_image, "'%s' is none of build, list", argv[1])
+			: command_complain(&cmd_image, "build or list?");
 }
 
 const struct command cmd_image = {
 	.name = "image",
 	.summary = "root file systems of microVMs: build, list",
-	.usage = "usage: mayfly image build [--force] [--refresh] [--kernel stock|small] [--agent FILE] [RECIPE...]\n"
-		 "       mayfly image list [--json]\n\n"
-		 "build makes what is missing or outdated: the kernel bundle, the VMM's jail, and the images of the recipes (by\n"
-		 "default base and python). A recipe is a short file:\n\n"
-		 "  name = numbers\n"
-		 "  description = Debian with Python and NumPy\n"
-		 "  packages = python3 python3-numpy\n"
-		 "  file = start.sh /usr/local/bin/start 0755\n\n"
-		 "Options:\n"
-		 "  --force              build the images even when nothing changed\n"
-		 "  --refresh            ask Debian's mirror for newer packages (else once a day)\n"
-		 "  --kernel KIND        stock (default) or small\n"
-		 "  --agent FILE         the guest's agent (default: this build's)\n"
-		 "  --json               one manifest a line\n",
+	.usage =
+		"usage: mayfly image build [--force] [--refresh] [--kernel stock|small] [--agent FILE] [RECIPE...]\n"
+		"       mayfly image list [--json]\n\n"
+		"build makes what is missing or outdated: the kernel bundle, the VMM's jail, and the images of the recipes (by\n"
+		"default base and python). A recipe is a short file:\n\n"
+		"  name = numbers\n"
+		"  description = Debian with Python and NumPy\n"
+		"  packages = python3 python3-numpy\n"
+		"  file = start.sh /usr/local/bin/start 0755\n\n"
+		"Options:\n"
+		"  --force              build the images even when nothing changed\n"
+		"  --refresh            ask Debian's mirror for newer packages (else once a day)\n"
+		"  --kernel KIND        stock (default) or small\n"
+		"  --agent FILE         the guest's agent (default: this build's)\n"
+		"  --json               one manifest a line\n",
 	.run = main_image,
 };

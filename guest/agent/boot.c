@@ -14,9 +14,9 @@
 #include "base/clock.h"
 #include "base/own.h"
 
-#define PORT_NAME "agent"
+#define PORT_NAME	 "agent"
 #define PORT_PATIENCE_MS 20000 /* it takes milliseconds; a host whose processors are all taken stretches them */
-#define PORTS "/sys/class/virtio-ports"
+#define PORTS		 "/sys/class/virtio-ports"
 
 static const struct {
 	const char *source, *target, *type;
@@ -33,14 +33,10 @@ static const struct {
 static const struct {
 	const char *path, *value;
 } settings[] = {
-	{ "/proc/sys/kernel/dmesg_restrict", "1" },
-	{ "/proc/sys/kernel/kptr_restrict", "2" },
-	{ "/proc/sys/kernel/perf_event_paranoid", "3" },
-	{ "/proc/sys/kernel/unprivileged_bpf_disabled", "1" },
-	{ "/proc/sys/kernel/modules_disabled", "1" },
-	{ "/proc/sys/kernel/sysrq", "0" },
-	{ "/proc/sys/kernel/panic_on_oops", "1" },
-	{ "/proc/sys/user/max_user_namespaces", "0" },
+	{ "/proc/sys/kernel/dmesg_restrict", "1" },	  { "/proc/sys/kernel/kptr_restrict", "2" },
+	{ "/proc/sys/kernel/perf_event_paranoid", "3" },  { "/proc/sys/kernel/unprivileged_bpf_disabled", "1" },
+	{ "/proc/sys/kernel/modules_disabled", "1" },	  { "/proc/sys/kernel/sysrq", "0" },
+	{ "/proc/sys/kernel/panic_on_oops", "1" },	  { "/proc/sys/user/max_user_namespaces", "0" },
 	{ "/proc/sys/vm/unprivileged_userfaultfd", "0" },
 };
 

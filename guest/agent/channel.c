@@ -6,7 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define READ_BYTES (64 * 1024)
+#define READ_BYTES	(64 * 1024)
 #define QUEUE_MAX_BYTES (1024 * 1024) /* several times the output window */
 
 void channel_open(struct channel *channel, int fd)

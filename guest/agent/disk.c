@@ -14,7 +14,7 @@
 #include "guest/agent/boot.h"
 
 #define SERIAL_IMAGE "root"
-#define SERIAL_WORK "work"
+#define SERIAL_WORK  "work"
 
 /* ro: nothing writes to the image. noatime, volatile, no barrier: nothing on this disk is meant to survive the VM. The
  * order matters: a line may be mounted on what a line above brought. */
@@ -41,7 +41,7 @@ static const struct {
 static const struct {
 	const char *target, *name;
 } links[] = {
-	{ "/proc/self/fd", "fd" },       { "/proc/self/fd/0", "stdin" }, { "/proc/self/fd/1", "stdout" },
+	{ "/proc/self/fd", "fd" },	 { "/proc/self/fd/0", "stdin" }, { "/proc/self/fd/1", "stdout" },
 	{ "/proc/self/fd/2", "stderr" }, { "pts/ptmx", "ptmx" },
 };
 

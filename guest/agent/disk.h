@@ -7,8 +7,8 @@
 
 #define DISK_WORK "/disk/work" /* the task's /work, as the agent sees it */
 #define DISK_ROOT "/task"      /* the task's /, as the agent sees it */
-#define TASK_UID 1000
-#define TASK_GID 1000
+#define TASK_UID  1000
+#define TASK_GID  1000
 
 /* Mount everything below DISK_ROOT. */
 int disk_mount(struct err *err);

@@ -22,7 +22,8 @@
 #include "guest/agent/disk.h"
 
 #define REPORT_FD 3
-#define OPEN_FILES_MAX 4096 /* descriptors of one process: Debian's hard limit for users is higher, its soft one lower */
+#define OPEN_FILES_MAX \
+	4096 /* descriptors of one process: Debian's hard limit for users is higher, its soft one lower */
 
 enum step { STEP_CGROUP, STEP_STDIO, STEP_ROOT, STEP_LIMITS, STEP_USER, STEP_EXEC, STEP_COUNT };
 
@@ -86,7 +87,8 @@ static char **make_env(const struct frame *run)
 			env[n++] = join(default_env[i].name, strlen(default_env[i].name), default_env[i].value,
 					strlen(default_env[i].value));
 	for (size_t i = 0; env && i < run->n_env; i++)
-		env[n++] = join(run->env[i].key.text, run->env[i].key.len, run->env[i].value.text, run->env[i].value.len);
+		env[n++] =
+			join(run->env[i].key.text, run->env[i].key.len, run->env[i].value.text, run->env[i].value.len);
 	for (size_t i = 0; i < n; i++)
 		if (!env[i])
 			return NULL;
@@ -222,8 +224,8 @@ static int explain(const struct launch *launch, const struct report *report, str
 	if (report->step >= STEP_COUNT)
 		return err_set(err, ERR_BUG, 0, "the launcher said something unknown");
 	if (report->step == STEP_EXEC)
-		return err_set(err, ERR_INPUT, report->errnum, "cannot run '%.*s'", (int)(name->len < 100 ? name->len : 100),
-			       name->text);
+		return err_set(err, ERR_INPUT, report->errnum, "cannot run '%.*s'",
+			       (int)(name->len < 100 ? name->len : 100), name->text);
 	return err_set(err, ERR_HOST, report->errnum, "%s", step_names[report->step]);
 }
 

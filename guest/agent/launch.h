@@ -9,8 +9,8 @@
 
 struct launch {
 	const struct frame *run; /* a FRAME_RUN */
-	const char *cgroup;      /* folder of the cgroup to enter */
-	int stdio_fds[3];        /* become 0, 1, 2; borrowed */
+	const char *cgroup;	 /* folder of the cgroup to enter */
+	int stdio_fds[3];	 /* become 0, 1, 2; borrowed */
 };
 
 /* Start the program; *ret_pid once its exec succeeded. ERR_INPUT when it cannot be executed. */

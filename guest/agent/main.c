@@ -155,7 +155,8 @@ static void forget_signals(const struct agent *agent)
 
 static void wait_for_events(struct agent *agent)
 {
-	struct pollfd fds[5] = { { .fd = agent->channel.fd, .events = POLLIN }, { .fd = agent->signal_fd, .events = POLLIN } };
+	struct pollfd fds[5] = { { .fd = agent->channel.fd, .events = POLLIN },
+				 { .fd = agent->signal_fd, .events = POLLIN } };
 	int timeout_ms;
 	unsigned n = 2 + program_poll(&agent->program, &agent->channel, fds + 2, &timeout_ms);
 

@@ -22,8 +22,9 @@ bool output_is_wanted(const struct output *output, const struct channel *channel
 static int keep(struct output *output, unsigned which, const uint8_t *data, size_t len, struct channel *channel)
 {
 	struct output_pipe *pipe = &output->pipes[which];
-	const struct frame frame = { .type = FRAME_OUT, .stream = which + 1, .offset = pipe->kept_bytes, .data = data,
-				     .len = len };
+	const struct frame frame = {
+		.type = FRAME_OUT, .stream = which + 1, .offset = pipe->kept_bytes, .data = data, .len = len
+	};
 	int r;
 
 	if (len == 0)

@@ -17,7 +17,7 @@ struct output_pipe {
 
 struct output {
 	struct output_pipe pipes[2]; /* stdout, stderr */
-	uint64_t limit_bytes;               /* of both together */
+	uint64_t limit_bytes;	     /* of both together */
 	uint64_t window, unacknowledged;
 };
 

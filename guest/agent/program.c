@@ -16,12 +16,12 @@
 #include "guest/agent/disk.h"
 #include "guest/agent/launch.h"
 
-#define CGROUP CGROUP_ROOT "/task"
-#define PROCESSES_MAX "512"         /* enough for a parallel build; a fork bomb stops here */
+#define CGROUP		CGROUP_ROOT "/task"
+#define PROCESSES_MAX	"512"	    /* enough for a parallel build; a fork bomb stops here */
 #define RESERVE_MIN_KIB (16 * 1024) /* of memory that is free when the program starts: stays with kernel and agent */
-#define RESERVE_SHARE 16            /* or this fraction, when it is more */
-#define ENDING_POLL_MS 10           /* for the one event that no descriptor tells: the cgroup is empty */
-#define PUMPS_PER_STEP 16           /* one chatty program does not keep the agent from its other work */
+#define RESERVE_SHARE	16	    /* or this fraction, when it is more */
+#define ENDING_POLL_MS	10	    /* for the one event that no descriptor tells: the cgroup is empty */
+#define PUMPS_PER_STEP	16	    /* one chatty program does not keep the agent from its other work */
 
 static int set_up_pipe(int fds[2], int agents_end)
 {
@@ -54,7 +54,8 @@ static int limit_memory(struct err *err)
 	if (reserve_kib < RESERVE_MIN_KIB)
 		reserve_kib = RESERVE_MIN_KIB;
 	if (free_kib <= reserve_kib)
-		return err_set(err, ERR_INPUT, ENOMEM, "the VM has %llu KiB of free memory, which is too little to run anything",
+		return err_set(err, ERR_INPUT, ENOMEM,
+			       "the VM has %llu KiB of free memory, which is too little to run anything",
 			       (unsigned long long)free_kib);
 	(void)snprintf(text, sizeof(text), "%lluK", (unsigned long long)(free_kib - reserve_kib));
 	r = write_file(CGROUP "/memory.max", text);
@@ -95,7 +96,8 @@ static int set_up_pipes(int pipes[3][2], struct err *err)
 
 static int launch_in_cgroup(struct program *program, const struct frame *frame, int pipes[3][2], struct err *err)
 {
-	const struct launch launch = { .run = frame, .cgroup = CGROUP,
+	const struct launch launch = { .run = frame,
+				       .cgroup = CGROUP,
 				       .stdio_fds = { pipes[0][0], pipes[1][1], pipes[2][1] } };
 	int r = make_cgroup(err);
 
@@ -107,7 +109,8 @@ int program_start(struct program *program, const struct frame *frame, struct err
 	int pipes[3][2] = { { -1, -1 }, { -1, -1 }, { -1, -1 } };
 	int r;
 
-	*program = (struct program){ .stdin_fd = -1, .stdin_bytes.max = TASK_MAX_BYTES,
+	*program = (struct program){ .stdin_fd = -1,
+				     .stdin_bytes.max = TASK_MAX_BYTES,
 				     .output = { .pipes = { { .fd = -1 }, { .fd = -1 } },
 						 .limit_bytes = frame->output_limit_bytes,
 						 .window = frame->window } };

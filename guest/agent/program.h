@@ -22,7 +22,7 @@ struct program {
 	enum program_state state;
 	pid_t pid;
 	int wait_status; /* of the first process; from ENDING on */
-	int stdin_fd;    /* nonblocking write end, or -1 */
+	int stdin_fd;	 /* nonblocking write end, or -1 */
 	struct buf stdin_bytes;
 	bool is_stdin_complete;
 	struct output output;

@@ -11,13 +11,13 @@
 #include "wire/pack.h"
 #include "wire/unpack.h"
 
-#define PREFIX_BYTES 4
-#define FRAME_MAX_DEPTH 3      /* the frame, its env or argv, a string in it */
-#define FRAME_FIELDS_MAX 10    /* of one type */
-#define HOSTNAME_MAX 63        /* one DNS label */
-#define ERROR_MAX 255          /* bytes of a sentence */
-#define SIGNAL_MAX 64
-#define EXIT_CODE_MAX 255
+#define PREFIX_BYTES	 4
+#define FRAME_MAX_DEPTH	 3   /* the frame, its env or argv, a string in it */
+#define FRAME_FIELDS_MAX 10  /* of one type */
+#define HOSTNAME_MAX	 63  /* one DNS label */
+#define ERROR_MAX	 255 /* bytes of a sentence */
+#define SIGNAL_MAX	 64
+#define EXIT_CODE_MAX	 255
 
 enum kind {
 	KIND_U32,
@@ -42,6 +42,7 @@ struct shape {
 	struct field fields[FRAME_FIELDS_MAX];
 };
 
+/* clang-format off */
 #define FIELD(member, what, least, most) { #member, (what), offsetof(struct frame, member), (least), (most) }
 
 static const struct shape shapes[] = {
@@ -100,6 +101,7 @@ static const struct shape shapes[] = {
 	[FRAME_COLLECTED] = { "collected", { { NULL, KIND_U32, 0, 0, 0 } } },
 	[FRAME_FAIL] = { "fail", { FIELD(error, KIND_MENDED, 1, ERROR_MAX) } },
 };
+/* clang-format on */
 
 static_assert(ARRAY_SIZE(shapes) == FRAME_TYPE_COUNT, "a shape for every type");
 static_assert(sizeof(struct frame_text) == sizeof(struct unpack_text) &&
@@ -324,16 +326,19 @@ static int read_nothing(const struct unpack_value *value, const struct unpack_ru
 static size_t make_rules(const struct shape *shape, struct unpack_rule rules[FRAME_FIELDS_MAX + 1])
 {
 	static const unpack_read_fn readers[] = {
-		[KIND_U32] = unpack_rule_u32,   [KIND_U64] = unpack_rule_u64,     [KIND_BOOL] = unpack_rule_bool,
+		[KIND_U32] = unpack_rule_u32,	[KIND_U64] = unpack_rule_u64,	  [KIND_BOOL] = unpack_rule_bool,
 		[KIND_TEXT] = unpack_rule_text, [KIND_MENDED] = unpack_rule_text, [KIND_BYTES] = read_bytes,
-		[KIND_TEXTS] = read_texts,      [KIND_PAIRS] = read_pairs,
+		[KIND_TEXTS] = read_texts,	[KIND_PAIRS] = read_pairs,
 	};
 	size_t n = 0;
 
 	rules[n++] = (struct unpack_rule){ .key = "t", .read = read_nothing, .is_required = true };
 	for (const struct field *field = shape->fields; n <= FRAME_FIELDS_MAX && field->key; field++)
-		rules[n++] = (struct unpack_rule){ .key = field->key, .read = readers[field->kind],
-						   .offset = field->offset, .min = field->min, .max = field->max,
+		rules[n++] = (struct unpack_rule){ .key = field->key,
+						   .read = readers[field->kind],
+						   .offset = field->offset,
+						   .min = field->min,
+						   .max = field->max,
 						   .is_required = true };
 	return n;
 }
@@ -369,7 +374,8 @@ static int read_frame(const struct unpack_value *root, struct frame *frame)
 
 int frame_decode(const uint8_t *data, size_t len, struct frame *ret, char why[160])
 {
-	static const struct prescan_limits limits = { .max_bytes = FRAME_MAX_BYTES, .max_depth = FRAME_MAX_DEPTH,
+	static const struct prescan_limits limits = { .max_bytes = FRAME_MAX_BYTES,
+						      .max_depth = FRAME_MAX_DEPTH,
 						      .max_nodes = FRAME_MAX_NODES };
 	struct unpack_flaw flaw = { .field = "" };
 	struct frame frame = { 0 };

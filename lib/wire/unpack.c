@@ -332,7 +332,7 @@ int unpack_rule_text(const struct unpack_value *value, const struct unpack_rule 
 int unpack_rule_chars(const struct unpack_value *value, const struct unpack_rule *rule, void *into)
 {
 	char *chars = field_of(rule, into);
-	struct unpack_text text;
+	struct unpack_text text = { 0 };
 	int r = unpack_text(value, (size_t)rule->min, (size_t)rule->max, &text);
 
 	if (r < 0)

@@ -9,12 +9,15 @@
 #include "tests/support/guest_vm.h"
 #include "tests/unit/unit.h"
 
-#define IMAGE "base"
-#define MEMORY_MIB 192
-#define DISK_MIB 64
+#define IMAGE	     "base"
+#define MEMORY_MIB   192
+#define DISK_MIB     64
 #define OUTPUT_LIMIT (16u << 20)
-#define KEPT_BYTES 65536 /* of each stream, for a test to look at */
-#define TEXT(literal) { .text = (literal), .len = strlen(literal) }
+#define KEPT_BYTES   65536 /* of each stream, for a test to look at */
+#define TEXT(literal)                                     \
+	{                                                 \
+		.text = (literal), .len = strlen(literal) \
+	}
 
 static struct guest_vm vm;
 
@@ -34,7 +37,7 @@ static struct {
 
 /* How one program is run. */
 struct plan {
-	const char *script; /* of /bin/sh */
+	const char *script;  /* of /bin/sh */
 	const char *program; /* instead */
 	const char *input;
 	uint64_t timeout_ms, output_limit_bytes;
@@ -61,8 +64,12 @@ static void send_run(const struct plan *plan)
 	struct frame_text shell[] = { TEXT("/bin/sh"), TEXT("-c"), TEXT(plan->script ? plan->script : "") };
 	struct frame_text program[] = { TEXT(plan->program ? plan->program : "") };
 	struct frame_pair env[] = { { TEXT("GREETING"), TEXT("hello there") } };
-	struct frame run = { .type = FRAME_RUN, .argv = plan->program ? program : shell, .n_argv = plan->program ? 1 : 3,
-			     .env = env, .n_env = 1, .timeout_ms = plan->timeout_ms ? plan->timeout_ms : 120000,
+	struct frame run = { .type = FRAME_RUN,
+			     .argv = plan->program ? program : shell,
+			     .n_argv = plan->program ? 1 : 3,
+			     .env = env,
+			     .n_env = 1,
+			     .timeout_ms = plan->timeout_ms ? plan->timeout_ms : 120000,
 			     .output_limit_bytes = plan->output_limit_bytes ? plan->output_limit_bytes : OUTPUT_LIMIT,
 			     .window = FRAME_WINDOW_BYTES };
 	const char *input = plan->input ? plan->input : "";
@@ -70,7 +77,8 @@ static void send_run(const struct plan *plan)
 
 	guest_vm_send(&vm, &run);
 	do {
-		struct frame piece = { .type = FRAME_STDIN, .data = (const uint8_t *)input,
+		struct frame piece = { .type = FRAME_STDIN,
+				       .data = (const uint8_t *)input,
 				       .len = left < FRAME_DATA_MAX ? left : FRAME_DATA_MAX };
 
 		piece.is_last = piece.len == left;
@@ -106,7 +114,8 @@ static bool take(const struct frame *frame)
 		result.exit = *frame;
 		return false;
 	case FRAME_FAIL:
-		(void)snprintf(result.failure, sizeof(result.failure), "%.*s", (int)frame->error.len, frame->error.text);
+		(void)snprintf(result.failure, sizeof(result.failure), "%.*s", (int)frame->error.len,
+			       frame->error.text);
 		return false;
 	default:
 		fail_msg("'%s' during a run", frame_type_name(frame->type));
@@ -167,10 +176,11 @@ static void test_echo_and_exit_code(void **state)
 static void test_confinement(void **state)
 {
 	(void)state;
-	run_script("grep -E '^(Cap|NoNewPrivs|Groups)' /proc/self/status; ls /proc/1/root/modules 2>&1;"
-		   "ls -d /proc/[0-9]* | wc -l; cat /proc/sys/kernel/hostname; ls /sys 2>&1; ls /dev;"
-		   "mount -t tmpfs x /mnt 2>/dev/null && echo mounted; kill -9 1; unshare -U true 2>/dev/null && echo userns;"
-		   "mknod /work/d b 1 1 2>/dev/null && echo node; [ -e /proc/1 ] && echo init; ls -d /proc/self/fd/* | wc -l; echo end");
+	run_script(
+		"grep -E '^(Cap|NoNewPrivs|Groups)' /proc/self/status; ls /proc/1/root/modules 2>&1;"
+		"ls -d /proc/[0-9]* | wc -l; cat /proc/sys/kernel/hostname; ls /sys 2>&1; ls /dev;"
+		"mount -t tmpfs x /mnt 2>/dev/null && echo mounted; kill -9 1; unshare -U true 2>/dev/null && echo userns;"
+		"mknod /work/d b 1 1 2>/dev/null && echo node; [ -e /proc/1 ] && echo init; ls -d /proc/self/fd/* | wc -l; echo end");
 	assert_exit(0);
 	assert_non_null(strstr(result.streams[0].text, "CapPrm:\t0000000000000000\n"));
 	assert_non_null(strstr(result.streams[0].text, "CapEff:\t0000000000000000\n"));
@@ -238,8 +248,13 @@ static void test_program_that_is_none(void **state)
 
 static void put(const char *path, const char *text, size_t at, size_t len, bool is_last)
 {
-	guest_vm_send(&vm, &(struct frame){ .type = FRAME_PUT, .path = TEXT(path), .mode = 0640, .offset = at,
-					    .data = (const uint8_t *)text + at, .len = len, .is_last = is_last });
+	guest_vm_send(&vm, &(struct frame){ .type = FRAME_PUT,
+					    .path = TEXT(path),
+					    .mode = 0640,
+					    .offset = at,
+					    .data = (const uint8_t *)text + at,
+					    .len = len,
+					    .is_last = is_last });
 }
 
 static void collect(const char *const *names, size_t n, uint64_t limit_bytes)
@@ -249,7 +264,8 @@ static void collect(const char *const *names, size_t n, uint64_t limit_bytes)
 	assert_true(n <= ARRAY_SIZE(paths));
 	for (size_t i = 0; i < n; i++)
 		paths[i] = (struct frame_text)TEXT(names[i]);
-	guest_vm_send(&vm, &(struct frame){ .type = FRAME_COLLECT, .paths = paths, .n_paths = n, .limit_bytes = limit_bytes });
+	guest_vm_send(&vm, &(struct frame){
+				   .type = FRAME_COLLECT, .paths = paths, .n_paths = n, .limit_bytes = limit_bytes });
 }
 
 /* The next file is `path` with this content; or, with content NULL, could not be read. */
@@ -291,11 +307,13 @@ static void test_files(void **state)
 /* The links lead to what does exist where the agent lives (its initrd), and to what may be collected by its own name. */
 static void test_collect_of_what_is_no_file(void **state)
 {
-	static const char *const names[] = { "fifo", "link", "through/order", "inner", "missing", "folder", "secret", "good" };
+	static const char *const names[] = { "fifo",	"link",	  "through/order", "inner",
+					     "missing", "folder", "secret",	   "good" };
 
 	(void)state;
-	run_script("mkfifo fifo; ln -s /init link; ln -s /modules through; ln -s good inner; mkdir folder; echo 1 >secret;"
-		   "chmod 0 secret; echo good >good");
+	run_script(
+		"mkfifo fifo; ln -s /init link; ln -s /modules through; ln -s good inner; mkdir folder; echo 1 >secret;"
+		"chmod 0 secret; echo good >good");
 	assert_exit(0);
 	collect(names, ARRAY_SIZE(names), 64 << 20);
 	for (size_t i = 0; i < ARRAY_SIZE(names) - 1; i++)
@@ -334,7 +352,8 @@ static void test_put_meets_a_link(void **state)
 static void test_timeout(void **state)
 {
 	(void)state;
-	run_plan((struct plan){ .script = "trap '' TERM INT HUP; echo begun; while :; do sleep 60; done", .timeout_ms = 3000 });
+	run_plan((struct plan){ .script = "trap '' TERM INT HUP; echo begun; while :; do sleep 60; done",
+				.timeout_ms = 3000 });
 	assert_out("begun\n");
 	assert_true(result.exit.is_timed_out);
 	assert_false(result.exit.has_exit_code);
@@ -349,7 +368,8 @@ static void test_kill(void **state)
 				.kill_after_bytes = 6 });
 	assert_false(result.exit.is_timed_out);
 	assert_int_equal(result.exit.signal, SIGKILL);
-	run_script("grep -l sleep /proc/[0-9]*/comm; echo end"); /* the one that fled into a session of its own is gone too */
+	run_script(
+		"grep -l sleep /proc/[0-9]*/comm; echo end"); /* the one that fled into a session of its own is gone too */
 	assert_exit(0);
 	assert_out("end\n");
 }
@@ -366,8 +386,9 @@ static void test_much_output(void **state)
 static void test_output_beyond_the_limit(void **state)
 {
 	(void)state;
-	run_plan((struct plan){ .script = "head -c 1000000 /dev/zero; head -c 500000 /dev/zero >&2; echo done >&2; exit 3",
-				.output_limit_bytes = 100000 });
+	run_plan((struct plan){
+		.script = "head -c 1000000 /dev/zero; head -c 500000 /dev/zero >&2; echo done >&2; exit 3",
+		.output_limit_bytes = 100000 });
 	assert_exit(3);
 	assert_int_equal(result.streams[0].total + result.streams[1].total, 100000);
 	assert_int_equal(result.exit.stdout_bytes, 1000000);
@@ -436,7 +457,8 @@ static void test_memory_hog(void **state)
 static void test_disk_full(void **state)
 {
 	(void)state;
-	run_script("head -c 200000000 /dev/zero >/work/big; echo code $?; rm /work/big; echo fine >/work/small; cat /work/small");
+	run_script(
+		"head -c 200000000 /dev/zero >/work/big; echo code $?; rm /work/big; echo fine >/work/small; cat /work/small");
 	assert_exit(0);
 	assert_out("code 1\nfine\n");
 	assert_non_null(strstr(result.streams[1].text, "No space left"));
@@ -498,7 +520,8 @@ static void test_clock_and_entropy(void **state)
 	run_script("od -An -tx1 -N16 /dev/urandom");
 	(void)snprintf(first, sizeof(first), "%.63s", result.streams[0].text);
 	run_script("date +%s"); /* a day ahead: what the RTC would have said is no answer */
-	assert_in_range(strtoll(result.streams[0].text, NULL, 10), before + GUEST_VM_AHEAD_S - 5, time(NULL) + GUEST_VM_AHEAD_S + 5);
+	assert_in_range(strtoll(result.streams[0].text, NULL, 10), before + GUEST_VM_AHEAD_S - 5,
+			time(NULL) + GUEST_VM_AHEAD_S + 5);
 	(void)end(state);
 	(void)start(state);
 	run_script("od -An -tx1 -N16 /dev/urandom");
@@ -520,8 +543,10 @@ static void test_least_memory(void **state)
 /* A host that never takes output cannot keep a program alive beyond its time. */
 static void test_timeout_without_a_reader(void **state)
 {
-	const struct plan plan = { .script = "while :; do echo xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; done",
-				   .timeout_ms = 6000 };
+	const struct plan plan = {
+		.script = "while :; do echo xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; done",
+		.timeout_ms = 6000
+	};
 	uint64_t total = 0, start_ms = clock_mono_ms(), waited_ms;
 
 	(void)state;
@@ -547,19 +572,32 @@ static void test_timeout_without_a_reader(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		BOOTED(test_echo_and_exit_code), BOOTED(test_confinement),
-		BOOTED(test_signal),		 BOOTED(test_stdin),
-		BOOTED(test_stdin_ignored),	 BOOTED(test_missing_program),
-		BOOTED(test_files),		 BOOTED(test_collect_of_what_is_no_file),
-		BOOTED(test_collect_has_a_limit), BOOTED(test_put_meets_a_link),
-		BOOTED(test_timeout),		 BOOTED(test_kill),
-		BOOTED(test_much_output),	 BOOTED(test_output_beyond_the_limit),
-		BOOTED(test_window),		 BOOTED(test_fork_bomb),
-		BOOTED(test_memory_hog),	 BOOTED(test_disk_full),
-		BOOTED(test_orphans),		 BOOTED(test_a_frame_of_the_wrong_side),
-		BOOTED(test_bytes_that_are_no_frame), BOOTED(test_a_length_that_cannot_be),
-		BOOTED(test_surroundings),	 BOOTED(test_clock_and_entropy),
-		BOOTED(test_program_that_is_none), BOOTED(test_timeout_without_a_reader),
+		BOOTED(test_echo_and_exit_code),
+		BOOTED(test_confinement),
+		BOOTED(test_signal),
+		BOOTED(test_stdin),
+		BOOTED(test_stdin_ignored),
+		BOOTED(test_missing_program),
+		BOOTED(test_files),
+		BOOTED(test_collect_of_what_is_no_file),
+		BOOTED(test_collect_has_a_limit),
+		BOOTED(test_put_meets_a_link),
+		BOOTED(test_timeout),
+		BOOTED(test_kill),
+		BOOTED(test_much_output),
+		BOOTED(test_output_beyond_the_limit),
+		BOOTED(test_window),
+		BOOTED(test_fork_bomb),
+		BOOTED(test_memory_hog),
+		BOOTED(test_disk_full),
+		BOOTED(test_orphans),
+		BOOTED(test_a_frame_of_the_wrong_side),
+		BOOTED(test_bytes_that_are_no_frame),
+		BOOTED(test_a_length_that_cannot_be),
+		BOOTED(test_surroundings),
+		BOOTED(test_clock_and_entropy),
+		BOOTED(test_program_that_is_none),
+		BOOTED(test_timeout_without_a_reader),
 		cmocka_unit_test_teardown(test_least_memory, end),
 		cmocka_unit_test_teardown(test_process_limit, end),
 	};

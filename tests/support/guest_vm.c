@@ -20,9 +20,9 @@
 #include "tests/unit/unit.h"
 
 #define PATIENCE_MS 120000 /* a boot takes a second or two; a busy machine stretches it */
-#define WORK_FD 8	   /* after the five of enum qemu_fd */
-#define READ_BYTES 65536
-#define CPIO_NAME "init"
+#define WORK_FD	    8	   /* after the five of enum qemu_fd */
+#define READ_BYTES  65536
+#define CPIO_NAME   "init"
 
 static const char *state_dir(void)
 {
@@ -81,8 +81,8 @@ static void pad(int fd)
 /* The head of a member in the "newc" format (cpio(5)); the kernel takes the later of two files of one name. */
 static void append_member(int fd, const char *name, unsigned mode, size_t len)
 {
-	dprintf(fd, "070701%08x%08x%08x%08x%08x%08x%08zx%08x%08x%08x%08x%08zx%08x%s%c", 0, mode, 0, 0, 1, 0, len, 0, 0, 0, 0,
-		strlen(name) + 1, 0, name, 0);
+	(void)dprintf(fd, "070701%08x%08x%08x%08x%08x%08x%08zx%08x%08x%08x%08x%08zx%08x%s%c", 0, mode, 0, 0, 1, 0, len,
+		      0, 0, 0, 0, strlen(name) + 1, 0, name, 0);
 	pad(fd);
 }
 
@@ -134,12 +134,14 @@ static void exec_qemu(const struct qemu_command *command, const int *fds, int n)
 
 static void fill_command(struct qemu_command *command, unsigned memory_mib, unsigned disk_mib)
 {
-	struct qemu_shape shape = { .accel = ACCEL_TCG, .memory_mib = memory_mib, .cpus = 1, .disk_mib = disk_mib,
-				    .tsc_khz = qemu_tsc_khz() };
+	struct qemu_shape shape = {
+		.accel = ACCEL_TCG, .memory_mib = memory_mib, .cpus = 1, .disk_mib = disk_mib, .tsc_khz = qemu_tsc_khz()
+	};
 
 	qemu_command_fill(command, &shape);
 	(void)snprintf(command->placeholder, sizeof(command->placeholder),
-		       "driver=raw,node-name=work,file.driver=file,file.locking=off,file.filename=/proc/self/fd/%d", WORK_FD);
+		       "driver=raw,node-name=work,file.driver=file,file.locking=off,file.filename=/proc/self/fd/%d",
+		       WORK_FD);
 }
 
 static void open_all(int fds[QEMU_FD_COUNT + 1], struct guest_vm *vm, const char *image, unsigned disk_mib)
@@ -260,7 +262,8 @@ const struct frame *guest_vm_expect(struct guest_vm *vm, enum frame_type type)
 
 void guest_vm_setup(struct guest_vm *vm)
 {
-	struct frame frame = { .type = FRAME_SETUP, .realtime_ns = clock_wall_ns() + GUEST_VM_AHEAD_S * 1000000000ull,
+	struct frame frame = { .type = FRAME_SETUP,
+			       .realtime_ns = clock_wall_ns() + GUEST_VM_AHEAD_S * 1000000000ull,
 			       .hostname = { .text = "guest-test", .len = 10 } };
 	uint8_t entropy[FRAME_ENTROPY_BYTES];
 

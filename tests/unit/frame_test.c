@@ -9,7 +9,10 @@
 #include "tests/unit/unit.h"
 #include "wire/pack.h"
 
-#define TEXT(literal) { .text = (literal), .len = sizeof(literal) - 1 }
+#define TEXT(literal)                                         \
+	{                                                     \
+		.text = (literal), .len = sizeof(literal) - 1 \
+	}
 
 static const uint8_t entropy[FRAME_ENTROPY_BYTES] = "entropy";
 static struct frame_text argv[] = { TEXT("python3"), TEXT("-c"), TEXT("print('h\xc3\xa9')"), TEXT("") };
@@ -17,12 +20,25 @@ static struct frame_pair env[] = { { TEXT("A"), TEXT("1") }, { TEXT("EMPTY"), TE
 static struct frame_text paths[] = { TEXT("out/a.txt"), TEXT("b") };
 
 static const struct frame samples[] = {
-	[FRAME_SETUP] = { .type = FRAME_SETUP, .data = entropy, .len = sizeof(entropy),
-			  .realtime_ns = 1700000000000000001, .hostname = TEXT("t-1") },
-	[FRAME_PUT] = { .type = FRAME_PUT, .data = entropy, .len = 3, .offset = 70000, .is_last = true,
-			.path = TEXT("in/a.txt"), .mode = 0755 },
-	[FRAME_RUN] = { .type = FRAME_RUN, .argv = argv, .n_argv = ARRAY_SIZE(argv), .env = env,
-			.n_env = ARRAY_SIZE(env), .timeout_ms = 60000, .output_limit_bytes = 1 << 20,
+	[FRAME_SETUP] = { .type = FRAME_SETUP,
+			  .data = entropy,
+			  .len = sizeof(entropy),
+			  .realtime_ns = 1700000000000000001,
+			  .hostname = TEXT("t-1") },
+	[FRAME_PUT] = { .type = FRAME_PUT,
+			.data = entropy,
+			.len = 3,
+			.offset = 70000,
+			.is_last = true,
+			.path = TEXT("in/a.txt"),
+			.mode = 0755 },
+	[FRAME_RUN] = { .type = FRAME_RUN,
+			.argv = argv,
+			.n_argv = ARRAY_SIZE(argv),
+			.env = env,
+			.n_env = ARRAY_SIZE(env),
+			.timeout_ms = 60000,
+			.output_limit_bytes = 1 << 20,
 			.window = FRAME_WINDOW_BYTES },
 	[FRAME_STDIN] = { .type = FRAME_STDIN, .data = entropy, .len = 5, .is_last = true },
 	[FRAME_ACK] = { .type = FRAME_ACK, .bytes = 32768 },
@@ -32,11 +48,26 @@ static const struct frame samples[] = {
 	[FRAME_READY] = { .type = FRAME_READY, .elapsed_ms = 40 },
 	[FRAME_STARTED] = { .type = FRAME_STARTED },
 	[FRAME_OUT] = { .type = FRAME_OUT, .stream = 2, .offset = 1ull << 40, .data = entropy, .len = 7 },
-	[FRAME_EXIT] = { .type = FRAME_EXIT, .has_exit_code = true, .exit_code = 255, .signal = 9, .is_timed_out = true,
-			 .is_oom = true, .stdout_bytes = 10, .stderr_bytes = 11, .cpu_ms = 12, .max_rss_kib = 13,
+	[FRAME_EXIT] = { .type = FRAME_EXIT,
+			 .has_exit_code = true,
+			 .exit_code = 255,
+			 .signal = 9,
+			 .is_timed_out = true,
+			 .is_oom = true,
+			 .stdout_bytes = 10,
+			 .stderr_bytes = 11,
+			 .cpu_ms = 12,
+			 .max_rss_kib = 13,
 			 .run_ms = 14 },
-	[FRAME_FILE] = { .type = FRAME_FILE, .data = entropy, .len = 4, .offset = 1, .is_last = true,
-			 .path = TEXT("b"), .mode = 0644, .size = 5, .error = TEXT("no such file") },
+	[FRAME_FILE] = { .type = FRAME_FILE,
+			 .data = entropy,
+			 .len = 4,
+			 .offset = 1,
+			 .is_last = true,
+			 .path = TEXT("b"),
+			 .mode = 0644,
+			 .size = 5,
+			 .error = TEXT("no such file") },
 	[FRAME_COLLECTED] = { .type = FRAME_COLLECTED },
 	[FRAME_FAIL] = { .type = FRAME_FAIL, .error = TEXT("cannot run 'x': No such file or directory") },
 };
@@ -282,7 +313,8 @@ static void test_the_largest_task_fits(void **state)
 		many[i] = (struct frame_text){ .text = text, .len = i ? 1 : TASK_MAX_ARG_BYTES - 4096 };
 	for (size_t i = 0; i < TASK_MAX_ENV; i++) {
 		(void)snprintf(keys[i], sizeof(keys[i]), "K%zu", i);
-		pairs[i] = (struct frame_pair){ { .text = keys[i], .len = strlen(keys[i]) }, { .text = text, .len = 2 } };
+		pairs[i] =
+			(struct frame_pair){ { .text = keys[i], .len = strlen(keys[i]) }, { .text = text, .len = 2 } };
 	}
 	frame.argv = many;
 	frame.n_argv = TASK_MAX_ARGS;
@@ -356,9 +388,9 @@ static void test_foreign_frames(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_every_type_comes_back),  cmocka_unit_test(test_a_cut_frame_is_none),
-		cmocka_unit_test(test_garbage_never_hurts),    cmocka_unit_test(test_extent),
-		cmocka_unit_test(test_bounds_are_kept),	       cmocka_unit_test(test_a_frame_has_a_ceiling),
+		cmocka_unit_test(test_every_type_comes_back), cmocka_unit_test(test_a_cut_frame_is_none),
+		cmocka_unit_test(test_garbage_never_hurts),   cmocka_unit_test(test_extent),
+		cmocka_unit_test(test_bounds_are_kept),	      cmocka_unit_test(test_a_frame_has_a_ceiling),
 		cmocka_unit_test(test_the_largest_task_fits), cmocka_unit_test(test_an_error_is_always_sent),
 		cmocka_unit_test(test_foreign_frames),
 	};
