@@ -6,8 +6,8 @@
  *
  * usage: mayfly-jail ROOT UID kvm|nokvm VMM [ARG...]          (ROOT holds VMM; everything in it is read-only)
  *
- * JAIL_WEAK names one lock that a test leaves open, to prove that the jail suite notices. It is set when the test's own
- * binary is compiled, never here, and nothing at run time can set it. */
+ * JAIL_WEAK has the bits of the locks that a test leaves open, to prove that the jail suite notices. It is set when the
+ * test's own binary is compiled, never here, and nothing at run time can set it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -28,19 +28,28 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum weak { WEAK_NOTHING, WEAK_MOUNTS, WEAK_PIDS, WEAK_NET, WEAK_UID, WEAK_CAPS, WEAK_SECCOMP, WEAK_LIMITS, WEAK_WRITABLE };
+enum lock {
+	LOCK_MOUNTS = 1,   /* another root */
+	LOCK_PROC = 2,     /* only its own processes below /proc */
+	LOCK_NET = 4,      /* another network namespace */
+	LOCK_UID = 8,      /* another user */
+	LOCK_CAPS = 16,    /* no capabilities, now or by exec */
+	LOCK_SECCOMP = 32,
+	LOCK_LIMITS = 64,
+	LOCK_READ_ONLY = 128
+};
 
 #ifndef JAIL_WEAK
-#define JAIL_WEAK WEAK_NOTHING
+#define JAIL_WEAK 0
 #endif
 
 #define MAX_OPEN_FILES 256
 #define MAX_FILE_BYTES (16ull << 30) /* backing files: the largest disk is 8 GiB */
 #define MAX_THREADS 64               /* of this uid, which is this slot's alone */
 
-static bool is_locked(enum weak lock)
+static bool is_locked(enum lock lock)
 {
-	return JAIL_WEAK != lock;
+	return !(JAIL_WEAK & lock);
 }
 
 static void die(const char *what)
@@ -59,7 +68,7 @@ static void leave_the_host(void)
 {
 	int flags = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
 
-	if (is_locked(WEAK_NET))
+	if (is_locked(LOCK_NET))
 		flags |= CLONE_NEWNET;
 	check(unshare(flags), "unshare");
 	check(sethostname("microvm", 7), "sethostname");
@@ -81,7 +90,7 @@ static void enter_root(const char *root, bool needs_kvm, gid_t *ret_kvm_gid)
 {
 	unsigned long flags = MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NODEV;
 
-	if (is_locked(WEAK_WRITABLE))
+	if (is_locked(LOCK_READ_ONLY))
 		flags |= MS_RDONLY;
 	check(mount(root, root, NULL, MS_BIND | MS_REC, NULL), "bind the root");
 	check(mount(NULL, root, NULL, flags, NULL), "make the root read-only");
@@ -90,9 +99,9 @@ static void enter_root(const char *root, bool needs_kvm, gid_t *ret_kvm_gid)
 	check(chdir(root), "enter the root");
 	/* The VMM opens its descriptors again by /proc/self/fd. */
 	check(mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC,
-		    is_locked(WEAK_PIDS) ? "subset=pid,hidepid=invisible" : NULL),
+		    is_locked(LOCK_PROC) ? "subset=pid,hidepid=invisible" : NULL),
 	      "mount proc");
-	if (!is_locked(WEAK_MOUNTS))
+	if (!is_locked(LOCK_MOUNTS))
 		return;
 	check((int)syscall(SYS_pivot_root, ".", "."), "pivot_root");
 	check(umount2(".", MNT_DETACH), "let go of the old root");
@@ -108,7 +117,7 @@ static void limit(int resource, rlim_t value)
 
 static void set_limits(void)
 {
-	if (!is_locked(WEAK_LIMITS))
+	if (!is_locked(LOCK_LIMITS))
 		return;
 	limit(RLIMIT_CORE, 0);
 	limit(RLIMIT_NOFILE, MAX_OPEN_FILES);
@@ -120,7 +129,7 @@ static void set_limits(void)
 
 static void drop_privileges(uid_t uid, const gid_t *kvm_gid)
 {
-	if (is_locked(WEAK_CAPS)) {
+	if (is_locked(LOCK_CAPS)) {
 		check(prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP_LOCKED |
 						       SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE |
 						       SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED),
@@ -130,11 +139,11 @@ static void drop_privileges(uid_t uid, const gid_t *kvm_gid)
 				die("drop a capability");
 	}
 	check(setgroups(kvm_gid ? 1 : 0, kvm_gid), "setgroups");
-	if (is_locked(WEAK_UID)) {
+	if (is_locked(LOCK_UID)) {
 		check(setresgid(uid, uid, uid), "setresgid");
 		check(setresuid(uid, uid, uid), "setresuid");
 	}
-	if (is_locked(WEAK_CAPS))
+	if (is_locked(LOCK_CAPS))
 		check(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs");
 	check(prctl(PR_SET_PDEATHSIG, SIGKILL), "death signal"); /* setresuid cleared the guard's */
 	check(prctl(PR_SET_DUMPABLE, 0), "not dumpable");
@@ -164,7 +173,7 @@ static void filter_calls(void)
 	scmp_filter_ctx filter;
 	int r = 0;
 
-	if (!is_locked(WEAK_SECCOMP))
+	if (!is_locked(LOCK_SECCOMP))
 		return;
 	filter = seccomp_init(SCMP_ACT_ALLOW);
 	if (!filter)

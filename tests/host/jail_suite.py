@@ -1,0 +1,127 @@
+#!/usr/bin/python3
+"""What a VMM process could do if it were taken over: each attempt is held by the jail, and gets through a jail in which just
+the locks that hold it were left open. jail_suite.py JAIL_DIR WEAK_DIR PROBE"""
+import fcntl
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import unittest
+
+JAIL_DIR, WEAK_DIR, PROBE = (os.path.abspath(p) for p in sys.argv[1:4])
+UID = 64999
+MOUNTS, PROC, NET, USER, CAPS, SECCOMP, LIMITS, READ_ONLY = (1 << bit for bit in range(8))
+
+# attempt: the locks that must all be open for it to get through
+LOCKS = {
+    "read_host_files": MOUNTS,
+    "read_host_state": PROC,
+    "send_packets": NET | SECCOMP,
+    "become_root": USER,
+    "make_namespace": SECCOMP,
+    "make_device": SECCOMP | USER | CAPS | READ_ONLY,
+    "write_root": USER | READ_ONLY,
+    "read_other_slot": USER | CAPS,
+    "mount_something": SECCOMP | USER | CAPS,
+    "trace": SECCOMP,
+    "dump_core": LIMITS,
+}
+
+
+def bits(mask):
+    return [1 << b for b in range(8) if mask & 1 << b]
+
+
+class Jail(unittest.TestCase):
+    def setUp(self):
+        self.root = tempfile.mkdtemp(prefix="mayfly-jail.")
+        self.addCleanup(shutil.rmtree, self.root, ignore_errors=True)
+        os.chmod(self.root, 0o755)
+        for folder in ("proc", "dev"):
+            os.mkdir(os.path.join(self.root, folder))
+        shutil.copy(PROBE, os.path.join(self.root, "probe"))
+        with open(os.path.join(self.root, "other-slot"), "w", encoding="ascii") as f:
+            f.write("secret of another slot\n")
+        os.chmod(os.path.join(self.root, "other-slot"), 0o600)
+        os.chown(os.path.join(self.root, "other-slot"), UID + 1, UID + 1)
+
+    def attempt(self, name, weak=0):
+        """True: it got through."""
+        jail = os.path.join(WEAK_DIR, f"jail_weak_{weak}") if weak else os.path.join(JAIL_DIR, "mayfly-jail")
+        # A pid namespace, as mayfly-guard makes one; see_processes has its own test.
+        done = subprocess.run(["unshare", "--pid", "--fork", "--kill-child", jail, self.root, str(UID), "nokvm", "./probe", name],
+                              capture_output=True, check=False, timeout=60)
+        self.assertIn(done.returncode, (0, 1), f"{name}, weak {weak}: {done}")
+        return done.returncode == 0
+
+    def test_every_attempt_is_held(self):
+        for name in [*LOCKS, "see_processes", "find_descriptors"]:
+            with self.subTest(name):
+                self.assertFalse(self.attempt(name))
+
+    def test_each_gets_through_when_its_locks_are_open(self):
+        for name, locks in LOCKS.items():
+            with self.subTest(name):
+                self.assertTrue(self.attempt(name, locks))
+
+    def test_one_lock_of_several_is_enough(self):
+        for name, locks in LOCKS.items():
+            for lock in bits(locks):
+                if locks != lock and lock in (NET, SECCOMP, USER, READ_ONLY):
+                    with self.subTest(name, closed=lock):
+                        self.assertFalse(self.attempt(name, locks & ~lock))
+
+    def test_processes_are_seen_without_a_pid_namespace(self):
+        jail = os.path.join(JAIL_DIR, "mayfly-jail")
+        done = subprocess.run([jail, self.root, str(UID), "nokvm", "./probe", "see_processes"], check=False, timeout=60)
+        self.assertEqual(done.returncode, 0)
+
+    def guarded(self, name, memory_mib, jail=None, pass_fds=(), uid=UID):
+        """In the real guard's control group; True: it got through. The guard's log line has the wait status."""
+        command = [os.path.join(JAIL_DIR, "mayfly-guard"), f"mayfly.jailtest/{name}", str(memory_mib), "1", "30000",
+                   jail or os.path.join(JAIL_DIR, "mayfly-jail"), self.root, str(uid), "nokvm", "./probe", name]
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ours, theirs:
+            high = {3: fcntl.fcntl(theirs, fcntl.F_DUPFD, 50), **{4 + i: fcntl.fcntl(fd, fcntl.F_DUPFD, 60)
+                                                                  for i, fd in enumerate(pass_fds)}}
+            shell = " ".join(f"{place}>&{fd} {fd}>&-" for place, fd in high.items())
+            guard = subprocess.Popen(["bash", "-c", f'exec "$@" {shell}', "bash", *command], stderr=subprocess.DEVNULL,
+                                     pass_fds=list(high.values()))
+            theirs.close()
+            for fd in high.values():
+                os.close(fd)
+            message = ours.recv(64)
+            guard.wait(30)
+        status = int.from_bytes(message[:4], "little", signed=True)
+        out_of_memory = int.from_bytes(message[8:12], "little")
+        for root in ("memory", "pids", "cpu", ""):
+            self.assertFalse(os.path.exists(f"/sys/fs/cgroup/{root}/mayfly.jailtest/{name}"))
+        return os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0, bool(out_of_memory)
+
+    def test_memory_is_limited(self):
+        self.assertEqual(self.guarded("use_memory", 200), (False, True))
+        self.assertEqual(self.guarded("use_memory", 2000), (True, False))
+
+    def test_processes_are_limited(self):
+        self.assertFalse(self.guarded("fork_many", 200)[0])
+        weak = os.path.join(WEAK_DIR, f"jail_weak_{LIMITS | USER}")
+        done = subprocess.run(["unshare", "--pid", "--fork", weak, self.root, str(UID), "nokvm", "./probe", "fork_many"], check=False)
+        self.assertEqual(done.returncode, 0)
+
+    def test_only_given_descriptors_are_there(self):
+        self.assertFalse(self.guarded("find_descriptors", 200)[0])
+        with open("/etc/hostname", "rb") as leaked:
+            self.assertTrue(self.guarded("find_descriptors", 200, pass_fds=[leaked.fileno()])[0])
+
+    @classmethod
+    def tearDownClass(cls):
+        for root in ("memory", "pids", "cpu", ""):
+            try:
+                os.rmdir(f"/sys/fs/cgroup/{root}/mayfly.jailtest")
+            except OSError:
+                pass
+
+
+unittest.main(argv=sys.argv[:1], verbosity=2)
