@@ -4,6 +4,7 @@ import { decode, encode } from "@msgpack/msgpack";
 import { Kafka, logLevel } from "kafkajs";
 
 const brokers = (process.argv[2] ?? "127.0.0.1:29092").split(",");
+const prefix = process.env.MAYFLY_PREFIX ?? "mayfly"; // of the topics' names
 const kafka = new Kafka({ brokers, clientId: "mayfly-example", logLevel: logLevel.ERROR });
 const task = {
   v: 1, kind: "run", id: randomUUID(), image: "python", created_ms: Date.now(),
@@ -11,13 +12,14 @@ const task = {
 };
 
 // Look at where the results end before submitting, so that ours cannot be missed.
-const topic = "mayfly.results";
+const topic = prefix + ".results";
 const [admin, producer] = [kafka.admin(), kafka.producer({ idempotent: true })];
 const consumer = kafka.consumer({ groupId: `mayfly-example-${task.id}` }); // reads read_committed by default
 await Promise.all([admin.connect(), producer.connect(), consumer.connect()]);
 const ends = await admin.fetchTopicOffsets(topic);
 await consumer.subscribe({ topic });
-const finished = new Promise((resolve) => {
+const finished = new Promise((resolve, reject) => {
+  consumer.on(consumer.events.CRASH, ({ payload }) => payload.restart || reject(payload.error));
   consumer.run({
     autoCommit: false,
     eachMessage: async ({ message }) => {
@@ -28,7 +30,7 @@ const finished = new Promise((resolve) => {
 });
 for (const { partition, high } of ends) consumer.seek({ topic, partition, offset: high });
 
-await producer.send({ topic: "mayfly.tasks", messages: [{ key: task.id, value: Buffer.from(encode(task)) }] });
+await producer.send({ topic: prefix + ".tasks", messages: [{ key: task.id, value: Buffer.from(encode(task)) }] });
 const result = await finished;
 console.log(`${result.outcome}, exit code ${result.exit_code}, ${result.timings_ms.total} ms`);
 process.stdout.write(result.stdout.head);
