@@ -16,7 +16,7 @@ from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from stack import BUILD, Fleet, Services, wait_until  # noqa: E402
+from stack import BUILD, ENGINE_UID, Fleet, Services, wait_until  # noqa: E402
 
 LEASE_MS = 2000
 GRACE_MS = 500
@@ -248,6 +248,21 @@ class Reaping(Case):
         wait_until("it runs", lambda: "reaper.start" in self.fleet.log())
         reaper.send_signal(signal.SIGTERM)
         self.assertEqual(reaper.wait(60), 0)
+
+    def test_only_the_lane_has_privileges(self):
+        reaper = self.fleet.start_reaper()
+        wait_until("it runs", lambda: "reaper.redis" in self.fleet.log())
+        lane, teller, engine = (self.status(pid) for pid in self.fleet.children(reaper))
+        for confined in (teller, engine):
+            self.assertEqual(set(confined["Uid"] + confined["Gid"]), {str(ENGINE_UID)})
+            self.assertEqual({int(confined[name][0], 16) for name in ("CapEff", "CapPrm", "CapInh", "CapAmb", "CapBnd")}, {0})
+            self.assertEqual((confined["NoNewPrivs"], confined["Groups"]), (["1"], []))
+        self.assertNotEqual(int(lane["CapEff"][0], 16), 0)  # the check can see a privilege
+
+    @staticmethod
+    def status(pid):
+        with open(f"/proc/{pid}/status", encoding="ascii") as f:
+            return {name: value.split() for name, value in (line.split(":", 1) for line in f)}
 
     def test_a_helper_that_dies_is_replaced(self):
         reaper = self.fleet.start_reaper()
