@@ -19,12 +19,15 @@
 
 #define KAFKA_MS 2000
 
+enum { OPTION_READY = 1 };
+
 enum mark { MARK_GOOD, MARK_WARN, MARK_BAD };
 
 struct doctor {
 	const struct target *target;
 	struct stack stack; /* for its place */
 	unsigned n_bad;
+	bool has_worker; /* one takes tasks */
 };
 
 static void say(struct doctor *doctor, enum mark mark, const char *what, const char *fmt, ...)
@@ -204,7 +207,7 @@ static void check_kafka(struct doctor *doctor)
 
 	if (client_new(doctor->target, &events, NULL, &client, &err) < 0 || client_probe(client, KAFKA_MS, &err) < 0)
 		say(doctor, MARK_BAD, "Kafka", "%s", err.msg);
-	else if (client_group_is_ready(client, doctor->target->prefix, KAFKA_MS))
+	else if ((doctor->has_worker = client_group_is_ready(client, doctor->target->prefix, KAFKA_MS)))
 		say(doctor, MARK_GOOD, "Kafka", "%s answers, and a worker takes tasks", doctor->target->brokers);
 	else
 		say(doctor, MARK_WARN, "Kafka", "%s answers, but no worker of '%s' takes tasks", doctor->target->brokers,
@@ -239,26 +242,40 @@ static int examine(struct doctor *doctor)
 	return doctor->n_bad ? 1 : 0;
 }
 
+/* For health checks: does a worker of this fleet take tasks? */
+static int check_ready(struct doctor *doctor)
+{
+	check_kafka(doctor);
+	check_redis(doctor);
+	return doctor->n_bad || !doctor->has_worker;
+}
+
 static int main_doctor(struct target *target, int argc, char **argv)
 {
+	static const struct option own[] = { { "ready", no_argument, NULL, OPTION_READY } };
 	struct doctor doctor = { .target = target };
 	struct command_options options;
+	bool is_short = false;
+	int code;
 
-	command_options_init(&options, &cmd_doctor, target, argc, argv, NULL, 0);
-	if (command_options_next(&options) == COMMAND_OPTION_EXIT)
+	command_options_init(&options, &cmd_doctor, target, argc, argv, own, ARRAY_SIZE(own));
+	while ((code = command_options_next(&options)) >= 0)
+		is_short = true;
+	if (code == COMMAND_OPTION_EXIT)
 		return options.status;
 	if (optind < argc)
 		return command_complain(&cmd_doctor, "'%s' is too much", argv[optind]);
 	stack_init(&doctor.stack, target, 0);
-	return examine(&doctor);
+	return is_short ? check_ready(&doctor) : examine(&doctor);
 }
 
 const struct command cmd_doctor = {
 	.name = "doctor",
 	.summary = "what this host has and lacks, and what mode results",
-	.usage = "usage: mayfly doctor\n\n"
+	.usage = "usage: mayfly doctor [--ready]\n\n"
 		 "Looks at KVM (root boots a probe guest once per boot of the host), control groups, namespaces, QEMU, the guest's\n"
 		 "parts, Kafka and Redis. Exit status 1 when something is missing that tasks need.\n\n"
+		 "  --ready              only ask whether a worker of this fleet takes tasks (exit status 0), for health checks\n\n"
 		 "Without working KVM microVMs are emulated (TCG): that proves function, not isolation.\n",
 	.run = main_doctor,
 };

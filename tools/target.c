@@ -135,10 +135,10 @@ int target_program(const char *room, const char *name, char out[PATH_MAX], struc
 	char folder[PATH_MAX], path[PATH_MAX + 128];
 
 	if (own_folder(folder) == 0) {
-		(void)snprintf(path, sizeof(path), "%s/../%s/%s", folder, room, name);
+		(void)snprintf(path, sizeof(path), "%s/../%s/%s", folder, room, name); /* a build tree */
 		if (access(path, X_OK) == 0 && realpath(path, out))
 			return 0;
-		(void)snprintf(path, sizeof(path), "%s/%s", folder, name);
+		(void)snprintf(path, sizeof(path), "%s/../libexec/mayfly/%s", folder, name); /* <prefix>/bin */
 		if (access(path, X_OK) == 0 && realpath(path, out))
 			return 0;
 	}
