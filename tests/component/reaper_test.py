@@ -107,6 +107,20 @@ class Case(unittest.TestCase):
         line = self.redis("GET", self.key(task_id))
         return line.split(" ")[0] if line else None
 
+    def states(self, ids):
+        """At one moment."""
+        return [line.split(" ")[0] if line else None for line in self.redis("MGET", *map(self.key, ids))]
+
+    def until_ms(self, end_ms, look):
+        """Look again and again, and answer all that was seen before `end_ms` of Redis's clock."""
+        seen = []
+        while True:
+            sight = look()
+            if self.now_ms() >= end_ms:
+                return seen
+            seen.append(sight)
+            time.sleep(0.05)
+
     def wait_state(self, task_id, *states):
         wait_until(f"{task_id} is {states} (it is {self.state(task_id)})\n{self.fleet.log()[-1500:]}",
                    lambda: self.state(task_id) in states)
@@ -130,10 +144,11 @@ class Case(unittest.TestCase):
         paths = [os.path.join(root, "mayfly." + self.fleet.name, task_id) for root in cgroup_roots()]
         return [path for path in paths if os.path.isdir(path)]
 
+    def objects(self, task_id, sleeper):
+        return os.path.exists(self.disk(task_id)), bool(self.groups(task_id)), sleeper.poll() is None
+
     def assert_objects(self, task_id, sleeper, are_there):
-        self.assertEqual(os.path.exists(self.disk(task_id)), are_there)
-        self.assertEqual(bool(self.groups(task_id)), are_there)
-        self.assertEqual(sleeper.poll() is None, are_there)
+        self.assertEqual(self.objects(task_id, sleeper), (are_there,) * 3)
 
     def commit(self, partition, next_offset, metadata=None):
         """What workers commit in their transactions."""
@@ -160,9 +175,8 @@ class Reaping(Case):
         due = int(self.redis("ZSCORE", self.deadlines, task_id))
         keeper = os.open(self.disk(task_id), os.O_RDONLY)  # what somebody who kept the file could read afterwards
         self.fleet.start_reaper()
-        while self.now_ms() < due + GRACE_MS - 100:  # not a moment before the grace is over
-            self.assert_objects(task_id, sleeper, True)
-            time.sleep(0.05)
+        # Not a moment before the grace is over.
+        self.assertEqual(set(self.until_ms(due + GRACE_MS, lambda: self.objects(task_id, sleeper))), {(True, True, True)})
         self.wait_state(task_id, "orphan")
         self.assert_objects(task_id, sleeper, False)
         self.assertNotEqual(os.pread(keeper, 4096, 0), before)
@@ -219,9 +233,8 @@ class Reaping(Case):
         task_id = self.lease(due_in_ms=0, host="elsewhere")
         due = int(self.redis("ZSCORE", self.deadlines, task_id))
         self.fleet.start_reaper()
-        while self.now_ms() < due + GRACE_MS + 2 * LEASE_MS - 100:
-            self.assertEqual(self.state(task_id), "running")
-            time.sleep(0.05)
+        seen = self.until_ms(due + GRACE_MS + 2 * LEASE_MS, lambda: self.state(task_id))
+        self.assertEqual(set(seen), {"running"})
         self.wait_state(task_id, "orphan")
 
     def test_what_a_dead_reaper_left_is_taken_over(self):
@@ -321,7 +334,7 @@ class Telling(Case):
         self.one_result(other, "lost")
 
     def check_once(self, ids, seconds=180):
-        wait_until(f"all are told: {[self.state(i) for i in ids]}", lambda: all(self.state(i) == "told" for i in ids), seconds)
+        wait_until(f"all are told: {self.states(ids)}", lambda: set(self.states(ids)) == {"told"}, seconds)
         found = self.told()
         self.assertEqual({i: len(found.get(i, ())) for i in ids}, {i: 1 for i in ids})
         self.assertEqual(len(found), len(ids))
@@ -372,8 +385,8 @@ class Caution(Case):
         self.fleet.start_reaper()
         wait_until("the brake", lambda: "reaper.brake" in self.fleet.log())
         braked = time.monotonic()
-        self.assertEqual({self.state(i) for i in ids}, {"running"})
-        wait_until("they are reaped after all", lambda: all(self.state(i) == "orphan" for i in ids))
+        self.assertEqual(set(self.states(ids)), {"running"})
+        wait_until("they are reaped after all", lambda: set(self.states(ids)) == {"orphan"})
         self.assertGreater(time.monotonic() - braked, LEASE_MS / 1000 - 0.5)
 
     def test_a_mass_that_was_an_error_is_not_reaped(self):
@@ -384,7 +397,7 @@ class Caution(Case):
         while time.monotonic() < end:  # the workers are alive
             self.redis("ZADD", self.deadlines, *[x for i in ids for x in (self.now_ms() + LEASE_MS, i)])
             time.sleep(0.2)
-        self.assertEqual({self.state(i) for i in ids}, {"running"})
+        self.assertEqual(set(self.states(ids)), {"running"})
 
     def test_objects_without_a_lease_are_erased(self):
         abandoned, live, elsewhere = self.new_id(), self.lease(due_in_ms=HOUR_MS), self.lease(due_in_ms=HOUR_MS, host="other")
@@ -415,8 +428,11 @@ class Caution(Case):
             time.sleep(2 * (LEASE_MS + GRACE_MS) / 1000)
             self.assert_objects(task_id, sleeper, True)
             own.start_redis()
-            while uptime_ms(own) < LEASE_MS + GRACE_MS - 1500:
-                self.assert_objects(task_id, sleeper, True)
+            while True:
+                sight = self.objects(task_id, sleeper)
+                if uptime_ms(own) >= LEASE_MS + GRACE_MS - 1000:  # it counts whole seconds
+                    break
+                self.assertEqual(sight, (True, True, True))
                 time.sleep(0.05)
             wait_until("it is erased", lambda: not os.path.exists(self.disk(task_id)) and not self.groups(task_id))
         finally:
