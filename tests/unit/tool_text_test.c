@@ -1,0 +1,245 @@
+/* What the mayfly command reads from people and writes for scripts: amounts, base64, tasks and results as JSON. */
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/unit/unit.h"
+#include "tools/base64.h"
+#include "tools/quantity.h"
+#include "tools/result_json.h"
+#include "tools/task_json.h"
+#include "wire/task.h"
+
+static void test_durations(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t ms;
+	} good[] = { { "250ms", 250 }, { "30s", 30000 }, { "30", 30000 }, { "5m", 300000 }, { "1h", 3600000 }, { "1d", 86400000 } };
+	static const char *const bad[] = { "", "s", "-1s", " 1s", "1.5s", "1w", "1s ", "99999999999999999999s", "18446744073709551615h" };
+	struct err err;
+	uint64_t ms;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		assert_int_equal(quantity_ms("ttl", good[i].text, &ms, &err), 0);
+		assert_int_equal(ms, good[i].ms);
+	}
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		assert_true(quantity_ms("ttl", bad[i], &ms, &err) < 0);
+		assert_non_null(strstr(err.msg, "--ttl"));
+	}
+}
+
+static void test_sizes(void **state)
+{
+	struct err err;
+	uint64_t bytes;
+	uint32_t mib;
+
+	(void)state;
+	assert_int_equal(quantity_mib("memory", "256M", &mib, &err), 0);
+	assert_int_equal(mib, 256);
+	assert_int_equal(quantity_mib("memory", "2G", &mib, &err), 0);
+	assert_int_equal(mib, 2048);
+	assert_int_equal(quantity_mib("memory", "512", &mib, &err), 0);
+	assert_int_equal(mib, 512);
+	assert_int_equal(quantity_mib("memory", "1K", &mib, &err), 0);
+	assert_int_equal(mib, 1);
+	assert_int_equal(quantity_bytes("output-limit", "100", &bytes, &err), 0);
+	assert_int_equal(bytes, 100);
+	assert_true(quantity_mib("memory", "9999999999G", &mib, &err) < 0);
+	assert_true(quantity_mib("memory", "256MB", &mib, &err) < 0);
+}
+
+static void test_base64_both_ways(void **state)
+{
+	(void)state;
+	for (size_t len = 0; len < 70; len++) {
+		struct buf text = { 0 }, back = { 0 };
+		uint8_t data[70];
+
+		for (size_t i = 0; i < len; i++)
+			data[i] = (uint8_t)(i * 37 + len);
+		assert_int_equal(base64_encode(data, len, &text), 0);
+		assert_int_equal(text.len, (len + 2) / 3 * 4);
+		assert_int_equal(base64_decode((const char *)text.data, text.len, &back), 0);
+		assert_int_equal(back.len, len);
+		assert_memory_equal(len ? back.data : data, data, len);
+		buf_free(&text);
+		buf_free(&back);
+	}
+}
+
+static void test_base64_refuses(void **state)
+{
+	static const char *const bad[] = { "A", "AA", "AAA", "A===", "====", "AA=A", "AB==", "AAB=", "AA==AAAA", "AA A", "AA-_" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct buf out = { 0 };
+
+		assert_int_equal(base64_decode(bad[i], strlen(bad[i]), &out), -EBADMSG);
+		buf_free(&out);
+	}
+}
+
+static int read_task(const char *json, struct task **ret, char id[IDENT_ID_MAX + 1], struct err *err)
+{
+	struct buf bytes = { 0 };
+	struct task_flaw flaw;
+	int r = task_json_read(json, strlen(json), &bytes, id, err);
+
+	if (r == 0)
+		assert_int_equal(task_decode(bytes.data, bytes.len, ret, &flaw), TASK_VERDICT_OK);
+	buf_free(&bytes);
+	return r;
+}
+
+static void test_a_task_is_completed(void **state)
+{
+	char id[IDENT_ID_MAX + 1];
+	struct task *task = NULL;
+	struct err err;
+
+	(void)state;
+	assert_int_equal(read_task("{\"image\":\"base\",\"argv\":[\"cat\"],\"stdin\":\"aGk=\",\"files\":[{\"path\":\"a\",\"data\":\"\"}]}",
+				   &task, id, &err),
+			 0);
+	assert_string_equal(task->id, id);
+	assert_int_equal(strlen(id), 36);
+	assert_true(task->created_ms > 1700000000000);
+	assert_int_equal(task->stdin_len, 2);
+	assert_memory_equal(task->stdin_data, "hi", 2);
+	assert_int_equal(task->n_files, 1);
+	task_free(task);
+}
+
+static void test_what_is_given_stays(void **state)
+{
+	char id[IDENT_ID_MAX + 1];
+	struct task *task = NULL;
+	struct err err;
+
+	(void)state;
+	assert_int_equal(read_task("{\"v\":1,\"kind\":\"run\",\"id\":\"mine\",\"created_ms\":0,\"image\":\"base\",\"argv\":[\"x\"]}",
+				   &task, id, &err),
+			 0);
+	assert_string_equal(id, "mine");
+	assert_int_equal(task->created_ms, 0);
+	task_free(task);
+}
+
+static void test_flaws_name_their_field(void **state)
+{
+	static const struct {
+		const char *json, *says;
+	} bad[] = {
+		{ "nonsense", "is not JSON" },
+		{ "[]", "must be a JSON object" },
+		{ "{\"image\":\"base\"}", "argv" },
+		{ "{\"image\":\"base\",\"argv\":[\"x\"],\"colour\":1}", "colour" },
+		{ "{\"image\":\"base\",\"argv\":[\"x\"],\"argv\":[\"y\"]}", "duplicate" },
+		{ "{\"image\":\"base\",\"argv\":[\"x\"],\"cpus\":1.0}", "cpus" },
+		{ "{\"image\":\"base\",\"argv\":[\"x\"],\"stdin\":\"?\"}", "stdin: is not base64" },
+		{ "{\"image\":\"base\",\"argv\":[\"x\"],\"stdin\":7}", "stdin" },
+		{ "{\"image\":\"base\",\"argv\":[\"x\"],\"files\":{}}", "files" },
+		{ "{\"image\":\"base\",\"argv\":[\"x\"],\"files\":[{\"path\":\"../x\",\"data\":\"\"}]}", "files[0].path" },
+		{ "{\"image\":\"base\",\"argv\":[\"x\"],\"files\":[{\"path\":\"x\",\"data\":\"?\"}]}", "files[0].data: is not base64" },
+		{ "{\"image\":\"base\",\"argv\":[\"a\\u0000b\"]}", "argv[0]" },
+		{ "{\"image\":\"base\",\"argv\":[\"x\"],\"id\":null}", "id" },
+		{ "{\"image\":\"base\",\"argv\":[\"x\"],\"ttl_ms\":null}", "ttl_ms" },
+		{ "{\"image\":\"base\",\"argv\":[[[[[[[[[[[[\"x\"]]]]]]]]]]]]}", "deep" },
+	};
+	char id[IDENT_ID_MAX + 1];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct task *task = NULL;
+		struct err err = { 0 };
+
+		assert_true(read_task(bad[i].json, &task, id, &err) < 0);
+		assert_int_equal(err.kind, ERR_INPUT);
+		if (!strstr(err.msg, bad[i].says))
+			fail_msg("%s: '%s' does not say '%s'", bad[i].json, err.msg, bad[i].says);
+	}
+}
+
+static json_t *print_and_read(const struct result *result)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *stream = open_memstream(&text, &len);
+	struct err err;
+	json_t *json;
+
+	assert_int_equal(result_json_print(result, stream, &err), 0);
+	assert_int_equal(fclose(stream), 0);
+	assert_int_equal(text[len - 1], '\n');
+	assert_ptr_equal(memchr(text, '\n', len), text + len - 1); /* one line */
+	json = json_loads(text, JSON_ALLOW_NUL, NULL);
+	free(text);
+	assert_non_null(json);
+	return json;
+}
+
+static void test_streams_as_text(void **state)
+{
+	static const uint8_t data[] = { 'a', 0, 0xff, 0xc3, 0xa4, 0xe2, 0x82, '\n' };
+	struct result result;
+	json_t *json, *text;
+
+	(void)state;
+	result_init(&result);
+	result.event = RESULT_EVENT_FINISHED;
+	assert_int_equal(result_stream_add(&result.out, data, sizeof(data)), 0);
+	result.out.bytes = sizeof(data);
+	json = print_and_read(&result);
+	text = json_object_get(json, "stdout");
+	assert_int_equal(json_string_length(text), 1 + 1 + 3 + 2 + 3 + 3 + 1);
+	assert_memory_equal(json_string_value(text), "a\0\xef\xbf\xbd\xc3\xa4\xef\xbf\xbd\xef\xbf\xbd\n", 14);
+	assert_true(json_is_false(json_object_get(json, "stdout_truncated")));
+	assert_true(json_is_null(json_object_get(json, "exit_code")));
+	json_decref(json);
+	result_clear(&result);
+}
+
+static void test_long_streams_have_head_and_tail(void **state)
+{
+	struct result result;
+	json_t *json;
+
+	(void)state;
+	result_init(&result);
+	result.event = RESULT_EVENT_FINISHED;
+	for (unsigned i = 0; i < 20000; i++)
+		assert_int_equal(result_stream_add(&result.out, (const uint8_t *)"0123456789", 10), 0);
+	result.out.bytes = 200000;
+	result.err_out.bytes = 5; /* beyond an output limit of 0: nothing kept */
+	json = print_and_read(&result);
+	assert_true(json_is_true(json_object_get(json, "stdout_truncated")));
+	assert_int_equal(json_string_length(json_object_get(json, "stdout")), RESULT_HEAD_BYTES);
+	assert_true(json_string_length(json_object_get(json, "stdout_tail")) >= RESULT_TAIL_BYTES);
+	assert_true(json_is_true(json_object_get(json, "stderr_truncated")));
+	json_decref(json);
+	result_clear(&result);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_durations),
+		cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_base64_both_ways),
+		cmocka_unit_test(test_base64_refuses),
+		cmocka_unit_test(test_a_task_is_completed),
+		cmocka_unit_test(test_what_is_given_stays),
+		cmocka_unit_test(test_flaws_name_their_field),
+		cmocka_unit_test(test_streams_as_text),
+		cmocka_unit_test(test_long_streams_have_head_and_tail),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
