@@ -1,0 +1,132 @@
+#!/usr/bin/python3
+"""`mayfly run` with real microVMs: as if the program ran here."""
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+from case import REPO, EndToEnd, wait_until
+from cli import begin, mayfly
+
+
+class Run(EndToEnd):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        from stack import Fleet
+        cls.shared = Fleet(cls.services, slots=2)
+        cls.shared.start_worker()
+
+    @classmethod
+    def tearDownClass(cls):
+        try:
+            assert cls.shared.leftovers() == [], cls.shared.leftovers()
+        finally:
+            cls.shared.close()
+            super().tearDownClass()
+
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="mayfly-cli.")
+        self.addCleanup(subprocess.run, ["rm", "-rf", self.folder], check=True)
+
+    def run_sh(self, script, *options, **more):
+        return mayfly(self.shared, "run", *options, "--", "sh", "-c", script, cwd=self.folder, **more)
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def test_streams_and_exit_code(self):
+        done = self.run_sh("cat; echo to-stderr >&2; echo $GREETING; exit 7", "--stdin", "--env", "GREETING=hello there",
+                           stdin=b"from here\n")
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (7, b"from here\nhello there\n", b"to-stderr\n"))
+
+    def test_ends_that_are_not_the_programs_own(self):
+        for script, options, code, says in (("kill -TERM $$", (), 128 + 15, b"signal 15"),
+                                            ("sleep 600", ("--timeout", "1s"), 124, b"timed out"),
+                                            ("true", ("--image", "no-such-image"), 125, b"no-such-image"),
+                                            ("true", ("--memory", "900G"), 125, b"memory_mib")):
+            done = self.run_sh(script, *options)
+            self.assertEqual((done.returncode, done.stdout), (code, b""), done.stderr)
+            self.assertIn(says, done.stderr)
+
+    def test_output_comes_as_it_is_written(self):
+        process = begin(self.shared, "run", "--", "sh", "-c", "echo first; sleep 600")
+        try:
+            self.assertEqual(process.stdout.readline(), b"first\n")
+            self.assertIsNone(process.poll())
+        finally:
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 130, err)
+        self.assertIn(b"cancelled", err)
+        wait_until("the cancelled task is gone", lambda: not self.shared.leftovers() or None, 30)
+
+    def test_ctrl_c_twice_leaves_at_once(self):
+        process = begin(self.shared, "run", "--id", "left-alone", "--", "sh", "-c", "echo on; sleep 600")
+        self.assertEqual(process.stdout.readline(), b"on\n")
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+        self.assertEqual(process.returncode, 130)
+        done = mayfly(self.shared, "watch", "--from", "beginning", "--id", "left-alone")
+        self.assertIn(b"cancelled", done.stdout)
+
+    def test_files_there_and_back(self):
+        for name, text in (("in.txt", "lower case\n"), ("with:colon", "kept\n"), ("tool.sh", "tr a-z A-Z <in.txt >out/upper.txt\n")):
+            with open(self.path(name), "w", encoding="ascii") as f:
+                f.write(text)
+        done = self.run_sh("mkdir -p out; sh bin/tool.sh; cat with:colon; ls -l in.txt", "--file", "in.txt", "--file", "with:colon",
+                           "--file", "tool.sh:bin/tool.sh", "--collect", "out/upper.txt", "--into", "results")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertTrue(done.stdout.startswith(b"kept\n"))
+        with open(self.path("results/out/upper.txt"), encoding="ascii") as f:
+            self.assertEqual(f.read(), "LOWER CASE\n")
+        self.assertEqual(os.listdir(self.path("results")), ["out"])
+
+    def test_a_file_that_was_not_made(self):
+        done = self.run_sh("true", "--collect", "nothing.txt")
+        self.assertEqual(done.returncode, 125)
+        self.assertIn(b"/work/nothing.txt was not collected", done.stderr)
+
+    def test_many_bytes_arrive_as_they_are(self):
+        done = self.run_sh("seq -f '%015.0f' 1 131072; echo end >&2")
+        whole = b"".join(b"%015d\n" % i for i in range(1, 131073))
+        self.assertEqual(hashlib.sha256(done.stdout).hexdigest(), hashlib.sha256(whole).hexdigest())
+        self.assertEqual(done.stderr, b"end\n")
+
+    def test_an_output_limit(self):
+        done = self.run_sh("seq -f '%015.0f' 1 10000", "--output-limit", "64K")
+        self.assertEqual((done.returncode, len(done.stdout)), (0, 65536))
+        self.assertIn(b"94464 of 160000 bytes of its stdout were dropped", done.stderr)
+
+    def test_a_lost_worker_repeats_nothing_on_the_screen(self):
+        fleet = self.fleet(slots=1)
+        worker = fleet.start_worker()
+        fleet.start_reaper()
+        process = begin(fleet, "run", "--timeout", "5m", "--", "sh", "-c", "for i in 1 2 3 4 5 6 7 8; do echo $i; sleep 1; done")
+        self.assertEqual([process.stdout.readline() for _ in range(3)], [b"1\n", b"2\n", b"3\n"])
+        fleet.kill_group(worker)
+        fleet.start_worker()
+        out, err = process.communicate(timeout=180)
+        self.assertEqual((process.returncode, out), (0, b"4\n5\n6\n7\n8\n"), err)
+        self.assertIn(b"its worker was lost; attempt 2 starts over", err)
+        self.assert_nothing_left(fleet)
+
+
+class Prober(unittest.TestCase):
+    def test_it_finds_open_doors_where_there_are_some(self):
+        """The demo's prober on this very host, as root: a prober that calls everything closed would prove nothing."""
+        done = subprocess.run([sys.executable, os.path.join(REPO, "tools", "demo", "prober.py")], capture_output=True, check=False,
+                              preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_DFL), timeout=120)
+        self.assertEqual(done.returncode, 1, done.stdout)
+        for door in (b"OPEN    interfaces", b"OPEN    privileges", b"OPEN    set-id programs"):
+            self.assertIn(door, done.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main()
