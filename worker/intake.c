@@ -30,7 +30,7 @@ static void answer_flaw(struct engine *engine, const struct partition *partition
 	if (dead && record->len)
 		memcpy(dead, record->data, record->len);
 	if (!dead || result_encode(&result, &message) < 0 ||
-	    report_add(engine->report, &source, flaw->id, &message, dead, record->len, NULL, NULL) < 0)
+	    report_add(engine->report, &source, flaw->id, &message, dead, record->len, NULL, NULL, NULL) < 0)
 		engine_die(engine, "out of memory for the answer to a bad record");
 	log_info("intake.rejected", "partition=%d offset=%lld field=\"%s\" message=\"%s\"", record->partition,
 		 (long long)record->offset, flaw->field, flaw->message);
@@ -78,6 +78,11 @@ static void on_record(void *ctx, const struct consumer_record *record)
 
 	if (!partition || engine->drain_mono_ms)
 		return; /* it will be delivered to whoever owns it next */
+	if (!offsets_has_room(partition->offsets, record->offset)) {
+		partition->is_paused = true;
+		consumer_rewind(engine->consumer, partition->id, record->offset);
+		return;
+	}
 	partition->next_received = record->offset + 1;
 	if (!offsets_receive(partition->offsets, record->offset))
 		return;

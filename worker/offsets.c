@@ -93,6 +93,11 @@ struct offsets *offsets_new(int64_t next, const char *metadata)
 	return offsets;
 }
 
+bool offsets_has_room(const struct offsets *offsets, int64_t offset)
+{
+	return offsets->next == offsets->end || offset < offsets->next + OFFSETS_WINDOW;
+}
+
 bool offsets_receive(struct offsets *offsets, int64_t offset)
 {
 	if (offset < offsets->next)
@@ -102,7 +107,7 @@ bool offsets_receive(struct offsets *offsets, int64_t offset)
 	if (offsets->next == offsets->end) {
 		offsets->next = offset; /* nothing is open: the whole gap is behind us, however wide */
 	} else {
-		assert(offset < offsets->next + OFFSETS_WINDOW);
+		assert(offsets_has_room(offsets, offset));
 		for (int64_t gap = offsets->end; gap < offset; gap++)
 			set_done(offsets, gap, true);
 	}

@@ -17,6 +17,9 @@ struct offsets;
 /* From a committed position: `next` and the metadata of its commit (NULL, "" or foreign text: nothing beyond next). */
 struct offsets *offsets_new(int64_t next, const char *metadata); /* NULL: out of memory */
 
+/* Does the map reach as far as this offset? If not, deliver it again when `next` has moved. */
+bool offsets_has_room(const struct offsets *offsets, int64_t offset);
+
 /* A record was delivered. false: it is done already, skip it. Asserts that offset is within the window. */
 bool offsets_receive(struct offsets *offsets, int64_t offset);
 

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/queue.h>
 
+#include "base/clock.h"
 #include "base/ident.h"
 #include "base/log.h"
 #include "base/own.h"
@@ -20,6 +21,7 @@ struct item {
 	struct buf result;
 	void *dead;
 	size_t dead_len;
+	const uint64_t *lease_ends_mono_ms; /* NULL: it has none */
 	report_fn fn;
 	void *ctx;
 };
@@ -92,6 +94,7 @@ static void add_offsets(struct report *report)
 /* Move what waits into the batch, dropping what is not ours any more. */
 static void gather(struct report *report)
 {
+	uint64_t now = clock_mono_ms();
 	size_t bytes = 0;
 	size_t n = 0;
 
@@ -102,7 +105,7 @@ static void gather(struct report *report)
 								    item->source.epoch);
 
 		STAILQ_REMOVE_HEAD(&report->waiting, link);
-		if (!partition) {
+		if (!partition || (item->lease_ends_mono_ms && now >= *item->lease_ends_mono_ms)) {
 			settle(item, false);
 			continue;
 		}
@@ -219,7 +222,7 @@ int report_new(struct event_base *base, const struct report_config *config, stru
 }
 
 int report_add(struct report *report, const struct report_source *source, const char *key, struct buf *result,
-	       void *dead, size_t dead_len, report_fn fn, void *ctx)
+	       void *dead, size_t dead_len, const uint64_t *lease_ends_mono_ms, report_fn fn, void *ctx)
 {
 	struct item *item = calloc(1, sizeof(*item));
 
@@ -231,6 +234,7 @@ int report_add(struct report *report, const struct report_source *source, const 
 	*result = (struct buf){ 0 };
 	item->dead = dead;
 	item->dead_len = dead_len;
+	item->lease_ends_mono_ms = lease_ends_mono_ms;
 	item->fn = fn;
 	item->ctx = ctx;
 	STAILQ_INSERT_TAIL(&report->waiting, item, link);

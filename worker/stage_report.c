@@ -9,6 +9,8 @@
 #include "base/log.h"
 #include "worker/engine.h"
 
+#define UNTOLD_DELAY_MS 1000 /* the lease has to be reaped first */
+
 void stage_report_start(struct job *job)
 {
 	job_stage_ready(job, STAGE_REPORT);
@@ -52,6 +54,10 @@ static void on_told(void *ctx, bool is_told)
 	struct job *job = ctx;
 
 	job->is_told = is_told;
+	if (!is_told) {
+		job->end = JOB_END_REQUEUE; /* if the record is still ours: its next claim says who answers */
+		job->not_before_mono_ms = clock_mono_ms() + UNTOLD_DELAY_MS;
+	}
 	job_stage_stopped(job, STAGE_REPORT);
 }
 
@@ -70,7 +76,8 @@ static int tell(struct job *job)
 	}
 	if (r == 0)
 		r = report_add(job->engine->report, &source, job->task->id, &message, is_dead ? job->raw : NULL,
-			       is_dead ? job->raw_len : 0, on_told, job);
+			       is_dead ? job->raw_len : 0, job->has_lease ? &job->lease_deadline_mono_ms : NULL, on_told,
+			       job);
 	if (r == 0 && is_dead)
 		job->raw = NULL; /* the report owns it now */
 	buf_free(&message);

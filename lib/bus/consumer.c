@@ -408,6 +408,21 @@ void consumer_resume(struct consumer *consumer, int32_t partition)
 	rd_kafka_topic_partition_list_destroy(list);
 }
 
+void consumer_rewind(struct consumer *consumer, int32_t partition, int64_t offset)
+{
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+	rd_kafka_error_t *error;
+
+	consumer_pause(consumer, partition);
+	rd_kafka_topic_partition_list_add(list, consumer->topic, partition)->offset = offset;
+	error = rd_kafka_seek_partitions(consumer->kafka, list, 0); /* 0: asks, does not wait */
+	if (error) {
+		log_warn("consumer.rewind", "partition=%d message=\"%s\"", partition, rd_kafka_error_string(error));
+		rd_kafka_error_destroy(error);
+	}
+	rd_kafka_topic_partition_list_destroy(list);
+}
+
 void *consumer_handle(struct consumer *consumer)
 {
 	return consumer->kafka;

@@ -59,6 +59,9 @@ int consumer_new(struct event_base *base, const struct consumer_config *config, 
 void consumer_pause(struct consumer *consumer, int32_t partition);
 void consumer_resume(struct consumer *consumer, int32_t partition);
 
+/* Pause a partition and deliver its records from `offset` on again once it is resumed. */
+void consumer_rewind(struct consumer *consumer, int32_t partition, int64_t offset);
+
 /* The librdkafka handle, for rd_kafka_consumer_group_metadata() in the publisher's thread. */
 void *consumer_handle(struct consumer *consumer);
 

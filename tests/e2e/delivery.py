@@ -7,6 +7,7 @@ import time
 import unittest
 
 import msgpack
+from confluent_kafka import Producer
 
 from case import REPO, EndToEnd, wait_until
 
@@ -138,6 +139,24 @@ class Queue(EndToEnd):
             self.assertEqual((by_record[raw]["outcome"], by_record[raw]["field"]), ("rejected", field), name)
             self.assertIn(raw, dead, name)
         self.assertEqual(fleet.result(good)["outcome"], "succeeded")  # the worker lives on
+
+    def test_a_gap_wider_than_the_map(self):
+        """30,000 aborted records while a task before them is open: nothing is lost, and the worker lives."""
+        fleet = self.fleet(slots=4, null_run_ms=6000, partitions=1)
+        fleet.start_worker()
+        first = fleet.submit(argv=["true"])
+        fleet.flush()
+        wait_until("it runs", lambda: "state=running" in fleet.log())
+        aborting = Producer({"bootstrap.servers": self.services.brokers, "transactional.id": fleet.name + "-gap", "linger.ms": 50})
+        aborting.init_transactions(30)
+        aborting.begin_transaction()
+        for _ in range(30000):
+            aborting.produce(fleet.topic("tasks"), b"never seen")
+            aborting.poll(0)
+        aborting.flush(60)
+        aborting.abort_transaction(60)
+        behind = [fleet.submit(argv=["true"]) for _ in range(3)]
+        self.assert_told_once(fleet.results([first, *behind]), [first, *behind])
 
     def test_redis_away_for_a_while(self):
         fleet = self.fleet(slots=20, null_run_ms=20, lease_ms=3000)

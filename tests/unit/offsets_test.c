@@ -113,7 +113,10 @@ static void a_wide_gap_with_nothing_open_is_behind_us(void **state)
 	struct offsets *offsets = offsets_new(0, NULL);
 
 	(void)state;
+	assert_true(offsets_has_room(offsets, 5000000));
 	assert_true(offsets_receive(offsets, 5000000));
+	assert_false(offsets_has_room(offsets, 5000000 + OFFSETS_WINDOW)); /* one is open: the map must still reach */
+	assert_true(offsets_has_room(offsets, 5000000 + OFFSETS_WINDOW - 1));
 	assert_int_equal(offsets_next(offsets), 5000000);
 	assert_false(offsets_receive(offsets, 4999999));
 	offsets_done(offsets, 5000000);
