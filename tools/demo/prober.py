@@ -136,7 +136,7 @@ probe("kernel settings", "/proc/sys/kernel/core_pattern", lambda: opens("/proc/s
 probe("mounts", "tmpfs on /mnt", lambda: system_call("mount", b"none", b"/mnt", b"tmpfs", 0, None))
 probe("the agent's memory", "/proc/1/mem", lambda: opens("/proc/1/mem", os.O_RDWR))
 probe("the agent, ptrace", "ptrace(ATTACH, 1)", lambda: system_call("ptrace", 16, 1, None, None))
-probe("the agent, signals", "kill(1)", lambda: system_call("kill", 1, 9))
+probe("the agent, signals", "kill(1)", lambda: system_call("kill", 1, 0))
 probe("other processes", "/proc", foreign_processes)
 probe("privileges", "uid, capabilities", is_privileged)
 probe("set-id programs", "/usr/bin ...", setuid_files)

@@ -1,0 +1,121 @@
+#!/usr/bin/python3
+"""`mayfly dev`: a private stack comes up, runs tasks, and goes without a trace; also when its worker was killed."""
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import unittest
+
+from case import wait_until  # first: it says where the next two are
+import stack
+from cli import environment, MAYFLY
+
+CACHES = ("images", "kernel", "jail", "blank")
+
+
+def free_base():
+    """A port with the two after it free."""
+    while True:
+        base = stack.free_port()
+        if base < 65000 and not any(stack.is_listening(base + i) for i in range(3)):
+            return base
+
+
+class Dev(unittest.TestCase):
+    def setUp(self):
+        self.state = tempfile.mkdtemp(prefix="mayfly-dev.")
+        os.chmod(self.state, 0o755)
+        self.addCleanup(shutil.rmtree, self.state, ignore_errors=True)
+        os.makedirs(os.path.join(self.state, "kafka"))
+        for part in CACHES:
+            os.symlink(os.path.join(stack.ARTIFACTS, part), os.path.join(self.state, part))
+        os.symlink(os.path.join(stack.ARTIFACTS, "kafka", "libs"), os.path.join(self.state, "kafka", "libs"))
+        self.base = free_base()
+        self.addCleanup(self.dev, "stop")
+
+    def mayfly(self, *args, seconds=240):
+        env = environment(MAYFLY_STATE=self.state, MAYFLY_BROKERS=f"127.0.0.1:{self.base}",
+                          MAYFLY_REDIS=f"127.0.0.1:{self.base + 2}")
+        return subprocess.run([MAYFLY, *args], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds,
+                              check=False, env=env)
+
+    def dev(self, *args):
+        return self.mayfly("dev", *args)
+
+    def start(self):
+        done = self.dev("start", "--port-base", str(self.base))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done
+
+    def pids(self):
+        """{part: pid} of what runs, from `dev status`."""
+        words = [line.split() for line in self.dev("status").stdout.splitlines()]
+        return {w[0]: int(w[3].rstrip(",")) for w in words if len(w) > 3 and w[1] == "running"}
+
+    def assert_no_trace(self, before, pids):
+        self.assertEqual(set(os.listdir(self.state)) - {"accel"}, {*CACHES, "kafka"})
+        self.assertEqual(os.listdir(os.path.join(self.state, "kafka")), ["libs"])
+        wait_until("init has collected them", lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids.values()), 30)
+        self.assertEqual(self.cgroups(), before)
+        for i in range(3):
+            self.assertFalse(stack.is_listening(self.base + i))
+
+    def cgroups(self):
+        found = []
+        for root in ("/sys/fs/cgroup", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/pids", "/sys/fs/cgroup/cpu"):
+            if os.path.isdir(root):
+                found += [os.path.join(root, d) for d in os.listdir(root) if d.startswith("mayfly.dev-")]
+        return found
+
+    def test_it_comes_runs_and_goes(self):
+        before = self.cgroups()
+        self.assertEqual(self.dev("status").returncode, 1)
+        self.start()
+        self.assertEqual(self.dev("status").returncode, 0)
+        pids = self.pids()
+        self.assertEqual(set(pids), {"kafka", "redis", "worker", "reaper"})
+        done = self.mayfly("run", "--", "echo", "hello")
+        self.assertEqual((done.returncode, done.stdout), (0, "hello\n"), done.stderr)
+        self.assertIn("running already", self.start().stderr)
+        self.assertEqual(self.pids(), pids)
+        doctor = self.mayfly("doctor")
+        self.assertEqual(doctor.returncode, 0, doctor.stdout)
+        self.assertIn("a worker takes tasks", doctor.stdout)
+        done = self.dev("stop")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assert_no_trace(before, pids)
+        self.assertEqual(self.dev("stop").returncode, 0)  # nothing to do is fine
+
+    def test_a_worker_that_was_killed_leaves_nothing_either(self):
+        before = self.cgroups()
+        self.start()
+        pids = self.pids()
+        self.assertEqual(self.mayfly("submit", "--", "sleep", "600").returncode, 0)
+        wait_until("its VM runs", lambda: '"state":"running"' in self.mayfly("ps", "--json").stdout, 60)
+        os.killpg(pids["worker"], signal.SIGKILL)
+        done = self.dev("stop")
+        self.assertIn(done.returncode, (0, 1), done.stderr)  # 1: something was left, and was removed
+        self.assertEqual(self.dev("stop").returncode, 0)
+        self.assert_no_trace(before, pids)
+
+    def test_a_port_that_is_taken(self):
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", self.base))
+            taken.listen()
+            done = self.dev("start", "--port-base", str(self.base))
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(f"port {self.base} for Kafka is taken", done.stderr)
+        self.assertIn("--port-base", done.stderr)
+        self.assertEqual(self.pids(), {})
+
+    def test_a_missing_part_says_how_to_get_it(self):
+        os.unlink(os.path.join(self.state, "kafka", "libs"))
+        done = self.dev("start", "--port-base", str(self.base))
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("tools/kafka/fetch", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
