@@ -52,8 +52,8 @@ int base64_encode(const uint8_t *data, size_t len, struct buf *out)
 
 	for (size_t i = 0; i < len && r == 0; i += 3) {
 		size_t n = len - i < 3 ? len - i : 3;
-		uint32_t bits = (uint32_t)data[i] << 16 | (n > 1 ? (uint32_t)data[i + 1] << 8 : 0) |
-				(n > 2 ? data[i + 2] : 0);
+		uint32_t bits =
+			(uint32_t)data[i] << 16 | (n > 1 ? (uint32_t)data[i + 1] << 8 : 0) | (n > 2 ? data[i + 2] : 0);
 		char group[4];
 
 		for (size_t k = 0; k < 4; k++)

@@ -11,10 +11,10 @@
 #include "bus/kafka_conf.h"
 #include "bus/topics.h"
 
-#define ANSWER_MS 8000	  /* of Kafka to a question about a topic */
-#define APPEAR_MS 10000	  /* a topic that the first worker is just making */
+#define ANSWER_MS	8000  /* of Kafka to a question about a topic */
+#define APPEAR_MS	10000 /* a topic that the first worker is just making */
 #define EVENTS_PER_TURN 256
-#define FLUSH_POLL_MS 5
+#define FLUSH_POLL_MS	5
 
 struct client {
 	struct client_events events;
@@ -89,10 +89,11 @@ int client_new(const struct target *target, const struct client_events *events, 
 
 static int no_answer(const struct client *client, rd_kafka_resp_err_t code, struct err *err)
 {
-	return err_set(err, ERR_HOST, 0,
-		       "Kafka at %s does not answer (%s). Start a private stack with `mayfly dev start`, or name yours with "
-		       "--brokers",
-		       client->brokers, rd_kafka_err2str(code));
+	return err_set(
+		err, ERR_HOST, 0,
+		"Kafka at %s does not answer (%s). Start a private stack with `mayfly dev start`, or name yours with "
+		"--brokers",
+		client->brokers, rd_kafka_err2str(code));
 }
 
 int client_probe(struct client *client, unsigned timeout_ms, struct err *err)
@@ -146,8 +147,8 @@ static int await_partitions(struct client *client, rd_kafka_t *kafka, const char
 
 	while ((n = count_partitions(client, kafka, topic, err)) == 0 && clock_mono_ms() < deadline)
 		(void)usleep(200 * 1000);
-	return n ? n :
-		   err_set(err, ERR_HOST, 0,
+	return n ? n
+		 : err_set(err, ERR_HOST, 0,
 			   "topic '%s' does not exist: no worker has ever run with this prefix. Start one (`mayfly dev start`), "
 			   "or name another fleet with --prefix",
 			   topic);
@@ -166,8 +167,8 @@ static int find_start(struct client *client, const char *topic, int32_t partitio
 	return code ? no_answer(client, code, err) : 0;
 }
 
-static int add_topic(struct client *client, const char *topic, enum client_from from, rd_kafka_topic_partition_list_t *list,
-		     struct err *err)
+static int add_topic(struct client *client, const char *topic, enum client_from from,
+		     rd_kafka_topic_partition_list_t *list, struct err *err)
 {
 	int n = await_partitions(client, client->consumer, topic, err);
 	int64_t start;
@@ -184,15 +185,14 @@ static int add_topic(struct client *client, const char *topic, enum client_from 
 
 static int make_consumer(struct client *client, struct err *err)
 {
-	const struct kafka_pair pairs[] = { { "bootstrap.servers", client->brokers },
-					    { "client.id", "mayfly-tool" },
-					    { "group.id", "mayfly-tool-unused" }, /* assign() wants one; nothing joins it */
-					    { "enable.auto.commit", "false" },
-					    { "isolation.level", "read_committed" },
-					    { "auto.offset.reset", "earliest" },
-					    { "fetch.error.backoff.ms", "50" } };
-	int r = kafka_new(RD_KAFKA_CONSUMER, pairs, ARRAY_SIZE(pairs), RD_KAFKA_EVENT_FETCH | RD_KAFKA_EVENT_ERROR, NULL,
-			  &client->consumer, err);
+	const struct kafka_pair pairs[] = {
+		{ "bootstrap.servers", client->brokers }, { "client.id", "mayfly-tool" },
+		{ "group.id", "mayfly-tool-unused" }, /* assign() wants one; nothing joins it */
+		{ "enable.auto.commit", "false" },	  { "isolation.level", "read_committed" },
+		{ "auto.offset.reset", "earliest" },	  { "fetch.error.backoff.ms", "50" }
+	};
+	int r = kafka_new(RD_KAFKA_CONSUMER, pairs, ARRAY_SIZE(pairs), RD_KAFKA_EVENT_FETCH | RD_KAFKA_EVENT_ERROR,
+			  NULL, &client->consumer, err);
 
 	if (r < 0)
 		return r;
@@ -202,7 +202,8 @@ static int make_consumer(struct client *client, struct err *err)
 	return 0;
 }
 
-int client_follow(struct client *client, const enum client_topic *topics, size_t n, enum client_from from, struct err *err)
+int client_follow(struct client *client, const enum client_topic *topics, size_t n, enum client_from from,
+		  struct err *err)
 {
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)n);
 	int r = make_consumer(client, err);
@@ -222,7 +223,8 @@ int client_follow(struct client *client, const enum client_topic *topics, size_t
 /* A producer that was never told of a topic finds it by a timer, up to a second after its first message; asked, at once. */
 static int know_topic(struct client *client, enum client_topic topic, struct err *err)
 {
-	int n = client->is_known[topic] ? 1 : await_partitions(client, client->producer, topic_name(client, topic), err);
+	int n = client->is_known[topic] ? 1
+					: await_partitions(client, client->producer, topic_name(client, topic), err);
 
 	client->is_known[topic] = n > 0;
 	return n < 0 ? n : 0;
@@ -237,10 +239,10 @@ int client_send(struct client *client, enum client_topic topic, const char *key,
 	if (r < 0)
 		return r;
 	for (;;) {
-		code = rd_kafka_producev(client->producer, RD_KAFKA_V_TOPIC(topic_name(client, topic)),
-					 RD_KAFKA_V_KEY((void *)(uintptr_t)key, key_len),
-					 RD_KAFKA_V_VALUE((void *)(uintptr_t)data, len),
-					 RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_OPAQUE(opaque), RD_KAFKA_V_END);
+		code = rd_kafka_producev(
+			client->producer, RD_KAFKA_V_TOPIC(topic_name(client, topic)),
+			RD_KAFKA_V_KEY((void *)(uintptr_t)key, key_len), RD_KAFKA_V_VALUE((void *)(uintptr_t)data, len),
+			RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_OPAQUE(opaque), RD_KAFKA_V_END);
 		if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL)
 			break;
 		client_turn(client, NULL, 0, 100);
@@ -334,7 +336,8 @@ void client_flush(struct client *client, unsigned timeout_ms)
 		struct pollfd pollfd = { .fd = client->wake_fd, .events = POLLIN };
 
 		if (!drain(client, client->producer_queue) && client->in_flight)
-			(void)poll(&pollfd, 1, FLUSH_POLL_MS); /* the wake-up is left to client_turn(): it may be the reader's */
+			(void)poll(&pollfd, 1,
+				   FLUSH_POLL_MS); /* the wake-up is left to client_turn(): it may be the reader's */
 	}
 	client->has_more = true;
 }

@@ -29,7 +29,7 @@ struct client_delivery {
 
 struct client_record {
 	enum client_topic topic;
-	int64_t time_ms; /* Kafka's, 0 when unknown */
+	int64_t time_ms;     /* Kafka's, 0 when unknown */
 	const uint8_t *data; /* borrowed during the call */
 	size_t len;
 };
@@ -47,7 +47,8 @@ enum client_from { CLIENT_FROM_NOW, CLIENT_FROM_BEGINNING };
 
 /* Read these topics from here on: with CLIENT_FROM_NOW nothing is missed that is written after this call. Once per client.
  * ERR_HOST when Kafka does not answer or a topic does not exist. */
-int client_follow(struct client *client, const enum client_topic *topics, size_t n, enum client_from from, struct err *err);
+int client_follow(struct client *client, const enum client_topic *topics, size_t n, enum client_from from,
+		  struct err *err);
 
 /* Copies. ERR_HOST when Kafka does not answer or the topic does not exist. Waits with client_turn() while the producer's queue is full; then on_delivered() comes once for it, also when it
  * fails later. After an error it does not. */

@@ -45,7 +45,8 @@ static int start(struct stack *stack)
 	if (need_root())
 		return 1;
 	if (stack_start(stack, &err) < 0) {
-		(void)fprintf(stderr, "mayfly dev start: %s\nmayfly dev start: `mayfly dev stop` ends what did start\n", err.msg);
+		(void)fprintf(stderr, "mayfly dev start: %s\nmayfly dev start: `mayfly dev stop` ends what did start\n",
+			      err.msg);
 		return 1;
 	}
 	print_how(stack);
@@ -56,8 +57,10 @@ static int stop(struct stack *stack, bool is_all)
 {
 	if (need_root() || !stack_stop(stack, is_all))
 		return 1;
-	(void)fprintf(stderr, is_all ? "nothing is left of it\n" :
-				       "nothing is left but what builds made: images, kernel, jail, jars (--all removes these too)\n");
+	(void)fprintf(
+		stderr,
+		is_all ? "nothing is left of it\n"
+		       : "nothing is left but what builds made: images, kernel, jail, jars (--all removes these too)\n");
 	return 0;
 }
 
@@ -145,14 +148,15 @@ static int main_dev(struct target *target, int argc, char **argv)
 const struct command cmd_dev = {
 	.name = "dev",
 	.summary = "a private stack on this machine: start, stop, status",
-	.usage = "usage: mayfly dev start [--port-base N] [--slots N]\n"
-		 "       mayfly dev stop [--all]\n"
-		 "       mayfly dev status\n\n"
-		 "Kafka, Redis, a worker and a reaper on loopback ports; everything they write is in the state directory. Needs\n"
-		 "root, because microVMs and their disks are made by root. `stop` lets running tasks end, then removes\n"
-		 "everything but what builds made, and looks whether anything is left.\n\n"
-		 "  --port-base N        Kafka on N, its controller on N+1, Redis on N+2 (29092, 29093, 26379)\n"
-		 "  --slots N            tasks at a time (default: one per processor, at least 2)\n"
-		 "  --all                also remove images, kernel, jail and Kafka's jars\n",
+	.usage =
+		"usage: mayfly dev start [--port-base N] [--slots N]\n"
+		"       mayfly dev stop [--all]\n"
+		"       mayfly dev status\n\n"
+		"Kafka, Redis, a worker and a reaper on loopback ports; everything they write is in the state directory. Needs\n"
+		"root, because microVMs and their disks are made by root. `stop` lets running tasks end, then removes\n"
+		"everything but what builds made, and looks whether anything is left.\n\n"
+		"  --port-base N        Kafka on N, its controller on N+1, Redis on N+2 (29092, 29093, 26379)\n"
+		"  --slots N            tasks at a time (default: one per processor, at least 2)\n"
+		"  --all                also remove images, kernel, jail and Kafka's jars\n",
 	.run = main_dev,
 };

@@ -40,7 +40,8 @@ static void say(struct doctor *doctor, enum mark mark, const char *what, const c
 	va_list ap;
 
 	doctor->n_bad += mark == MARK_BAD;
-	(void)printf("%s%s%s  %-16s ", screen_code(stdout, paints[mark]), signs[mark], screen_code(stdout, SCREEN_PLAIN), what);
+	(void)printf("%s%s%s  %-16s ", screen_code(stdout, paints[mark]), signs[mark],
+		     screen_code(stdout, SCREEN_PLAIN), what);
 	va_start(ap, fmt);
 	(void)vprintf(fmt, ap);
 	va_end(ap);
@@ -56,7 +57,8 @@ static bool exists(const char *path)
 static void check_root(struct doctor *doctor)
 {
 	if (geteuid() == 0)
-		say(doctor, MARK_GOOD, "root", "yes: workers start as root and give it up in the parts that read what comes in");
+		say(doctor, MARK_GOOD, "root",
+		    "yes: workers start as root and give it up in the parts that read what comes in");
 	else
 		say(doctor, MARK_WARN, "root", "no: a worker cannot be started by this user (tasks can be submitted)");
 }
@@ -71,7 +73,8 @@ static void check_kvm(struct doctor *doctor)
 	if (!exists("/dev/kvm")) {
 		say(doctor, MARK_WARN, "KVM", "no /dev/kvm: EMULATION, which proves function, not isolation");
 	} else if (geteuid() != 0 || !exists(kernel)) {
-		say(doctor, MARK_WARN, "KVM", "/dev/kvm is there; whether a guest really runs is probed by root with a kernel bundle");
+		say(doctor, MARK_WARN, "KVM",
+		    "/dev/kvm is there; whether a guest really runs is probed by root with a kernel bundle");
 	} else if (target_libexec(libexec, &err) < 0 || accel_probe(&doctor->stack.place, libexec, &accel, &err) < 0) {
 		say(doctor, MARK_WARN, "KVM", "the probe guest could not be started: %s", err.msg);
 	} else if (accel == ACCEL_KVM) {
@@ -89,7 +92,8 @@ static void check_cgroup(struct doctor *doctor)
 	if (version)
 		say(doctor, MARK_GOOD, "control groups", "version %d with memory and pids", version);
 	else
-		say(doctor, MARK_BAD, "control groups", "neither version has memory and pids: nothing limits a VMM here");
+		say(doctor, MARK_BAD, "control groups",
+		    "neither version has memory and pids: nothing limits a VMM here");
 }
 
 /* 1: /proc/devices knows the driver. */
@@ -107,7 +111,8 @@ static bool has_driver(const char *name)
 static void check_devices(struct doctor *doctor)
 {
 	if (has_driver("device-mapper"))
-		say(doctor, MARK_GOOD, "dm-crypt", "device-mapper is there (this version lets QEMU open the LUKS volume itself)");
+		say(doctor, MARK_GOOD, "dm-crypt",
+		    "device-mapper is there (this version lets QEMU open the LUKS volume itself)");
 	else
 		say(doctor, MARK_GOOD, "dm-crypt", "no device-mapper; not needed: QEMU opens the LUKS volume itself");
 	say(doctor, MARK_GOOD, "vhost-vsock", "%s; not needed: the guest's channel is virtio-serial",
@@ -121,13 +126,14 @@ static void check_namespaces(struct doctor *doctor)
 	int status = 0;
 
 	if (pid == 0)
-		_exit(unshare(geteuid() == 0 ? CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS :
-					       CLONE_NEWUSER) < 0);
+		_exit(unshare(geteuid() == 0 ? CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS
+					     : CLONE_NEWUSER) < 0);
 	if (pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		say(doctor, MARK_GOOD, "namespaces", "%s can be made",
 		    geteuid() == 0 ? "mount, pid, net, ipc and uts" : "user namespaces");
 	else
-		say(doctor, geteuid() == 0 ? MARK_BAD : MARK_WARN, "namespaces", "cannot be made: the jail of a VMM needs them");
+		say(doctor, geteuid() == 0 ? MARK_BAD : MARK_WARN, "namespaces",
+		    "cannot be made: the jail of a VMM needs them");
 }
 
 static void check_program(struct doctor *doctor, const char *what, const char *command, const char *why)
@@ -143,7 +149,8 @@ static void check_program(struct doctor *doctor, const char *what, const char *c
 		say(doctor, MARK_BAD, what, "is missing: %s; tools/install-deps brings it", why);
 }
 
-static void check_manifest(struct doctor *doctor, const char *what, const char *path, const char *keys[2], const char *remedy)
+static void check_manifest(struct doctor *doctor, const char *what, const char *path, const char *keys[2],
+			   const char *remedy)
 {
 	json_t *manifest = json_load_file(path, 0, NULL);
 	const char *first = json_string_value(json_object_get(manifest, keys[0]));
@@ -177,12 +184,14 @@ static void check_images(struct doctor *doctor)
 	if (dir)
 		(void)closedir(dir);
 	if (!n)
-		say(doctor, MARK_BAD, "images", "there is none in '%s'; build one: mayfly image build guest/images/base.image", folder);
+		say(doctor, MARK_BAD, "images",
+		    "there is none in '%s'; build one: mayfly image build guest/images/base.image", folder);
 }
 
 static void check_guest(struct doctor *doctor)
 {
-	static const char *const build = "build it: tools/image/build-kernel, tools/image/build-jail-root (tools/quickstart does it)";
+	static const char *const build =
+		"build it: tools/image/build-kernel, tools/image/build-jail-root (tools/quickstart does it)";
 	const char *kernel_keys[2] = { "kernel", "date" }, *jail_keys[2] = { "qemu", "date" };
 	char path[PATH_MAX];
 
@@ -210,8 +219,8 @@ static void check_kafka(struct doctor *doctor)
 	else if ((doctor->has_worker = client_group_is_ready(client, doctor->target->prefix, KAFKA_MS)))
 		say(doctor, MARK_GOOD, "Kafka", "%s answers, and a worker takes tasks", doctor->target->brokers);
 	else
-		say(doctor, MARK_WARN, "Kafka", "%s answers, but no worker of '%s' takes tasks", doctor->target->brokers,
-		    doctor->target->prefix);
+		say(doctor, MARK_WARN, "Kafka", "%s answers, but no worker of '%s' takes tasks",
+		    doctor->target->brokers, doctor->target->prefix);
 }
 
 static void check_redis(struct doctor *doctor)
@@ -224,7 +233,8 @@ static void check_redis(struct doctor *doctor)
 	else if (is_evicting)
 		say(doctor, MARK_BAD, "Redis", "may drop keys, and leases with them: set maxmemory-policy noeviction");
 	else
-		say(doctor, MARK_GOOD, "Redis", "%s:%u answers", doctor->target->redis_host, doctor->target->redis_port);
+		say(doctor, MARK_GOOD, "Redis", "%s:%u answers", doctor->target->redis_host,
+		    doctor->target->redis_port);
 }
 
 static int examine(struct doctor *doctor)
@@ -272,10 +282,11 @@ static int main_doctor(struct target *target, int argc, char **argv)
 const struct command cmd_doctor = {
 	.name = "doctor",
 	.summary = "what this host has and lacks, and what mode results",
-	.usage = "usage: mayfly doctor [--ready]\n\n"
-		 "Looks at KVM (root boots a probe guest once per boot of the host), control groups, namespaces, QEMU, the guest's\n"
-		 "parts, Kafka and Redis. Exit status 1 when something is missing that tasks need.\n\n"
-		 "  --ready              only ask whether a worker of this fleet takes tasks (exit status 0), for health checks\n\n"
-		 "Without working KVM microVMs are emulated (TCG): that proves function, not isolation.\n",
+	.usage =
+		"usage: mayfly doctor [--ready]\n\n"
+		"Looks at KVM (root boots a probe guest once per boot of the host), control groups, namespaces, QEMU, the guest's\n"
+		"parts, Kafka and Redis. Exit status 1 when something is missing that tasks need.\n\n"
+		"  --ready              only ask whether a worker of this fleet takes tasks (exit status 0), for health checks\n\n"
+		"Without working KVM microVMs are emulated (TCG): that proves function, not isolation.\n",
 	.run = main_doctor,
 };

@@ -34,12 +34,13 @@ static void print_line(const struct reap_lease *lease, uint64_t now_ms)
 
 static void print_table(const struct leases_now *now)
 {
-	(void)printf(LINE_FORMAT, "TASK", screen_code(stdout, SCREEN_BOLD), "STATE", screen_code(stdout, SCREEN_PLAIN), "ATTEMPT",
-		     "LEASE", "TTL", "HOST", "HELD BY");
+	(void)printf(LINE_FORMAT, "TASK", screen_code(stdout, SCREEN_BOLD), "STATE", screen_code(stdout, SCREEN_PLAIN),
+		     "ATTEMPT", "LEASE", "TTL", "HOST", "HELD BY");
 	for (size_t i = 0; i < now->n; i++)
 		print_line(&now->leases[i], now->now_ms);
 	if (!now->n)
-		(void)printf("%s(no task is running)%s\n", screen_code(stdout, SCREEN_FAINT), screen_code(stdout, SCREEN_PLAIN));
+		(void)printf("%s(no task is running)%s\n", screen_code(stdout, SCREEN_FAINT),
+			     screen_code(stdout, SCREEN_PLAIN));
 }
 
 static int print_json(const struct leases_now *now)
@@ -48,10 +49,10 @@ static int print_json(const struct leases_now *now)
 		const struct reap_lease *lease = &now->leases[i];
 		json_t *object = json_pack("{ss ss ss sI si ss sI sI ss si sI}", "id", lease->id, "state",
 					   reap_state_name(lease->state), "owner", lease->owner, "token",
-					   (json_int_t)lease->token, "attempt", (int)lease->attempt, "host", lease->host,
-					   "lease_ms", (json_int_t)(lease->due_ms - now->now_ms), "ttl_ms",
-					   (json_int_t)(lease->expires_ms - now->now_ms), "topic", lease->topic, "partition",
-					   (int)lease->partition, "offset", (json_int_t)lease->offset);
+					   (json_int_t)lease->token, "attempt", (int)lease->attempt, "host",
+					   lease->host, "lease_ms", (json_int_t)(lease->due_ms - now->now_ms), "ttl_ms",
+					   (json_int_t)(lease->expires_ms - now->now_ms), "topic", lease->topic,
+					   "partition", (int)lease->partition, "offset", (json_int_t)lease->offset);
 		cleanup_free char *line = object ? json_dumps(object, JSON_COMPACT) : NULL;
 
 		json_decref(object);
@@ -97,9 +98,10 @@ static int main_ps(struct target *target, int argc, char **argv)
 const struct command cmd_ps = {
 	.name = "ps",
 	.summary = "tasks that run now, and those whose worker was lost",
-	.usage = "usage: mayfly ps [--json]\n\n"
-		 "One line per lease in Redis: state (running; reaping, orphan, ended, told: its worker was lost, see\n"
-		 "schemas/lease.md), attempt, time until the lease ends if it is not renewed, time to live, host, holder.\n"
-		 "Tasks that still wait in Kafka have no lease and are not listed.\n",
+	.usage =
+		"usage: mayfly ps [--json]\n\n"
+		"One line per lease in Redis: state (running; reaping, orphan, ended, told: its worker was lost, see\n"
+		"schemas/lease.md), attempt, time until the lease ends if it is not renewed, time to live, host, holder.\n"
+		"Tasks that still wait in Kafka have no lease and are not listed.\n",
 	.run = main_ps,
 };

@@ -16,13 +16,13 @@
 #include "tools/order.h"
 #include "tools/screen.h"
 
-#define EXIT_TIMED_OUT 124 /* as timeout(1) */
-#define EXIT_NO_RUN 125	   /* as docker run: it was not the program that failed */
-#define EXIT_CANCELLED 130 /* as a shell after Ctrl-C */
+#define EXIT_TIMED_OUT 124  /* as timeout(1) */
+#define EXIT_NO_RUN    125  /* as docker run: it was not the program that failed */
+#define EXIT_CANCELLED 130  /* as a shell after Ctrl-C */
 #define LATE_OUTPUT_MS 5000 /* chunks travel beside the result, on another topic */
-#define TURN_MS 200
-#define CANCEL_MS 1000 /* for the cancel message to reach Kafka when the user does not wait */
-#define NO_WORKER_MS 15000 /* then it is worth saying that nobody took the task */
+#define TURN_MS	       200
+#define CANCEL_MS      1000  /* for the cancel message to reach Kafka when the user does not wait */
+#define NO_WORKER_MS   15000 /* then it is worth saying that nobody took the task */
 
 enum { OPTION_INTO = 1, OPTION_QUIET };
 
@@ -47,7 +47,8 @@ static void say(struct run *run, enum screen_paint paint, const char *text)
 {
 	screen_step_vanish(&run->step);
 	if (!run->is_quiet || paint == SCREEN_BAD)
-		(void)fprintf(stderr, "%smayfly: %s%s\n", screen_code(stderr, paint), text, screen_code(stderr, SCREEN_PLAIN));
+		(void)fprintf(stderr, "%smayfly: %s%s\n", screen_code(stderr, paint), text,
+			      screen_code(stderr, SCREEN_PLAIN));
 }
 
 static void on_delivered(void *ctx, const struct client_delivery *delivery)
@@ -82,9 +83,10 @@ static void take_output(struct run *run, const struct client_record *record)
 		return;
 	piece = gather_take(&run->gather, &chunk);
 	if (piece.is_repeat) {
-		(void)snprintf(text, sizeof(text),
-			       "its worker was lost; attempt %u starts over, and what it prints again is not shown twice",
-			       chunk.attempt);
+		(void)snprintf(
+			text, sizeof(text),
+			"its worker was lost; attempt %u starts over, and what it prints again is not shown twice",
+			chunk.attempt);
 		say(run, SCREEN_WARN, text);
 	}
 	if (piece.gap) {
@@ -140,7 +142,8 @@ static void send_cancel(struct run *run)
 	memcpy(control.cancel_id, id, strlen(id) + 1);
 	if (control_encode(&control, &bytes) < 0 ||
 	    client_send(run->client, CLIENT_TOPIC_CONTROL, id, strlen(id), bytes.data, bytes.len, NULL, &err) < 0)
-		say(run, SCREEN_BAD, "could not ask for the cancellation; Ctrl-C again leaves, and the task ends by its limits");
+		say(run, SCREEN_BAD,
+		    "could not ask for the cancellation; Ctrl-C again leaves, and the task ends by its limits");
 	else
 		say(run, SCREEN_WARN, "cancelling; Ctrl-C again leaves without waiting for the result");
 }
@@ -179,13 +182,15 @@ static void show_waiting(struct run *run)
 		screen_step_tick(&run->step);
 	if (!run->is_hinted && clock_mono_ms() - run->step.start_mono_ms > NO_WORKER_MS) {
 		run->is_hinted = true;
-		say(run, SCREEN_WARN, "nobody has started it yet; is a worker running and not full? `mayfly dev status`, `mayfly ps`");
+		say(run, SCREEN_WARN,
+		    "nobody has started it yet; is a worker running and not full? `mayfly dev status`, `mayfly ps`");
 	}
 }
 
 static bool has_all_output(struct run *run)
 {
-	return run->gather.out.next >= run->result.out.bytes_kept && run->gather.err_out.next >= run->result.err_out.bytes_kept;
+	return run->gather.out.next >= run->result.out.bytes_kept &&
+	       run->gather.err_out.next >= run->result.err_out.bytes_kept;
 }
 
 static void fill_stream(struct run *run, enum output_stream stream, const struct result_stream *whole)
@@ -202,7 +207,8 @@ static void fill_stream(struct run *run, enum output_stream stream, const struct
 		say(run, SCREEN_WARN, text);
 	}
 	if (whole->bytes > whole->bytes_kept) {
-		(void)snprintf(text, sizeof(text), "%" PRIu64 " of %" PRIu64 " bytes of its %s were dropped (--output-limit)",
+		(void)snprintf(text, sizeof(text),
+			       "%" PRIu64 " of %" PRIu64 " bytes of its %s were dropped (--output-limit)",
 			       whole->bytes - whole->bytes_kept, whole->bytes,
 			       stream == OUTPUT_STREAM_STDOUT ? "stdout" : "stderr");
 		say(run, SCREEN_WARN, text);
@@ -286,12 +292,14 @@ static int follow_task(struct run *run)
 	}
 	screen_step_vanish(&run->step);
 	if (run->undelivered[0]) {
-		(void)fprintf(stderr, "mayfly run: could not submit the task: %s; see `mayfly doctor`\n", run->undelivered);
+		(void)fprintf(stderr, "mayfly run: could not submit the task: %s; see `mayfly doctor`\n",
+			      run->undelivered);
 		return EXIT_NO_RUN;
 	}
 	if (!run->is_finished) {
 		client_flush(run->client, CANCEL_MS);
-		(void)fprintf(stderr, "mayfly run: left task %s; `mayfly watch --from beginning --id %s` shows how it ended\n",
+		(void)fprintf(stderr,
+			      "mayfly run: left task %s; `mayfly watch --from beginning --id %s` shows how it ended\n",
 			      run->order.task->id, run->order.task->id);
 		return EXIT_CANCELLED;
 	}
@@ -387,15 +395,16 @@ static int main_run(struct target *target, int argc, char **argv)
 const struct command cmd_run = {
 	.name = "run",
 	.summary = "run a program in a microVM of its own, as if it ran here",
-	.usage = "usage: mayfly run [OPTIONS] -- PROGRAM [ARGUMENT]...\n\n"
-		 "Runs PROGRAM in a new microVM with an encrypted disk, no network and nothing of yours but what you give it. Its\n"
-		 "output appears here as it comes. Ctrl-C cancels it; again leaves at once.\n\n" ORDER_USAGE
-		 "  --into DIR           where collected files go (the current directory)\n"
-		 "  --quiet              say nothing but errors\n\n"
-		 "Durations: 250ms 30s 5m 1h. Sizes: 64K 256M 1G.\n"
-		 "Exit status: the program's; 128+N when signal N ended it; 124 timed out; 125 it did not run or is lost;\n"
-		 "130 cancelled; 2 the command line is wrong.\n\n"
-		 "  mayfly run -- echo hello\n"
-		 "  mayfly run --image python --file sum.py --file data.csv --collect out.csv -- python3 sum.py data.csv\n",
+	.usage =
+		"usage: mayfly run [OPTIONS] -- PROGRAM [ARGUMENT]...\n\n"
+		"Runs PROGRAM in a new microVM with an encrypted disk, no network and nothing of yours but what you give it. Its\n"
+		"output appears here as it comes. Ctrl-C cancels it; again leaves at once.\n\n" ORDER_USAGE
+		"  --into DIR           where collected files go (the current directory)\n"
+		"  --quiet              say nothing but errors\n\n"
+		"Durations: 250ms 30s 5m 1h. Sizes: 64K 256M 1G.\n"
+		"Exit status: the program's; 128+N when signal N ended it; 124 timed out; 125 it did not run or is lost;\n"
+		"130 cancelled; 2 the command line is wrong.\n\n"
+		"  mayfly run -- echo hello\n"
+		"  mayfly run --image python --file sum.py --file data.csv --collect out.csv -- python3 sum.py data.csv\n",
 	.run = main_run,
 };

@@ -21,10 +21,10 @@
 #include "tools/waiting.h"
 
 #define LINE_MAX_BYTES (4 * TASK_MAX_BYTES) /* base64 and escapes make JSON longer than the record */
-#define READ_BYTES (256 * 1024)
-#define TURN_MS 500
-#define NO_WORKER_MS 15000
-#define RAW_NAME_MAX 256
+#define READ_BYTES     (256 * 1024)
+#define TURN_MS	       500
+#define NO_WORKER_MS   15000
+#define RAW_NAME_MAX   256
 
 enum { OPTION_WAIT = 1, OPTION_JSON, OPTION_WITHIN, OPTION_RAW };
 
@@ -42,8 +42,8 @@ struct submit {
 	struct sent *first, *last;
 	size_t n_sent, n_failed, n_answered;
 	bool does_wait, is_json, is_raw, reads_lines, has_order_options;
-	bool is_flawed; /* a line that is no task was met: nothing after it is sent */
-	bool is_broken; /* Kafka does not take records, our own output cannot be written, or memory ran out */
+	bool is_flawed;	    /* a line that is no task was met: nothing after it is sent */
+	bool is_broken;	    /* Kafka does not take records, our own output cannot be written, or memory ran out */
 	uint64_t within_ms; /* 0: for ever */
 	struct buf input;
 	size_t line;
@@ -109,7 +109,8 @@ static void take_finished(struct submit *submit, const struct result *result)
 		show(submit, result);
 		return;
 	case WAITING_VERDICT_AGAIN:
-		(void)fprintf(stderr, "mayfly submit: task %s got a second terminal result (ignored); please report this\n",
+		(void)fprintf(stderr,
+			      "mayfly submit: task %s got a second terminal result (ignored); please report this\n",
 			      result->id);
 		return;
 	case WAITING_VERDICT_FOREIGN:
@@ -131,7 +132,8 @@ static void on_record(void *ctx, const struct client_record *record)
 	result_clear(&result);
 }
 
-static int send_record(struct submit *submit, const char *name, const char *key, const struct buf *bytes, struct err *err)
+static int send_record(struct submit *submit, const char *name, const char *key, const struct buf *bytes,
+		       struct err *err)
 {
 	struct sent *sent = calloc(1, sizeof(*sent));
 
@@ -164,9 +166,10 @@ static void take_line(struct submit *submit, const char *text, size_t len)
 		return;
 	if (task_json_read(text, len, &bytes, id, &err) == 0 && send_record(submit, id, id, &bytes, &err) == 0)
 		return;
-	(void)fprintf(stderr,
-		      "mayfly submit: line %zu: %s\nmayfly submit: %zu task(s) before it were submitted, nothing after it was\n",
-		      submit->line, err.msg, submit->n_sent);
+	(void)fprintf(
+		stderr,
+		"mayfly submit: line %zu: %s\nmayfly submit: %zu task(s) before it were submitted, nothing after it was\n",
+		submit->line, err.msg, submit->n_sent);
 	if (err.kind == ERR_INPUT)
 		submit->is_flawed = true;
 	else
@@ -265,7 +268,8 @@ static void hint(struct submit *submit, uint64_t start_mono_ms, bool *is_hinted)
 	if (*is_hinted || submit->n_answered || clock_mono_ms() - start_mono_ms < NO_WORKER_MS)
 		return;
 	*is_hinted = true;
-	(void)fprintf(stderr, "mayfly submit: no result yet; is a worker running? see `mayfly dev status`, `mayfly ps`\n");
+	(void)fprintf(stderr,
+		      "mayfly submit: no result yet; is a worker running? see `mayfly dev status`, `mayfly ps`\n");
 }
 
 /* 0 when every task has its terminal result. */
@@ -276,7 +280,8 @@ static int wait_for_results(struct submit *submit)
 
 	while (waiting_left(submit->waiting) && !submit->is_broken) {
 		if (submit->within_ms && clock_mono_ms() - start >= submit->within_ms) {
-			(void)fprintf(stderr, "mayfly submit: %zu tasks have no terminal result yet; gave up (--within)\n",
+			(void)fprintf(stderr,
+				      "mayfly submit: %zu tasks have no terminal result yet; gave up (--within)\n",
 				      waiting_left(submit->waiting));
 			return 1;
 		}
@@ -312,9 +317,11 @@ static int check_words(struct submit *submit, int n_words)
 	if (!n_words && !submit->reads_lines)
 		submit->reads_lines = !submit->has_order_options && !isatty(STDIN_FILENO);
 	if (submit->reads_lines && (n_words || submit->has_order_options))
-		return command_complain(&cmd_submit, "a task's options go into its line of JSON when tasks come from standard input");
+		return command_complain(
+			&cmd_submit, "a task's options go into its line of JSON when tasks come from standard input");
 	if (!submit->reads_lines && !n_words)
-		return command_complain(&cmd_submit, "what shall be submitted? A program after --, or - for JSON lines");
+		return command_complain(&cmd_submit,
+					"what shall be submitted? A program after --, or - for JSON lines");
 	if (submit->is_json && !submit->does_wait)
 		return command_complain(&cmd_submit, "--json says how results are printed: it goes with --wait");
 	return -1;
@@ -422,18 +429,19 @@ static int main_submit(struct target *target, int argc, char **argv)
 const struct command cmd_submit = {
 	.name = "submit",
 	.summary = "put tasks into the queue, and wait for their results if asked to",
-	.usage = "usage: mayfly submit [OPTIONS] -- PROGRAM [ARGUMENT]...\n"
-		 "       mayfly submit [--wait [--json]] -           JSON lines on standard input\n"
-		 "       mayfly submit [--wait [--json]] --raw FILE...\n\n"
-		 "Prints the id of every task, in order, each once Kafka has it.\n\n"
-		 "A line is a task as in schemas/task.md (bytes as base64); v, kind, id and created_ms are filled in where they\n"
-		 "are missing. A line that is no task ends the submission with exit status 2.\n\n"
-		 "  --wait               print terminal results instead, as they come, until every task has one\n"
-		 "  --json               one JSON object a line (schemas/result.md; stdout and stderr as text)\n"
-		 "  --within T           with --wait: give up after T (exit status 1)\n"
-		 "  --raw                send each FILE as it is, unchecked: to see what a worker says to bad records\n" ORDER_USAGE
-		 "\nExit status: 0 when all were submitted (with --wait: when every task has a terminal result, whatever it says);\n"
-		 "1 when not; 2 when the input is wrong.\n\n"
-		 "  echo '{\"image\":\"base\",\"argv\":[\"uname\",\"-a\"]}' | mayfly submit --wait --json -\n",
+	.usage =
+		"usage: mayfly submit [OPTIONS] -- PROGRAM [ARGUMENT]...\n"
+		"       mayfly submit [--wait [--json]] -           JSON lines on standard input\n"
+		"       mayfly submit [--wait [--json]] --raw FILE...\n\n"
+		"Prints the id of every task, in order, each once Kafka has it.\n\n"
+		"A line is a task as in schemas/task.md (bytes as base64); v, kind, id and created_ms are filled in where they\n"
+		"are missing. A line that is no task ends the submission with exit status 2.\n\n"
+		"  --wait               print terminal results instead, as they come, until every task has one\n"
+		"  --json               one JSON object a line (schemas/result.md; stdout and stderr as text)\n"
+		"  --within T           with --wait: give up after T (exit status 1)\n"
+		"  --raw                send each FILE as it is, unchecked: to see what a worker says to bad records\n" ORDER_USAGE
+		"\nExit status: 0 when all were submitted (with --wait: when every task has a terminal result, whatever it says);\n"
+		"1 when not; 2 when the input is wrong.\n\n"
+		"  echo '{\"image\":\"base\",\"argv\":[\"uname\",\"-a\"]}' | mayfly submit --wait --json -\n",
 	.run = main_submit,
 };

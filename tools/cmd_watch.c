@@ -137,11 +137,12 @@ static int main_watch(struct target *target, int argc, char **argv)
 const struct command cmd_watch = {
 	.name = "watch",
 	.summary = "follow what happens to tasks",
-	.usage = "usage: mayfly watch [OPTIONS]\n\n"
-		 "Prints a line when a task's program starts and when the task ends; until Ctrl-C, or with --id until all of them\n"
-		 "have ended.\n\n"
-		 "  --json                 one JSON object a line (schemas/result.md; streams as text)\n"
-		 "  --from now|beginning   of the topic (default: now)\n"
-		 "  --id ID                only this task; repeat\n",
+	.usage =
+		"usage: mayfly watch [OPTIONS]\n\n"
+		"Prints a line when a task's program starts and when the task ends; until Ctrl-C, or with --id until all of them\n"
+		"have ended.\n\n"
+		"  --json                 one JSON object a line (schemas/result.md; streams as text)\n"
+		"  --from now|beginning   of the topic (default: now)\n"
+		"  --id ID                only this task; repeat\n",
 	.run = main_watch,
 };

@@ -90,9 +90,10 @@ static int write_one(int folder_fd, const char *folder, const struct result_file
 	if (file->error[0])
 		return err_set(err, ERR_INPUT, 0, "/work/%s was not collected: %s", file->path, file->error);
 	if (!file->data && file->size)
-		return err_set(err, ERR_INPUT, 0,
-			       "/work/%s was not collected: a result carries at most %d KiB of files, this one has %llu bytes",
-			       file->path, RESULT_FILES_BYTES / 1024, (unsigned long long)file->size);
+		return err_set(
+			err, ERR_INPUT, 0,
+			"/work/%s was not collected: a result carries at most %d KiB of files, this one has %llu bytes",
+			file->path, RESULT_FILES_BYTES / 1024, (unsigned long long)file->size);
 	if (write_file(folder_fd, file) < 0)
 		return err_set(err, ERR_INPUT, errno, "write '%s/%s'", folder, file->path);
 	return 0;

@@ -6,8 +6,8 @@
 
 #define OPTION_HELP 2000
 
-void command_options_init(struct command_options *options, const struct command *command, struct target *target, int argc,
-			  char **argv, const struct option *own, size_t n_own)
+void command_options_init(struct command_options *options, const struct command *command, struct target *target,
+			  int argc, char **argv, const struct option *own, size_t n_own)
 {
 	static const struct option common[] = { TARGET_OPTIONS, { "help", no_argument, NULL, OPTION_HELP } };
 	const size_t n_common = sizeof(common) / sizeof(common[0]);

@@ -33,8 +33,8 @@ struct command_options {
 enum { COMMAND_OPTION_END = -1, COMMAND_OPTION_EXIT = -2 };
 
 /* `own`: the subcommand's options, with `val` from 1 to 999. Options end at the first word that is none. */
-void command_options_init(struct command_options *options, const struct command *command, struct target *target, int argc,
-			  char **argv, const struct option *own, size_t n_own);
+void command_options_init(struct command_options *options, const struct command *command, struct target *target,
+			  int argc, char **argv, const struct option *own, size_t n_own);
 
 /* The next of its own options (value in optarg); COMMAND_OPTION_END (words from optind on); or COMMAND_OPTION_EXIT when help or
  * a complaint was printed. */

@@ -14,9 +14,8 @@
 #include "base/clock.h"
 #include "base/own.h"
 
-#define POLL_MS 100
+#define POLL_MS	       100
 #define LOG_TAIL_BYTES 2000
-
 
 static void pid_path(const struct daemon *daemon, char out[PATH_MAX])
 {
@@ -42,8 +41,8 @@ static unsigned long long start_of(pid_t pid)
 	if (!file || !fgets(line, sizeof(line), file))
 		return 0;
 	rest = strrchr(line, ')'); /* the name before it may hold anything */
-	if (!rest || sscanf(rest, ") %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", &state,
-			    &start) != 2)
+	if (!rest || sscanf(rest, ") %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
+			    &state, &start) != 2)
 		return 0;
 	return state == 'Z' || state == 'X' ? 0 : start;
 }
@@ -109,7 +108,7 @@ pid_t daemon_find(const struct daemon *daemon, int *ret_pidfd)
 	file = fopen(path, "re");
 	if (!file || fscanf(file, "%d %llu", &pid, &start) != 2 || pid <= 1)
 		return 0;
-	(void)waitpid(pid, NULL, WNOHANG);	       /* when this very process has started it */
+	(void)waitpid(pid, NULL, WNOHANG);	      /* when this very process has started it */
 	pidfd = (int)syscall(SYS_pidfd_open, pid, 0); /* first: from here on it is this process or none */
 	if (pidfd < 0 || !start || start_of(pid) != start)
 		return 0;

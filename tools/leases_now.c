@@ -22,14 +22,17 @@ static void reply_freep(redisReply **reply)
 static int open_redis(const struct target *target, redisContext **ret, struct err *err)
 {
 	const struct timeval limit = { .tv_sec = ANSWER_S };
-	cleanup_(redisFreep) redisContext *redis = redisConnectWithTimeout(target->redis_host, (int)target->redis_port, limit);
+	cleanup_(redisFreep) redisContext *redis =
+		redisConnectWithTimeout(target->redis_host, (int)target->redis_port, limit);
 
 	if (!redis || redis->err)
-		return err_set(err, ERR_HOST, 0,
-			       "Redis at %s:%u does not answer (%s). Start a private stack with `mayfly dev start`, or name yours "
-			       "with --redis",
-			       target->redis_host, target->redis_port, redis ? redis->errstr : "no memory");
-	(void)redisSetTimeout(redis, limit); /* without it a hung server would hang this command: visible, and Ctrl-C ends it */
+		return err_set(
+			err, ERR_HOST, 0,
+			"Redis at %s:%u does not answer (%s). Start a private stack with `mayfly dev start`, or name yours "
+			"with --redis",
+			target->redis_host, target->redis_port, redis ? redis->errstr : "no memory");
+	(void)redisSetTimeout(
+		redis, limit); /* without it a hung server would hang this command: visible, and Ctrl-C ends it */
 	*ret = TAKE_PTR(redis);
 	return 0;
 }
@@ -37,7 +40,9 @@ static int open_redis(const struct target *target, redisContext **ret, struct er
 static int no_answer(redisContext *redis, const redisReply *reply, const char *what, struct err *err)
 {
 	return err_set(err, ERR_HOST, 0, "ask Redis for %s: %s", what,
-		       reply && reply->type == REDIS_REPLY_ERROR ? reply->str : redis->err ? redis->errstr : "an unknown answer");
+		       reply && reply->type == REDIS_REPLY_ERROR ? reply->str
+		       : redis->err				 ? redis->errstr
+								 : "an unknown answer");
 }
 
 int leases_now_probe(const struct target *target, bool *ret_is_evicting, struct err *err)
@@ -50,7 +55,8 @@ int leases_now_probe(const struct target *target, bool *ret_is_evicting, struct 
 		return r;
 	reply = redisCommand(redis, "CONFIG GET maxmemory-policy");
 	*ret_is_evicting = reply && reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
-			   reply->element[1]->type == REDIS_REPLY_STRING && strcmp(reply->element[1]->str, "noeviction") != 0;
+			   reply->element[1]->type == REDIS_REPLY_STRING &&
+			   strcmp(reply->element[1]->str, "noeviction") != 0;
 	return reply ? 0 : no_answer(redis, NULL, "its eviction policy", err);
 }
 
@@ -58,8 +64,8 @@ static int read_now(redisContext *redis, uint64_t *ret, struct err *err)
 {
 	cleanup_(reply_freep) redisReply *reply = redisCommand(redis, "TIME");
 
-	if (!reply || reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 || reply->element[0]->type != REDIS_REPLY_STRING ||
-	    reply->element[1]->type != REDIS_REPLY_STRING)
+	if (!reply || reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 ||
+	    reply->element[0]->type != REDIS_REPLY_STRING || reply->element[1]->type != REDIS_REPLY_STRING)
 		return no_answer(redis, reply, "the time", err);
 	*ret = strtoull(reply->element[0]->str, NULL, 10) * 1000 + strtoull(reply->element[1]->str, NULL, 10) / 1000;
 	return 0;
@@ -68,7 +74,8 @@ static int read_now(redisContext *redis, uint64_t *ret, struct err *err)
 static int read_line(redisContext *redis, const struct lease_keys *keys, const redisReply *id, struct reap_lease *ret,
 		     struct err *err)
 {
-	cleanup_(reply_freep) redisReply *reply = redisCommand(redis, "GET %s%b", keys->lease_prefix, id->str, (size_t)id->len);
+	cleanup_(reply_freep) redisReply *reply =
+		redisCommand(redis, "GET %s%b", keys->lease_prefix, id->str, (size_t)id->len);
 
 	if (!reply || reply->type == REDIS_REPLY_ERROR)
 		return no_answer(redis, reply, "a lease", err);

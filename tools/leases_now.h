@@ -8,7 +8,7 @@
 struct leases_now {
 	struct reap_lease *leases; /* due_ms: Redis's wall clock */
 	size_t n;
-	size_t n_bad; /* lines that are no lease */
+	size_t n_bad;	 /* lines that are no lease */
 	uint64_t now_ms; /* Redis's wall clock */
 };
 

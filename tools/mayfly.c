@@ -28,7 +28,8 @@ static int usage(FILE *to, int status)
 		    to);
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		(void)fprintf(to, "  %-8s %s\n", commands[i]->name, commands[i]->summary);
-	(void)fprintf(to, "  %-8s what a command does and takes\n\n%s\nTry: mayfly run -- echo hello\n", "help", target_usage);
+	(void)fprintf(to, "  %-8s what a command does and takes\n\n%s\nTry: mayfly run -- echo hello\n", "help",
+		      target_usage);
 	return status;
 }
 
@@ -95,7 +96,7 @@ int main(int argc, char **argv)
 	int status;
 
 	log_init("mayfly", LOG_LEVEL_COUNT); /* libraries are silent: commands say themselves what went wrong */
-	(void)signal(SIGPIPE, SIG_IGN);      /* a reader that goes away is an error of write(2) */
+	(void)signal(SIGPIPE, SIG_IGN);	     /* a reader that goes away is an error of write(2) */
 	if (target_init(&target, &err) < 0) {
 		(void)fprintf(stderr, "mayfly: %s\n", err.msg);
 		return EXIT_USAGE;

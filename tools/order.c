@@ -13,9 +13,9 @@
 #include "tools/task_json.h"
 
 /* Room for one more element at the end of an array of `n`, zeroed. */
-#define GROW(array, n, max, option, err)                                                                            \
-	((n) >= (max) ? err_set(err, ERR_INPUT, 0, "--%s is given more than %d times", option, (int)(max)) :         \
-			grow((void **)&(array), n, sizeof(*(array)), err))
+#define GROW(array, n, max, option, err)                                                                   \
+	((n) >= (max) ? err_set(err, ERR_INPUT, 0, "--%s is given more than %d times", option, (int)(max)) \
+		      : grow((void **)&(array), n, sizeof(*(array)), err))
 
 static int grow(void **array, size_t n, size_t size, struct err *err)
 {
@@ -112,7 +112,8 @@ static int load_file(struct task_file *file, const char *source, const char *pat
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return err_set(err, ERR_INPUT, errno, "--file: open '%s'", source);
 	if (S_ISDIR(st.st_mode))
-		return err_set(err, ERR_INPUT, 0, "--file: '%s' is a folder; give its files one by one, or pack it", source);
+		return err_set(err, ERR_INPUT, 0, "--file: '%s' is a folder; give its files one by one, or pack it",
+			       source);
 	file->mode = st.st_mode & 0777;
 	return read_all(fd, source, &file->data, &file->len, err);
 }

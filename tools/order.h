@@ -26,34 +26,36 @@ enum order_option {
 	ORDER_OPTION_LAST = ORDER_OPTION_OUTPUT_LIMIT
 };
 
-#define ORDER_OPTIONS                                                             \
-	{ "image", required_argument, NULL, ORDER_OPTION_IMAGE },                 \
-	{ "file", required_argument, NULL, ORDER_OPTION_FILE },                   \
-	{ "collect", required_argument, NULL, ORDER_OPTION_COLLECT },             \
-	{ "ttl", required_argument, NULL, ORDER_OPTION_TTL },                     \
-	{ "timeout", required_argument, NULL, ORDER_OPTION_TIMEOUT },             \
-	{ "memory", required_argument, NULL, ORDER_OPTION_MEMORY },               \
-	{ "disk", required_argument, NULL, ORDER_OPTION_DISK },                   \
-	{ "cpus", required_argument, NULL, ORDER_OPTION_CPUS },                   \
-	{ "env", required_argument, NULL, ORDER_OPTION_ENV },                     \
-	{ "stdin", no_argument, NULL, ORDER_OPTION_STDIN },                       \
-	{ "label", required_argument, NULL, ORDER_OPTION_LABEL },                 \
-	{ "id", required_argument, NULL, ORDER_OPTION_ID },                       \
-	{ "output-limit", required_argument, NULL, ORDER_OPTION_OUTPUT_LIMIT }
+#define ORDER_OPTIONS                                                              \
+	{ "image", required_argument, NULL, ORDER_OPTION_IMAGE },                  \
+		{ "file", required_argument, NULL, ORDER_OPTION_FILE },            \
+		{ "collect", required_argument, NULL, ORDER_OPTION_COLLECT },      \
+		{ "ttl", required_argument, NULL, ORDER_OPTION_TTL },              \
+		{ "timeout", required_argument, NULL, ORDER_OPTION_TIMEOUT },      \
+		{ "memory", required_argument, NULL, ORDER_OPTION_MEMORY },        \
+		{ "disk", required_argument, NULL, ORDER_OPTION_DISK },            \
+		{ "cpus", required_argument, NULL, ORDER_OPTION_CPUS },            \
+		{ "env", required_argument, NULL, ORDER_OPTION_ENV },              \
+		{ "stdin", no_argument, NULL, ORDER_OPTION_STDIN },                \
+		{ "label", required_argument, NULL, ORDER_OPTION_LABEL },          \
+		{ "id", required_argument, NULL, ORDER_OPTION_ID },                \
+	{                                                                          \
+		"output-limit", required_argument, NULL, ORDER_OPTION_OUTPUT_LIMIT \
+	}
 
-#define ORDER_USAGE                                                                           \
-	"  --image NAME         root file system (default: base); see `mayfly image list`\n"  \
-	"  --file F[:PATH]      copy a file to /work/PATH (default: its name); repeat\n"      \
-	"  --collect PATH       bring /work/PATH back at the end; repeat\n"                   \
-	"  --stdin              this command's standard input becomes the program's\n"        \
-	"  --env NAME=VALUE     of the program; repeat\n"                                     \
-	"  --timeout T          of the program, from its start (default: 60s)\n"              \
-	"  --ttl T              nothing of the task exists after it, run or not (10m)\n"      \
-	"  --memory SIZE        of the whole guest (256M)\n"                                  \
-	"  --disk SIZE          encrypted, wiped at the end (256M)\n"                         \
-	"  --cpus N             (1)\n"                                                        \
-	"  --output-limit SIZE  of stdout and stderr together; the rest is dropped (16M)\n"   \
-	"  --label NAME=VALUE   copied into the result; repeat\n"                             \
+#define ORDER_USAGE                                                                          \
+	"  --image NAME         root file system (default: base); see `mayfly image list`\n" \
+	"  --file F[:PATH]      copy a file to /work/PATH (default: its name); repeat\n"     \
+	"  --collect PATH       bring /work/PATH back at the end; repeat\n"                  \
+	"  --stdin              this command's standard input becomes the program's\n"       \
+	"  --env NAME=VALUE     of the program; repeat\n"                                    \
+	"  --timeout T          of the program, from its start (default: 60s)\n"             \
+	"  --ttl T              nothing of the task exists after it, run or not (10m)\n"     \
+	"  --memory SIZE        of the whole guest (256M)\n"                                 \
+	"  --disk SIZE          encrypted, wiped at the end (256M)\n"                        \
+	"  --cpus N             (1)\n"                                                       \
+	"  --output-limit SIZE  of stdout and stderr together; the rest is dropped (16M)\n"  \
+	"  --label NAME=VALUE   copied into the result; repeat\n"                            \
 	"  --id ID              (default: a random one)\n"
 
 struct order {

@@ -13,7 +13,7 @@ struct unit {
 	uint64_t factor;
 };
 
-static const struct unit times[] = { { "ms", 1 },	{ "s", 1000 },	     { "", 1000 },
+static const struct unit times[] = { { "ms", 1 },	 { "s", 1000 },	       { "", 1000 },
 				     { "m", 60 * 1000 }, { "h", 3600 * 1000 }, { "d", 24 * 3600 * 1000 } };
 
 static int read_number(const char *text, const char **rest, uint64_t *ret)
@@ -50,8 +50,8 @@ int quantity_ms(const char *option, const char *text, uint64_t *ret, struct err 
 
 static int read_size(const char *option, const char *text, uint64_t bare, uint64_t *ret, struct err *err)
 {
-	const struct unit sizes[] = { { "", bare },	{ "K", 1024 },	{ "M", MIB },	{ "G", 1024 * MIB },
-				      { "KiB", 1024 },	{ "MiB", MIB }, { "GiB", 1024 * MIB } };
+	const struct unit sizes[] = { { "", bare },    { "K", 1024 },  { "M", MIB },	     { "G", 1024 * MIB },
+				      { "KiB", 1024 }, { "MiB", MIB }, { "GiB", 1024 * MIB } };
 
 	if (scale(text, sizes, ARRAY_SIZE(sizes), ret) == 0)
 		return 0;
@@ -83,5 +83,6 @@ int quantity_number(const char *option, const char *text, uint64_t min, uint64_t
 
 	if (read_number(text, &rest, ret) == 0 && !*rest && *ret >= min && *ret <= max)
 		return 0;
-	return err_set(err, ERR_INPUT, 0, "--%s '%.40s' must be a number from %" PRIu64 " to %" PRIu64, option, text, min, max);
+	return err_set(err, ERR_INPUT, 0, "--%s '%.40s' must be a number from %" PRIu64 " to %" PRIu64, option, text,
+		       min, max);
 }

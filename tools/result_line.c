@@ -45,8 +45,8 @@ static void exit_text(const struct result *result, char out[24])
 
 void result_line_head(FILE *to)
 {
-	(void)fprintf(to, LINE_FORMAT, "TIME", "TASK", screen_code(to, SCREEN_BOLD), "OUTCOME", screen_code(to, SCREEN_PLAIN),
-		      "EXIT", "TO CODE", "TOTAL", "WHERE, AND WHAT TO KNOW");
+	(void)fprintf(to, LINE_FORMAT, "TIME", "TASK", screen_code(to, SCREEN_BOLD), "OUTCOME",
+		      screen_code(to, SCREEN_PLAIN), "EXIT", "TO CODE", "TOTAL", "WHERE, AND WHAT TO KNOW");
 	(void)fflush(to); /* a head that cannot be written: the first line will tell */
 }
 

@@ -9,9 +9,9 @@
 #include "base/own.h"
 #include "wire/utf8.h"
 
-#define REDRAW_MS 200
+#define REDRAW_MS     200
 #define PLAIN_LINE_MS 10000
-#define SILENT_MS 1000 /* what is over sooner needs no clock */
+#define SILENT_MS     1000 /* what is over sooner needs no clock */
 
 static bool is_terminal(FILE *stream)
 {

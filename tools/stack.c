@@ -17,13 +17,13 @@
 #include "tools/leases_now.h"
 #include "tools/screen.h"
 
-#define KAFKA_READY_MS 90000
-#define REDIS_READY_MS 15000
-#define WORKER_READY_MS 90000 /* it may probe KVM and make blank file systems first */
-#define REAPER_READY_MS 30000
-#define ASK_MS 300
-#define MIB (1024ull * 1024)
-#define DISK_MAX_MIB (1024ull * 1024)
+#define KAFKA_READY_MS	 90000
+#define REDIS_READY_MS	 15000
+#define WORKER_READY_MS	 90000 /* it may probe KVM and make blank file systems first */
+#define REAPER_READY_MS	 30000
+#define ASK_MS		 300
+#define MIB		 (1024ull * 1024)
+#define DISK_MAX_MIB	 (1024ull * 1024)
 #define KAFKA_CLUSTER_ID "bWF5Zmx5LWRldi1zdGFjaw" /* any 16 bytes, base64: these say mayfly-dev-stack */
 
 static const char *const part_names[] = { "kafka", "redis", "worker", "reaper" };
@@ -118,8 +118,9 @@ static int check_port(unsigned port, const char *whose, struct err *err)
 		return err_set(err, ERR_HOST, errno, "a socket");
 	if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) == 0)
 		return 0;
-	return err_set(err, ERR_HOST, errno, "port %u for %s is taken by another program; end it, or choose ports with --port-base N",
-		       port, whose);
+	return err_set(err, ERR_HOST, errno,
+		       "port %u for %s is taken by another program; end it, or choose ports with --port-base N", port,
+		       whose);
 }
 
 /* A check that looks until it is content; the part must stay alive meanwhile. */
@@ -138,8 +139,8 @@ static int await(struct stack *stack, enum stack_part part, unsigned timeout_ms,
 		}
 		if (clock_mono_ms() >= deadline) {
 			daemon_show_log(daemon);
-			return err_set(err, ERR_HOST, 0, "%s was not ready in %u s: %.100s", daemon->name, timeout_ms / 1000,
-				       why.msg);
+			return err_set(err, ERR_HOST, 0, "%s was not ready in %u s: %.100s", daemon->name,
+				       timeout_ms / 1000, why.msg);
 		}
 		(void)usleep(50 * 1000);
 	}
@@ -160,17 +161,18 @@ static int write_kafka_properties(const struct stack *stack, struct err *err)
 	char path[PATH_MAX], text[4 * PATH_MAX];
 
 	stack_path(stack, "kafka/server.properties", path);
-	(void)snprintf(text, sizeof(text),
-		       "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@127.0.0.1:%u\n"
-		       "listeners=PLAINTEXT://127.0.0.1:%u,CONTROLLER://127.0.0.1:%u\n"
-		       "advertised.listeners=PLAINTEXT://127.0.0.1:%u\ncontroller.listener.names=CONTROLLER\n"
-		       "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT\nlog.dirs=%s/kafka/data\n"
-		       "num.partitions=4\noffsets.topic.replication.factor=1\noffsets.topic.num.partitions=4\n"
-		       "transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n"
-		       "transaction.state.log.num.partitions=4\ngroup.initial.rebalance.delay.ms=0\n"
-		       "transaction.abort.timed.out.transaction.cleanup.interval.ms=1000\n",
-		       stack->controller_port, stack->kafka_port, stack->controller_port, stack->kafka_port,
-		       stack->place.state_dir);
+	(void)snprintf(
+		text, sizeof(text),
+		"process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@127.0.0.1:%u\n"
+		"listeners=PLAINTEXT://127.0.0.1:%u,CONTROLLER://127.0.0.1:%u\n"
+		"advertised.listeners=PLAINTEXT://127.0.0.1:%u\ncontroller.listener.names=CONTROLLER\n"
+		"listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT\nlog.dirs=%s/kafka/data\n"
+		"num.partitions=4\noffsets.topic.replication.factor=1\noffsets.topic.num.partitions=4\n"
+		"transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n"
+		"transaction.state.log.num.partitions=4\ngroup.initial.rebalance.delay.ms=0\n"
+		"transaction.abort.timed.out.transaction.cleanup.interval.ms=1000\n",
+		stack->controller_port, stack->kafka_port, stack->controller_port, stack->kafka_port,
+		stack->place.state_dir);
 	return write_file(path, text, err);
 }
 
@@ -181,13 +183,13 @@ static int write_kafka_properties(const struct stack *stack, struct err *err)
 static int run_kafka(struct stack *stack, char *const rest[], struct err *err)
 {
 	char classes[PATH_MAX + 32], temporary[PATH_MAX + 32], folder[PATH_MAX];
-	char *argv[JAVA_ARGS + 8] = { (char *)(uintptr_t)"java",
-				      (char *)(uintptr_t)"-Xmx512m",
-				      (char *)(uintptr_t)"-XX:+UseSerialGC",
-				      (char *)(uintptr_t)"-XX:-UsePerfData",
-				      (char *)(uintptr_t)"-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+	char *argv[JAVA_ARGS + 8] = { (char *)(uintptr_t) "java",
+				      (char *)(uintptr_t) "-Xmx512m",
+				      (char *)(uintptr_t) "-XX:+UseSerialGC",
+				      (char *)(uintptr_t) "-XX:-UsePerfData",
+				      (char *)(uintptr_t) "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
 				      temporary,
-				      (char *)(uintptr_t)"-cp",
+				      (char *)(uintptr_t) "-cp",
 				      classes };
 	size_t n = 8;
 
@@ -205,7 +207,8 @@ static int check_kafka_parts(const struct stack *stack, struct err *err)
 
 	stack_path(stack, "kafka/libs", libs);
 	if (access(libs, R_OK) < 0)
-		return err_set(err, ERR_HOST, errno, "Kafka's jars are not in '%s'; bring them with tools/kafka/fetch", libs);
+		return err_set(err, ERR_HOST, errno, "Kafka's jars are not in '%s'; bring them with tools/kafka/fetch",
+			       libs);
 	return 0;
 }
 
@@ -219,8 +222,13 @@ static int is_formatted(struct stack *stack, struct err *err)
 static int format_kafka(struct stack *stack, struct screen_step *step, struct err *err)
 {
 	char meta[PATH_MAX], properties[PATH_MAX];
-	char *const rest[] = { (char *)(uintptr_t)"kafka.tools.StorageTool", (char *)(uintptr_t)"format", (char *)(uintptr_t)"-t",
-			       (char *)(uintptr_t)KAFKA_CLUSTER_ID, (char *)(uintptr_t)"-c", properties, NULL };
+	char *const rest[] = { (char *)(uintptr_t) "kafka.tools.StorageTool",
+			       (char *)(uintptr_t) "format",
+			       (char *)(uintptr_t) "-t",
+			       (char *)(uintptr_t)KAFKA_CLUSTER_ID,
+			       (char *)(uintptr_t) "-c",
+			       properties,
+			       NULL };
 	int r;
 
 	stack_path(stack, "kafka/server.properties", properties);
@@ -255,7 +263,7 @@ static int is_kafka_ready(struct stack *stack, struct err *err)
 static int start_kafka(struct stack *stack, struct screen_step *step, struct err *err)
 {
 	char properties[PATH_MAX];
-	char *const rest[] = { (char *)(uintptr_t)"kafka.Kafka", properties, NULL };
+	char *const rest[] = { (char *)(uintptr_t) "kafka.Kafka", properties, NULL };
 	int r = check_kafka_parts(stack, err);
 
 	stack_path(stack, "kafka/server.properties", properties);
@@ -282,10 +290,11 @@ static int is_redis_ready(struct stack *stack, struct err *err)
 static int start_redis(struct stack *stack, struct screen_step *step, struct err *err)
 {
 	char folder[PATH_MAX], port[16];
-	const char *const argv[] = { "redis-server", "--bind",	     "127.0.0.1",    "--port",		   port,
-				     "--save",	     "",	     "--appendonly", "no",		   "--dir",
-				     folder,	     "--daemonize",  "no",	     "--maxmemory-policy", "noeviction",
-				     NULL };
+	const char *const argv[] = {
+		"redis-server", "--bind", "127.0.0.1", "--port", port,		"--save", "",
+		"--appendonly", "no",	  "--dir",     folder,	 "--daemonize", "no",	  "--maxmemory-policy",
+		"noeviction",	NULL
+	};
 	int r = check_port(stack->redis_port, "Redis", err);
 
 	stack_path(stack, "redis", folder);
@@ -302,11 +311,12 @@ static int write_common(const struct stack *stack, char *out, size_t size, struc
 	int r = target_libexec(libexec, err);
 
 	if (r == 0)
-		(void)snprintf(out, size,
-			       "# written by mayfly dev start\nbrokers = %s\ntopic_prefix = %s\ngroup = %s\nredis_host = 127.0.0.1\n"
-			       "redis_port = %u\nhost = %s\nstate_dir = %s\nlibexec_dir = %s\n",
-			       stack->target.brokers, stack->target.prefix, stack->target.prefix, stack->redis_port,
-			       stack->place.host, stack->place.state_dir, libexec);
+		(void)snprintf(
+			out, size,
+			"# written by mayfly dev start\nbrokers = %s\ntopic_prefix = %s\ngroup = %s\nredis_host = 127.0.0.1\n"
+			"redis_port = %u\nhost = %s\nstate_dir = %s\nlibexec_dir = %s\n",
+			stack->target.brokers, stack->target.prefix, stack->target.prefix, stack->redis_port,
+			stack->place.host, stack->place.state_dir, libexec);
 	return r;
 }
 
@@ -321,7 +331,8 @@ static uint64_t usable_memory_mib(void)
 static uint64_t usable_disk_mib(const struct stack *stack)
 {
 	struct statvfs st;
-	uint64_t mib = statvfs(stack->place.state_dir, &st) < 0 ? 1024 : (uint64_t)st.f_bavail * st.f_frsize / MIB / 4 * 3;
+	uint64_t mib =
+		statvfs(stack->place.state_dir, &st) < 0 ? 1024 : (uint64_t)st.f_bavail * st.f_frsize / MIB / 4 * 3;
 
 	return mib < DISK_MAX_MIB ? mib : DISK_MAX_MIB;
 }
@@ -335,10 +346,14 @@ static int write_worker_conf(const struct stack *stack, struct err *err)
 	if (r < 0)
 		return r;
 	stack_path(stack, "worker.conf", path);
-	(void)snprintf(text, sizeof(text),
-		       "%sworker = %s\nslots = %u\nmemory_mib = %llu\ndisk_mib = %llu\npartitions = 4\nallow_emulation = yes\n",
-		       common, stack->place.host, stack->slots ? stack->slots : cpus < 2 ? 2 : cpus,
-		       (unsigned long long)usable_memory_mib(), (unsigned long long)usable_disk_mib(stack));
+	(void)snprintf(
+		text, sizeof(text),
+		"%sworker = %s\nslots = %u\nmemory_mib = %llu\ndisk_mib = %llu\npartitions = 4\nallow_emulation = yes\n",
+		common, stack->place.host,
+		stack->slots ? stack->slots
+		: cpus < 2   ? 2
+			     : cpus,
+		(unsigned long long)usable_memory_mib(), (unsigned long long)usable_disk_mib(stack));
 	return write_file(path, text, err);
 }
 
@@ -378,7 +393,7 @@ static int is_reaper_ready(struct stack *stack, struct err *err)
 static int start_daemon(struct stack *stack, enum stack_part part, struct err *err)
 {
 	char program[PATH_MAX], name[32], conf[PATH_MAX], conf_name[32], log[PATH_MAX];
-	char *const argv[] = { program, (char *)(uintptr_t)"--config", conf, NULL };
+	char *const argv[] = { program, (char *)(uintptr_t) "--config", conf, NULL };
 	int r;
 
 	(void)snprintf(name, sizeof(name), "mayfly-%s", part_names[part]);
@@ -399,10 +414,11 @@ static int check_guest(const struct stack *stack, struct err *err)
 
 		stack_path(stack, parts[i], path);
 		if (access(path, R_OK) < 0)
-			return err_set(err, ERR_HOST, errno,
-				       "'%s': build the guest with tools/image/build-kernel, build-image and build-jail-root, or run "
-				       "tools/quickstart",
-				       path);
+			return err_set(
+				err, ERR_HOST, errno,
+				"'%s': build the guest with tools/image/build-kernel, build-image and build-jail-root, or run "
+				"tools/quickstart",
+				path);
 	}
 	return 0;
 }

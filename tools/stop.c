@@ -13,15 +13,14 @@
 #include "tools/screen.h"
 #include "tools/stack.h"
 
-#define KILL_MS 5000
+#define KILL_MS	  5000
 #define CGROUP_MS 10000
-#define NFTW_FDS 16
+#define NFTW_FDS  16
 
 /* Longest that each may take to end by itself. The worker's is its drain_ms, a transaction and some for a busy host. */
-static const unsigned end_ms[] = { [STACK_PART_KAFKA] = 30000,
-				   [STACK_PART_REDIS] = 10000,
-				   [STACK_PART_WORKER] = 60000,
-				   [STACK_PART_REAPER] = 20000 };
+static const unsigned end_ms[] = {
+	[STACK_PART_KAFKA] = 30000, [STACK_PART_REDIS] = 10000, [STACK_PART_WORKER] = 60000, [STACK_PART_REAPER] = 20000
+};
 
 static void on_tick(void *ctx)
 {
@@ -47,7 +46,8 @@ static bool end_part(struct stack *stack, enum stack_part part)
 		screen_step_end(&step, what, false);
 		return false;
 	}
-	(void)snprintf(what, sizeof(what), is_clean ? "%s ended" : "%s was killed: it did not end by itself", daemon->name);
+	(void)snprintf(what, sizeof(what), is_clean ? "%s ended" : "%s was killed: it did not end by itself",
+		       daemon->name);
 	screen_step_end(&step, what, is_clean);
 	daemon_forget(daemon);
 	return is_clean;
@@ -142,9 +142,11 @@ static bool remove_tree(const struct stack *stack, const char *name)
 /* By name, never the whole directory: it may be a folder that holds other things. */
 static bool remove_files(const struct stack *stack, bool is_all)
 {
-	static const char *const data[] = { "kafka/data", "kafka/tmp",	 "kafka/server.properties", "redis",	   "scratch",
-					    "log",	  "worker.conf", "reaper.conf",		    "run" };
-	static const char *const caches[] = { "kafka", "images", "kernel", "jail", "blank", "cache", "accel", ".build.lock", "" };
+	static const char *const data[] = { "kafka/data",  "kafka/tmp",	  "kafka/server.properties",
+					    "redis",	   "scratch",	  "log",
+					    "worker.conf", "reaper.conf", "run" };
+	static const char *const caches[] = { "kafka", "images", "kernel",	"jail", "blank",
+					      "cache", "accel",	 ".build.lock", "" };
 	bool is_gone = true;
 
 	for (size_t i = 0; i < ARRAY_SIZE(data); i++)
@@ -158,7 +160,8 @@ static bool remove_files(const struct stack *stack, bool is_all)
 
 bool stack_stop(struct stack *stack, bool is_all)
 {
-	static const enum stack_part order[] = { STACK_PART_WORKER, STACK_PART_REAPER, STACK_PART_REDIS, STACK_PART_KAFKA };
+	static const enum stack_part order[] = { STACK_PART_WORKER, STACK_PART_REAPER, STACK_PART_REDIS,
+						 STACK_PART_KAFKA };
 	bool is_clean = true, is_swept;
 
 	for (size_t i = 0; i < ARRAY_SIZE(order); i++)
@@ -166,7 +169,9 @@ bool stack_stop(struct stack *stack, bool is_all)
 	is_swept = sweep_host(stack);
 	is_clean &= !has_processes(stack) && is_swept;
 	if (!is_clean)
-		(void)fprintf(stderr, "mayfly dev: the end was not clean; logs stay in %s/log until the next `mayfly dev stop`\n",
-			      stack->place.state_dir);
+		(void)fprintf(
+			stderr,
+			"mayfly dev: the end was not clean; logs stay in %s/log until the next `mayfly dev stop`\n",
+			stack->place.state_dir);
 	return (!is_clean || remove_files(stack, is_all)) && is_clean;
 }

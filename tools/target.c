@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define INSTALLED_STATE "/var/lib/mayfly"
+#define INSTALLED_STATE	  "/var/lib/mayfly"
 #define INSTALLED_LIBEXEC "/usr/libexec/mayfly"
 
 const char *const target_usage =
@@ -14,7 +14,8 @@ const char *const target_usage =
 	"  --brokers LIST     Kafka, HOST:PORT[,...]   (MAYFLY_BROKERS; 127.0.0.1:29092)\n"
 	"  --redis HOST:PORT  Redis                    (MAYFLY_REDIS; 127.0.0.1:26379)\n"
 	"  --prefix NAME      of topics and keys       (MAYFLY_PREFIX; mayfly)\n"
-	"  --state DIR        state of this host       (MAYFLY_STATE; .mayfly of the source tree, else " INSTALLED_STATE ")\n"
+	"  --state DIR        state of this host       (MAYFLY_STATE; .mayfly of the source tree, else " INSTALLED_STATE
+	")\n"
 	"  --help\n";
 
 /* The folder of this executable, without a slash at the end. */
@@ -72,8 +73,8 @@ static int take_redis(struct target *target, const char *value, struct err *err)
 static int take_prefix(struct target *target, const char *value, struct err *err)
 {
 	if (!ident_is_id(value, strlen(value)))
-		return err_set(err, ERR_INPUT, 0, "--prefix '%.100s' must be 1 to %d letters, digits, '.', '_' or '-'", value,
-			       IDENT_ID_MAX);
+		return err_set(err, ERR_INPUT, 0, "--prefix '%.100s' must be 1 to %d letters, digits, '.', '_' or '-'",
+			       value, IDENT_ID_MAX);
 	return take_text(target->prefix, sizeof(target->prefix), "--prefix", value, err);
 }
 
@@ -116,10 +117,9 @@ int target_init(struct target *target, struct err *err)
 			  { "MAYFLY_PREFIX", TARGET_OPTION_PREFIX },
 			  { "MAYFLY_STATE", TARGET_OPTION_STATE } };
 
-	*target = (struct target){ .brokers = "127.0.0.1:29092",
-				   .redis_host = "127.0.0.1",
-				   .redis_port = 26379,
-				   .prefix = "mayfly" };
+	*target = (struct target){
+		.brokers = "127.0.0.1:29092", .redis_host = "127.0.0.1", .redis_port = 26379, .prefix = "mayfly"
+	};
 	preset_state(target->state_dir, sizeof(target->state_dir));
 	for (size_t i = 0; i < sizeof(variables) / sizeof(variables[0]); i++) {
 		const char *value = getenv(variables[i].variable);
@@ -145,8 +145,9 @@ int target_program(const char *room, const char *name, char out[PATH_MAX], struc
 	(void)snprintf(path, sizeof(path), "%s/%s", INSTALLED_LIBEXEC, name);
 	if (access(path, X_OK) == 0 && realpath(path, out))
 		return 0;
-	return err_set(err, ERR_HOST, 0, "'%s' is neither beside this mayfly nor in %s; build it: cmake --build --preset release",
-		       name, INSTALLED_LIBEXEC);
+	return err_set(err, ERR_HOST, 0,
+		       "'%s' is neither beside this mayfly nor in %s; build it: cmake --build --preset release", name,
+		       INSTALLED_LIBEXEC);
 }
 
 int target_libexec(char out[PATH_MAX], struct err *err)

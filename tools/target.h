@@ -24,11 +24,13 @@ enum target_option {
 	TARGET_OPTION_STATE
 };
 
-#define TARGET_OPTIONS                                                    \
-	{ "brokers", required_argument, NULL, TARGET_OPTION_BROKERS },    \
-	{ "redis", required_argument, NULL, TARGET_OPTION_REDIS },        \
-	{ "prefix", required_argument, NULL, TARGET_OPTION_PREFIX },      \
-	{ "state", required_argument, NULL, TARGET_OPTION_STATE }
+#define TARGET_OPTIONS                                                       \
+	{ "brokers", required_argument, NULL, TARGET_OPTION_BROKERS },       \
+		{ "redis", required_argument, NULL, TARGET_OPTION_REDIS },   \
+		{ "prefix", required_argument, NULL, TARGET_OPTION_PREFIX }, \
+	{                                                                    \
+		"state", required_argument, NULL, TARGET_OPTION_STATE        \
+	}
 
 extern const char *const target_usage;
 

@@ -10,7 +10,8 @@
 #include "wire/pack.h"
 #include "wire/task.h"
 
-#define DEPTH_MAX (TASK_MAX_DEPTH + 2) /* a little deeper than the worker takes, so that it is the worker that says so */
+#define DEPTH_MAX \
+	(TASK_MAX_DEPTH + 2) /* a little deeper than the worker takes, so that it is the worker that says so */
 
 static void decrefp(json_t **json)
 {
@@ -43,10 +44,11 @@ static int pack_object(struct pack *pack, json_t *json, const char *base64_key, 
 	json_t *value;
 	int r = 0;
 
-	json_object_foreach(json, key, value) {
+	json_object_foreach(json, key, value)
+	{
 		pack_key(pack, &map, key);
-		r = base64_key && strcmp(key, base64_key) == 0 ? pack_base64(pack, value, base64_name, err) :
-								 pack_json(pack, value, depth + 1, err);
+		r = base64_key && strcmp(key, base64_key) == 0 ? pack_base64(pack, value, base64_name, err)
+							       : pack_json(pack, value, depth + 1, err);
 		if (r < 0)
 			return r;
 	}
@@ -61,7 +63,8 @@ static int pack_array_of(struct pack *pack, json_t *json, unsigned depth, struct
 	int r = 0;
 
 	pack_array(pack, json_array_size(json));
-	json_array_foreach(json, i, item) {
+	json_array_foreach(json, i, item)
+	{
 		r = pack_json(pack, item, depth + 1, err);
 		if (r < 0)
 			return r;
@@ -108,9 +111,11 @@ static int pack_files(struct pack *pack, json_t *json, struct err *err)
 	if (!json_is_array(json))
 		return pack_json(pack, json, 1, err);
 	pack_array(pack, json_array_size(json));
-	json_array_foreach(json, i, item) {
+	json_array_foreach(json, i, item)
+	{
 		(void)snprintf(name, sizeof(name), "files[%zu].data", i);
-		r = json_is_object(item) ? pack_object(pack, item, "data", name, 2, err) : pack_json(pack, item, 2, err);
+		r = json_is_object(item) ? pack_object(pack, item, "data", name, 2, err)
+					 : pack_json(pack, item, 2, err);
 		if (r < 0)
 			return r;
 	}
@@ -124,7 +129,8 @@ static int pack_task(struct pack *pack, json_t *json, struct err *err)
 	json_t *value;
 	int r;
 
-	json_object_foreach(json, key, value) {
+	json_object_foreach(json, key, value)
+	{
 		pack_key(pack, &map, key);
 		if (strcmp(key, "stdin") == 0)
 			r = pack_base64(pack, value, key, err);

@@ -3,7 +3,7 @@
 
 #include <stdbool.h>
 
-#define SLOTS_FIRST 1024 /* a power of two */
+#define SLOTS_FIRST    1024 /* a power of two */
 #define PARTITIONS_MAX 1000 /* as worker.conf allows */
 
 struct slot {
@@ -38,7 +38,8 @@ int waiting_new(struct waiting **ret, struct err *err)
 /* Where the record is, or the free slot where it belongs. */
 static struct slot *find(struct slot *slots, size_t n_slots, int32_t partition, int64_t offset)
 {
-	uint64_t hash = ((uint64_t)offset * 1000003 + (uint64_t)partition) * 0x9e3779b97f4a7c15ull; /* Fibonacci hashing */
+	uint64_t hash =
+		((uint64_t)offset * 1000003 + (uint64_t)partition) * 0x9e3779b97f4a7c15ull; /* Fibonacci hashing */
 	size_t i = (size_t)(hash >> 20) & (n_slots - 1);
 
 	while (slots[i].is_used && (slots[i].offset != offset || slots[i].partition != partition))
@@ -58,7 +59,8 @@ static int make_room(struct waiting *waiting, struct err *err)
 		return err_set(err, ERR_HOST, ENOMEM, "a list of %zu records to wait for", n_slots);
 	for (size_t i = 0; i < waiting->n_slots; i++)
 		if (waiting->slots[i].is_used)
-			*find(slots, n_slots, waiting->slots[i].partition, waiting->slots[i].offset) = waiting->slots[i];
+			*find(slots, n_slots, waiting->slots[i].partition, waiting->slots[i].offset) =
+				waiting->slots[i];
 	free(waiting->slots);
 	waiting->slots = slots;
 	waiting->n_slots = n_slots;
@@ -73,7 +75,8 @@ int waiting_add(struct waiting *waiting, int32_t partition, int64_t offset, stru
 	if (r < 0)
 		return r;
 	if (partition < 0 || partition >= PARTITIONS_MAX)
-		return err_set(err, ERR_HOST, 0, "partition %d is beyond the %d that are supported", partition, PARTITIONS_MAX);
+		return err_set(err, ERR_HOST, 0, "partition %d is beyond the %d that are supported", partition,
+			       PARTITIONS_MAX);
 	slot = find(waiting->slots, waiting->n_slots, partition, offset);
 	if (slot->is_used)
 		return 0;

@@ -113,8 +113,8 @@ static void test_a_link_in_its_place(void **state)
 
 static void test_what_did_not_come_is_said(void **state)
 {
-	struct result_file file = { .path = (char *)(uintptr_t)"gone", .error = "no such file" };
-	struct result_file large = { .path = (char *)(uintptr_t)"large", .size = 1 << 20 };
+	struct result_file file = { .path = (char *)(uintptr_t) "gone", .error = "no such file" };
+	struct result_file large = { .path = (char *)(uintptr_t) "large", .size = 1 << 20 };
 	struct result result = { .files = &file, .n_files = 1 };
 	struct task_text gone = { .text = file.path }, big = { .text = large.path };
 	struct err err;

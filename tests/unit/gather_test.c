@@ -116,8 +116,8 @@ static void test_fill_from_the_result(void **state)
 		{ 60, 100, 100 },
 		{ 0, RESULT_HEAD_BYTES + 10, RESULT_HEAD_BYTES + 10 },
 		{ RESULT_HEAD_BYTES + 5, RESULT_HEAD_BYTES + 10, RESULT_HEAD_BYTES + 10 },
-		{ 0, 200000, RESULT_HEAD_BYTES },	      /* a hole between head and tail */
-		{ 199000, 200000, 200000 },		      /* well within the tail */
+		{ 0, 200000, RESULT_HEAD_BYTES }, /* a hole between head and tail */
+		{ 199000, 200000, 200000 },	  /* well within the tail */
 		{ 200000 - RESULT_TAIL_BYTES, 200000, 200000 },
 		{ 200000 - RESULT_TAIL_BYTES - 1, 200000, 200000 - RESULT_TAIL_BYTES - 1 },
 	};

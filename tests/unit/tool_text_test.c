@@ -17,8 +17,11 @@ static void test_durations(void **state)
 	static const struct {
 		const char *text;
 		uint64_t ms;
-	} good[] = { { "250ms", 250 }, { "30s", 30000 }, { "30", 30000 }, { "5m", 300000 }, { "1h", 3600000 }, { "1d", 86400000 } };
-	static const char *const bad[] = { "", "s", "-1s", " 1s", "1.5s", "1w", "1s ", "99999999999999999999s", "18446744073709551615h" };
+	} good[] = { { "250ms", 250 }, { "30s", 30000 },  { "30", 30000 },
+		     { "5m", 300000 }, { "1h", 3600000 }, { "1d", 86400000 } };
+	static const char *const bad[] = {
+		"", "s", "-1s", " 1s", "1.5s", "1w", "1s ", "99999999999999999999s", "18446744073709551615h"
+	};
 	struct err err;
 	uint64_t ms;
 
@@ -75,7 +78,8 @@ static void test_base64_both_ways(void **state)
 
 static void test_base64_refuses(void **state)
 {
-	static const char *const bad[] = { "A", "AA", "AAA", "A===", "====", "AA=A", "AB==", "AAB=", "AA==AAAA", "AA A", "AA-_" };
+	static const char *const bad[] = { "A",	   "AA",   "AAA",      "A===", "====", "AA=A",
+					   "AB==", "AAB=", "AA==AAAA", "AA A", "AA-_" };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -105,9 +109,11 @@ static void test_a_task_is_completed(void **state)
 	struct err err;
 
 	(void)state;
-	assert_int_equal(read_task("{\"image\":\"base\",\"argv\":[\"cat\"],\"stdin\":\"aGk=\",\"files\":[{\"path\":\"a\",\"data\":\"\"}]}",
-				   &task, id, &err),
-			 0);
+	assert_int_equal(
+		read_task(
+			"{\"image\":\"base\",\"argv\":[\"cat\"],\"stdin\":\"aGk=\",\"files\":[{\"path\":\"a\",\"data\":\"\"}]}",
+			&task, id, &err),
+		0);
 	assert_string_equal(task->id, id);
 	assert_int_equal(strlen(id), 36);
 	assert_true(task->created_ms > 1700000000000);
@@ -124,9 +130,11 @@ static void test_what_is_given_stays(void **state)
 	struct err err;
 
 	(void)state;
-	assert_int_equal(read_task("{\"v\":1,\"kind\":\"run\",\"id\":\"mine\",\"created_ms\":0,\"image\":\"base\",\"argv\":[\"x\"]}",
-				   &task, id, &err),
-			 0);
+	assert_int_equal(
+		read_task(
+			"{\"v\":1,\"kind\":\"run\",\"id\":\"mine\",\"created_ms\":0,\"image\":\"base\",\"argv\":[\"x\"]}",
+			&task, id, &err),
+		0);
 	assert_string_equal(id, "mine");
 	assert_int_equal(task->created_ms, 0);
 	task_free(task);
@@ -146,8 +154,10 @@ static void test_flaws_name_their_field(void **state)
 		{ "{\"image\":\"base\",\"argv\":[\"x\"],\"stdin\":\"?\"}", "stdin: is not base64" },
 		{ "{\"image\":\"base\",\"argv\":[\"x\"],\"stdin\":7}", "stdin" },
 		{ "{\"image\":\"base\",\"argv\":[\"x\"],\"files\":{}}", "files" },
-		{ "{\"image\":\"base\",\"argv\":[\"x\"],\"files\":[{\"path\":\"../x\",\"data\":\"\"}]}", "files[0].path" },
-		{ "{\"image\":\"base\",\"argv\":[\"x\"],\"files\":[{\"path\":\"x\",\"data\":\"?\"}]}", "files[0].data: is not base64" },
+		{ "{\"image\":\"base\",\"argv\":[\"x\"],\"files\":[{\"path\":\"../x\",\"data\":\"\"}]}",
+		  "files[0].path" },
+		{ "{\"image\":\"base\",\"argv\":[\"x\"],\"files\":[{\"path\":\"x\",\"data\":\"?\"}]}",
+		  "files[0].data: is not base64" },
 		{ "{\"image\":\"base\",\"argv\":[\"a\\u0000b\"]}", "argv[0]" },
 		{ "{\"image\":\"base\",\"argv\":[\"x\"],\"id\":null}", "id" },
 		{ "{\"image\":\"base\",\"argv\":[\"x\"],\"ttl_ms\":null}", "ttl_ms" },
