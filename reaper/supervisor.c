@@ -14,7 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/own.h"
-#include "reaper/confine.h"
+#include "host/confine.h"
 #include "reaper/engine.h"
 #include "reaper/teller.h"
 #include "worker/lane/lane.h"

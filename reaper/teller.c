@@ -12,7 +12,7 @@
 #include "reaper/herald.h"
 #include "reaper/ledger.h"
 #include "wire/result.h"
-#include "worker/offsets.h"
+#include "wire/offsets.h"
 
 #define KAFKA_TIMEOUT_MS 10000
 /* After Kafka did not answer, every request fails at once for so long: erasing must not wait for it. */

@@ -9,9 +9,9 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "host/confine.h"
 #include "host/disk.h"
 #include "host/vm.h"
-#include "worker/confine.h"
 #include "worker/intake.h"
 #include "worker/stages.h"
 #include "worker/supervisor.h"
@@ -397,7 +397,7 @@ int engine_main(const struct settings *settings, const struct engine_ends *ends)
 	engine.driver = vmm_driver_find(settings->vmm); /* settings_load() knows the same names */
 	TAILQ_INIT(&engine.active);
 	TAILQ_INIT(&engine.held);
-	if (confine_engine((uid_t)settings->engine_uid, &err) < 0 || engine_open(&engine, ends, &err) < 0) {
+	if (confine_process((uid_t)settings->engine_uid, &err) < 0 || engine_open(&engine, ends, &err) < 0) {
 		log_error("engine.start", "message=\"%s\"", err.msg);
 		engine.exit_code = 1;
 	} else {

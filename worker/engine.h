@@ -1,5 +1,5 @@
 /* The engine: the one event loop, and everything that hangs on it. It runs as its own user without capabilities under
- * seccomp (worker/confine.h), because it parses what senders, brokers, Redis, VMMs and guests say. */
+ * seccomp (host/confine.h), because it parses what senders, brokers, Redis, VMMs and guests say. */
 #pragma once
 
 #include <event2/event.h>

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "worker/offsets.h"
+#include "wire/offsets.h"
 
 #define PARTITIONS_NO_MEMORY (-100) /* below librdkafka's logical offsets in use here */
 #define PARTITIONS_MAX 1000 /* of the tasks topic */

@@ -1,5 +1,5 @@
 /* Offsets against a naive model, and the metadata's round trip. */
-#include "worker/offsets.h"
+#include "wire/offsets.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -3,7 +3,7 @@
  *
  * The commit metadata is "1:" and six bits to a character (the base64 alphabet), lowest offset in the lowest bit, from `next`
  * on; trailing zeros are left out. */
-#include "worker/offsets.h"
+#include "wire/offsets.h"
 
 #include <assert.h>
 #include <stdlib.h>

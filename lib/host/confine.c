@@ -1,4 +1,4 @@
-#include "worker/confine.h"
+#include "host/confine.h"
 
 #include <grp.h>
 #include <linux/capability.h>
@@ -80,7 +80,7 @@ static int load_filter(struct err *err)
 	if (r == 0)
 		r = seccomp_load(filter);
 	seccomp_release(filter);
-	return r < 0 ? err_set(err, ERR_HOST, -r, "load the engine's seccomp filter") : 0;
+	return r < 0 ? err_set(err, ERR_HOST, -r, "load a seccomp filter") : 0;
 }
 
 /* As much as may be had: in a container root may not raise its limits, and a key that finds no room says so itself. */
@@ -106,7 +106,7 @@ static int drop_root(uid_t uid, struct err *err)
 		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 && errno != EINVAL) /* EINVAL: an older kernel's last one */
 			return err_set(err, ERR_HOST, errno, "drop capability %d", cap);
 	if (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0)
-		return err_set(err, ERR_HOST, errno, "become uid %u; start the worker as root", uid);
+		return err_set(err, ERR_HOST, errno, "become uid %u; start it as root", uid);
 	return 0;
 }
 
@@ -117,7 +117,7 @@ void confine_allow_leak_check(void)
 }
 #endif
 
-int confine_engine(uid_t uid, struct err *err)
+int confine_process(uid_t uid, struct err *err)
 {
 	int r = drop_root(uid, err);
 
@@ -126,6 +126,6 @@ int confine_engine(uid_t uid, struct err *err)
 	/* setuid cleared the death signal; if the supervisor died in between, we are somebody else's child. */
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
 	    prctl(PR_SET_DUMPABLE, 0) < 0)
-		return err_set(err, ERR_HOST, errno, "confine the engine");
+		return err_set(err, ERR_HOST, errno, "confine a process");
 	return load_filter(err);
 }
