@@ -113,7 +113,7 @@ static void send_file(struct job *job, const struct task_file *file)
 		size_t left = file->len - frame.offset;
 
 		frame.len = left < FRAME_DATA_MAX ? left : FRAME_DATA_MAX;
-		frame.data = file->data + frame.offset;
+		frame.data = left ? file->data + frame.offset : NULL;
 		frame.is_last = frame.len == left;
 		send_frame(job, &frame);
 		frame.offset += frame.len;
@@ -130,7 +130,7 @@ static void send_stdin(struct job *job)
 		struct frame frame = { .type = FRAME_STDIN };
 
 		frame.len = left < FRAME_DATA_MAX ? left : FRAME_DATA_MAX;
-		frame.data = task->stdin_data + sent;
+		frame.data = left ? task->stdin_data + sent : NULL;
 		frame.is_last = frame.len == left;
 		send_frame(job, &frame);
 		sent += frame.len;
