@@ -98,10 +98,10 @@ class Crash(EndToEnd):
                 self.settle(fleet, [task_id])
 
     def test_a_lane_dies_and_the_job_ends_cleanly(self):
-        for state in ("preparing", "booting", "running", "erasing"):
+        fleet = self.fleet()
+        worker = fleet.start_worker()
+        for state in STATES:
             with self.subTest(state):
-                fleet = self.fleet()
-                worker = fleet.start_worker()
                 task_id = self.one_task(fleet)
                 self.at_state(fleet, task_id, state)
                 for lane in (p for p in children(worker.pid) if uid(p) == 0):
@@ -135,6 +135,40 @@ class Crash(EndToEnd):
                 result = fleet.result(task_id)
                 self.assertEqual((result["outcome"], result["ran"], result["key_destroyed"]), (expected, "ran", True))
                 self.assert_nothing_left(fleet)
+
+    def test_vmm_dies_in_every_state_that_has_one(self):
+        """While user code has not run, the task is tried again; afterwards it is told what happened; at the end it does not
+        matter any more."""
+        expected = {"booting": {"succeeded"}, "collecting": {"failed", "succeeded"}, "erasing": {"succeeded"}}
+        fleet = self.fleet()
+        fleet.start_worker()
+        for state, outcomes in expected.items():
+            with self.subTest(state):
+                task_id = self.one_task(fleet)
+                self.at_state(fleet, task_id, state)
+                for guard in find(b"mayfly." + fleet.name.encode() + b"/"):
+                    for vmm in children(guard):
+                        os.kill(vmm, signal.SIGKILL)
+                result = fleet.result(task_id)
+                self.assertIn(result["outcome"], outcomes)
+                self.assertIs(result["key_destroyed"], True)
+                self.assert_nothing_left(fleet)
+
+    def test_reaper_dies_while_it_reaps(self):
+        for moment in ("reaper.take", "reaper.erased", "reaper.fenced"):
+            with self.subTest(moment):
+                fleet = self.fleet()
+                reaper = fleet.start_reaper(lost_after_ms=1000)
+                worker = fleet.start_worker()
+                task_id = self.one_task(fleet)
+                self.at_state(fleet, task_id, "running")
+                fleet.kill_group(worker)
+                wait_until(moment, lambda: moment in fleet.log(), 60, step=0.002)
+                fleet.kill_group(reaper)
+                fleet.start_reaper(lost_after_ms=1000)
+                self.assertEqual(fleet.result(task_id)["outcome"], "lost")
+                fleet.start_worker()
+                self.settle(fleet, [task_id])
 
     def test_a_frozen_worker_tells_nothing_afterwards(self):
         """A zombie: stopped until the reaper has given its task away, then woken."""
