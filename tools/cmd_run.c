@@ -16,13 +16,14 @@
 #include "tools/order.h"
 #include "tools/screen.h"
 
-#define EXIT_TIMED_OUT 124  /* as timeout(1) */
-#define EXIT_NO_RUN    125  /* as docker run: it was not the program that failed */
-#define EXIT_CANCELLED 130  /* as a shell after Ctrl-C */
-#define LATE_OUTPUT_MS 5000 /* chunks travel beside the result, on another topic */
-#define TURN_MS	       200
-#define CANCEL_MS      1000  /* for the cancel message to reach Kafka when the user does not wait */
-#define NO_WORKER_MS   15000 /* then it is worth saying that nobody took the task */
+#define EXIT_TIMED_OUT	 124  /* as timeout(1) */
+#define EXIT_NO_RUN	 125  /* as docker run: it was not the program that failed */
+#define EXIT_BROKEN_PIPE 141  /* 128 + SIGPIPE */
+#define EXIT_CANCELLED	 130  /* as a shell after Ctrl-C */
+#define LATE_OUTPUT_MS	 5000 /* chunks travel beside the result, on another topic */
+#define TURN_MS		 200
+#define CANCEL_MS	 1000  /* for the cancel message to reach Kafka when the user does not wait */
+#define NO_WORKER_MS	 15000 /* then it is worth saying that nobody took the task */
 
 enum { OPTION_INTO = 1, OPTION_QUIET };
 
@@ -132,7 +133,8 @@ static void on_record(void *ctx, const struct client_record *record)
 		take_result(run, record);
 }
 
-static void send_cancel(struct run *run)
+/* Answers whether the cancellation is on its way. */
+static bool send_cancel(struct run *run)
 {
 	struct control control = { .created_ms = clock_wall_ms() };
 	cleanup_(buf_free) struct buf bytes = { 0 };
@@ -140,12 +142,17 @@ static void send_cancel(struct run *run)
 	struct err err;
 
 	memcpy(control.cancel_id, id, strlen(id) + 1);
-	if (control_encode(&control, &bytes) < 0 ||
-	    client_send(run->client, CLIENT_TOPIC_CONTROL, id, strlen(id), bytes.data, bytes.len, NULL, &err) < 0)
+	return control_encode(&control, &bytes) == 0 &&
+	       client_send(run->client, CLIENT_TOPIC_CONTROL, id, strlen(id), bytes.data, bytes.len, NULL, &err) == 0;
+}
+
+static void cancel(struct run *run)
+{
+	if (send_cancel(run))
+		say(run, SCREEN_WARN, "cancelling; Ctrl-C again leaves without waiting for the result");
+	else
 		say(run, SCREEN_BAD,
 		    "could not ask for the cancellation; Ctrl-C again leaves, and the task ends by its limits");
-	else
-		say(run, SCREEN_WARN, "cancelling; Ctrl-C again leaves without waiting for the result");
 }
 
 static void take_signal(struct run *run)
@@ -155,7 +162,7 @@ static void take_signal(struct run *run)
 	if (read(run->signal_fd, &info, sizeof(info)) != sizeof(info))
 		return;
 	if (run->n_signals++ == 0)
-		send_cancel(run);
+		cancel(run);
 }
 
 static bool should_leave(const struct run *run)
@@ -284,6 +291,20 @@ static int write_collected(struct run *run, int status)
 	return status ? status : EXIT_NO_RUN;
 }
 
+/* Without the result: at the second Ctrl-C, or because nobody reads the output any more (`mayfly run ... | head`), which
+ * ends a program that runs here, too. */
+static int leave(struct run *run)
+{
+	if (run->is_broken)
+		(void)send_cancel(run); /* else the task ends by its limits */
+	client_flush(run->client, CANCEL_MS);
+	if (run->is_broken)
+		return EXIT_BROKEN_PIPE;
+	(void)fprintf(stderr, "mayfly run: left task %s; `mayfly watch --from beginning --id %s` shows how it ended\n",
+		      run->order.task->id, run->order.task->id);
+	return EXIT_CANCELLED;
+}
+
 static int follow_task(struct run *run)
 {
 	while (!run->is_finished && !run->undelivered[0] && !should_leave(run)) {
@@ -296,13 +317,8 @@ static int follow_task(struct run *run)
 			      run->undelivered);
 		return EXIT_NO_RUN;
 	}
-	if (!run->is_finished) {
-		client_flush(run->client, CANCEL_MS);
-		(void)fprintf(stderr,
-			      "mayfly run: left task %s; `mayfly watch --from beginning --id %s` shows how it ended\n",
-			      run->order.task->id, run->order.task->id);
-		return EXIT_CANCELLED;
-	}
+	if (!run->is_finished)
+		return leave(run);
 	finish_output(run);
 	return write_collected(run, conclude(run));
 }

@@ -23,7 +23,7 @@ class Run(EndToEnd):
     @classmethod
     def tearDownClass(cls):
         try:
-            assert cls.shared.leftovers() == [], cls.shared.leftovers()
+            wait_until("nothing is left", lambda: not cls.shared.leftovers() or None, 30)
         finally:
             cls.shared.close()
             super().tearDownClass()
@@ -39,7 +39,7 @@ class Run(EndToEnd):
         return os.path.join(self.folder, name)
 
     def test_streams_and_exit_code(self):
-        done = self.run_sh("cat; echo to-stderr >&2; echo $GREETING; exit 7", "--stdin", "--env", "GREETING=hello there",
+        done = self.run_sh("cat; echo to-stderr >&2; echo $GREETING; exit 7", "--quiet", "--stdin", "--env", "GREETING=hello there",
                            stdin=b"from here\n")
         self.assertEqual((done.returncode, done.stdout, done.stderr), (7, b"from here\nhello there\n", b"to-stderr\n"))
 
@@ -75,6 +75,15 @@ class Run(EndToEnd):
         done = mayfly(self.shared, "watch", "--from", "beginning", "--id", "left-alone")
         self.assertIn(b"cancelled", done.stdout)
 
+    def test_a_reader_that_goes_away_cancels(self):
+        process = begin(self.shared, "run", "--id", "unread", "--", "sh", "-c", "while echo again; do sleep 0.2; done")
+        self.assertEqual(process.stdout.readline(), b"again\n")
+        process.stdout.close()
+        self.assertEqual(process.wait(60), 141)
+        process.stdin.close()
+        process.stderr.close()
+        self.assertIn(b"cancelled", mayfly(self.shared, "watch", "--from", "beginning", "--id", "unread").stdout)
+
     def test_files_there_and_back(self):
         for name, text in (("in.txt", "lower case\n"), ("with:colon", "kept\n"), ("tool.sh", "tr a-z A-Z <in.txt >out/upper.txt\n")):
             with open(self.path(name), "w", encoding="ascii") as f:
@@ -93,7 +102,7 @@ class Run(EndToEnd):
         self.assertIn(b"/work/nothing.txt was not collected", done.stderr)
 
     def test_many_bytes_arrive_as_they_are(self):
-        done = self.run_sh("seq -f '%015.0f' 1 131072; echo end >&2")
+        done = self.run_sh("seq -f '%015.0f' 1 131072; echo end >&2", "--quiet")
         whole = b"".join(b"%015d\n" % i for i in range(1, 131073))
         self.assertEqual(hashlib.sha256(done.stdout).hexdigest(), hashlib.sha256(whole).hexdigest())
         self.assertEqual(done.stderr, b"end\n")
