@@ -15,6 +15,7 @@ import tempfile
 import time
 import uuid
 
+import audit
 import msgpack
 from confluent_kafka import Consumer, Producer, TopicPartition, OFFSET_BEGINNING
 
@@ -243,23 +244,7 @@ class Fleet:
 
     def leftovers(self):
         """What carries this fleet's name on the host or in Redis."""
-        left = [f for f in os.listdir(os.path.join(self.state, "scratch"))]
-        for root in ("/sys/fs/cgroup", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/pids", "/sys/fs/cgroup/cpu"):
-            group = os.path.join(root, "mayfly." + self.name)
-            if os.path.isdir(group):
-                left += [os.path.join(group, d) for d in os.listdir(group) if os.path.isdir(os.path.join(group, d))]
-        left += [key for key in self.services.redis_command("KEYS", f"{self.name}:*lease*")]
-        for pid in filter(str.isdigit, os.listdir("/proc")):
-            try:
-                with open(f"/proc/{pid}/cmdline", "rb") as f:
-                    line = f.read()
-            except OSError:
-                continue
-            if b"mayfly." + self.name.encode() + b"/" in line or (b"qemu-system" in line and self.name.encode() in line):
-                left.append(f"process {pid}: {line[:80]!r}")
-        with open("/proc/self/mounts", encoding="utf-8") as f:
-            left += [line for line in f if self.name in line or self.state in line]
-        return left
+        return audit.leftovers(self)
 
     def kill_group(self, process):
         """SIGKILL to a daemon and everything in its session."""
@@ -281,7 +266,7 @@ class Fleet:
             print("kept", self.state)
             return
         shutil.rmtree(self.state, ignore_errors=True)
-        for root in ("/sys/fs/cgroup", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/pids", "/sys/fs/cgroup/cpu"):
+        for root in audit.CGROUP_ROOTS:
             try:
                 os.rmdir(os.path.join(root, "mayfly." + self.name))
             except OSError:
