@@ -11,7 +11,7 @@
 #include "bus/kafka_conf.h"
 #include "bus/topics.h"
 
-#define ANSWER_MS	8000  /* of Kafka to a question about a topic */
+#define ANSWER_MS	5000  /* of Kafka to a question about a topic */
 #define APPEAR_MS	10000 /* a topic that the first worker is just making */
 #define EVENTS_PER_TURN 256
 #define FLUSH_POLL_MS	5

@@ -106,13 +106,13 @@ class Queue(EndToEnd):
         self.assertEqual(self.mayfly("submit", "--raw", "/no/such/file", code=2).stdout, b"")
 
     def test_giving_up(self):
-        fleet = self.fleet(vmm="null", allow_null_vmm="yes", null_run_ms=30000)
+        fleet = self.fleet(vmm="null", allow_null_vmm="yes", null_run_ms=10000)
         fleet.start_worker()
         started = time.monotonic()
         done = mayfly(fleet, "submit", "--wait", "--within", "2s", "--", "true")
         self.assertEqual(done.returncode, 1)
         self.assertIn(b"1 tasks have no terminal result yet", done.stderr)
-        self.assertLess(time.monotonic() - started, 25)
+        self.assertGreaterEqual(time.monotonic() - started, 2)
         running = lines_of(mayfly(fleet, "ps", "--json").stdout)
         self.assertEqual([(r["state"], r["host"], r["attempt"]) for r in running], [("running", fleet.name, 1)])
         self.assertIn(b"running", mayfly(fleet, "ps").stdout)
@@ -121,20 +121,21 @@ class Queue(EndToEnd):
         self.assertEqual(self.mayfly("ps", "--json").stdout, b"")
 
     def test_no_fleet_says_what_to_do(self):
-        for args in (("submit", "--", "true"), ("submit", "--wait", "--", "true"), ("run", "--", "true"), ("watch",)):
-            done = mayfly(self.shared, args[0], "--brokers", "127.0.0.1:1", *args[1:])
-            self.assertIn(done.returncode, (1, 125))
-            self.assertIn(b"mayfly dev start", done.stderr)
+        tries = [begin(self.shared, args[0], "--brokers", "127.0.0.1:1", *args[1:])
+                 for args in (("submit", "--", "true"), ("submit", "--wait", "--", "true"), ("run", "--", "true"), ("watch",))]
+        for process in tries:
+            _, err = process.communicate(timeout=60)
+            self.assertIn(process.returncode, (1, 125))
+            self.assertIn(b"mayfly dev start", err)
         done = mayfly(self.shared, "ps", "--redis", "127.0.0.1:1")
         self.assertEqual(done.returncode, 1)
         self.assertIn(b"--redis", done.stderr)
 
     def test_wrong_command_lines(self):
-        for args in (("submit",), ("submit", "--json", "--", "x"), ("submit", "--ttl", "soon", "--", "x"), ("submit", "-", "x"),
+        for args in (("submit", "--id", "x"), ("submit", "--json", "--", "x"), ("submit", "--ttl", "soon", "--", "x"), ("submit", "-", "x"),
                      ("watch", "--from", "yesterday"), ("run",), ("run", "--nonsense"), ("run", "--file", "/no/such", "--", "x"),
                      ("nonsense",), ("dev", "nonsense"), ("dev",), ("run", "--memory", "1M", "--", "x"), ("--redis", "x", "ps")):
-            with open("/dev/null", "rb"):
-                done = mayfly(self.shared, *args) if args != ("submit",) else mayfly(self.shared, "submit", "--id", "x")
+            done = mayfly(self.shared, *args)
             self.assertEqual(done.returncode, 2, f"{args}: {done.stderr}")
             self.assertTrue(done.stderr and not done.stdout, args)
 
