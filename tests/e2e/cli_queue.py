@@ -118,7 +118,8 @@ class Queue(EndToEnd):
         self.assertIn(b"running", mayfly(fleet, "ps").stdout)
 
     def test_nothing_runs(self):
-        self.assertEqual(self.mayfly("ps", "--json").stdout, b"")
+        wait_until("nothing runs", lambda: self.mayfly("ps", "--json").stdout == b"", 60)
+        self.assertIn(b"no task is running", self.mayfly("ps").stdout)
 
     def test_no_fleet_says_what_to_do(self):
         tries = [begin(self.shared, args[0], "--brokers", "127.0.0.1:1", *args[1:])
