@@ -75,16 +75,16 @@ static void on_record(void *ctx, const struct consumer_record *record)
 	struct partition *partition = partitions_find(engine->partitions, record->partition);
 	struct task *task = NULL;
 	struct task_flaw flaw = { 0 };
+	enum partition_receipt receipt;
 
 	if (!partition || engine->drain_mono_ms)
 		return; /* it will be delivered to whoever owns it next */
-	if (!offsets_has_room(partition->offsets, record->offset)) {
+	receipt = partition_receive(partition, record->offset);
+	if (receipt == PARTITION_RECEIPT_NO_ROOM) {
 		partition->is_paused = true;
 		consumer_rewind(engine->consumer, partition->id, record->offset);
-		return;
 	}
-	partition->next_received = record->offset + 1;
-	if (!offsets_receive(partition->offsets, record->offset))
+	if (receipt != PARTITION_RECEIPT_NEW)
 		return;
 	if (offsets_is_full(partition->offsets) && !partition->is_paused) {
 		partition->is_paused = true;

@@ -123,6 +123,16 @@ void partitions_settle(struct partitions *partitions)
 	partitions->is_suspended = false;
 }
 
+enum partition_receipt partition_receive(struct partition *partition, int64_t offset)
+{
+	if (offset < partition->next_received)
+		return PARTITION_RECEIPT_AGAIN;
+	if (!offsets_has_room(partition->offsets, offset))
+		return PARTITION_RECEIPT_NO_ROOM;
+	partition->next_received = offset + 1;
+	return offsets_receive(partition->offsets, offset) ? PARTITION_RECEIPT_NEW : PARTITION_RECEIPT_AGAIN;
+}
+
 struct partition *partitions_next(struct partitions *partitions, size_t *cursor)
 {
 	while (*cursor < partitions->n) {

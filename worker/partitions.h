@@ -48,5 +48,15 @@ int64_t partitions_assign(struct partitions *partitions, int32_t id, int64_t com
 			  int64_t start);
 void partitions_settle(struct partitions *partitions);
 
+enum partition_receipt {
+	PARTITION_RECEIPT_NEW, /* to be worked on */
+	PARTITION_RECEIPT_AGAIN, /* done, or in hand: librdkafka delivers records again after a pause, a resume or a seek */
+	PARTITION_RECEIPT_NO_ROOM, /* beyond the window of open offsets: not received, to be delivered again */
+	PARTITION_RECEIPT_COUNT
+};
+
+/* A record of an owned partition was delivered. */
+enum partition_receipt partition_receive(struct partition *partition, int64_t offset);
+
 /* Visit the owned ones. */
 struct partition *partitions_next(struct partitions *partitions, size_t *cursor);

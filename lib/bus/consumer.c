@@ -30,7 +30,8 @@ struct consumer {
 	void *ctx;
 	rd_kafka_topic_partition_list_t *assigned; /* being looked up, then what is assigned; NULL: nothing */
 	bool is_unsettled;  /* `assigned` is new and its positions are not known yet */
-	bool is_looking_up; /* a look-up is on its way */
+	bool is_looking_up; /* a look-up is on its way: the one with this number */
+	uintptr_t lookup;   /* answers to earlier ones are about an assignment that is over */
 	bool is_all_paused;
 	bool *is_paused; /* by partition number */
 	size_t n_paused;
@@ -57,6 +58,7 @@ static void look_up(struct consumer *consumer)
 	/* Stable: offsets of transactions that are still open are waited for, else records would be run twice. */
 	rd_kafka_error_destroy(rd_kafka_AdminOptions_set_require_stable_offsets(options, 1));
 	(void)rd_kafka_AdminOptions_set_request_timeout(options, LOOKUP_MS, why, sizeof(why)); /* in range */
+	rd_kafka_AdminOptions_set_opaque(options, (void *)++consumer->lookup);
 	consumer->is_looking_up = true;
 	rd_kafka_ListConsumerGroupOffsets(consumer->kafka, &request, 1, options, consumer->lookups);
 	rd_kafka_ListConsumerGroupOffsets_destroy(request);
@@ -165,7 +167,7 @@ static void on_lookup_wake(void *ctx)
 		const rd_kafka_topic_partition_list_t *found = NULL;
 		const char *why = "";
 
-		if (consumer->is_looking_up && consumer->assigned) {
+		if (consumer->is_looking_up && (uintptr_t)rd_kafka_event_opaque(event) == consumer->lookup) {
 			found = found_positions(event, &why);
 			consumer->is_looking_up = false;
 			if (found) {

@@ -35,21 +35,12 @@ static int fill(rd_kafka_conf_t *conf, const struct kafka_pair *pairs, size_t n_
 	return 0;
 }
 
-int kafka_new(rd_kafka_type_t type, const struct kafka_pair *pairs, size_t n_pairs, int events, void *opaque,
-	      rd_kafka_t **ret, struct err *err)
+/* Takes `conf`. */
+static int make(rd_kafka_type_t type, rd_kafka_conf_t *conf, rd_kafka_t **ret, struct err *err)
 {
-	rd_kafka_conf_t *conf = rd_kafka_conf_new();
 	sigset_t all, before;
 	char why[200];
-	int r = fill(conf, pairs, n_pairs, err);
 
-	if (r < 0) {
-		rd_kafka_conf_destroy(conf);
-		return r;
-	}
-	rd_kafka_conf_set_log_cb(conf, on_log);
-	rd_kafka_conf_set_opaque(conf, opaque);
-	rd_kafka_conf_set_events(conf, events);
 	sigfillset(&all);
 	(void)pthread_sigmask(SIG_SETMASK, &all, &before); /* cannot fail with valid sets */
 	*ret = rd_kafka_new(type, conf, why, sizeof(why));
@@ -58,6 +49,46 @@ int kafka_new(rd_kafka_type_t type, const struct kafka_pair *pairs, size_t n_pai
 		return 0;
 	rd_kafka_conf_destroy(conf);
 	return err_set(err, ERR_HOST, 0, "make a Kafka client: %s", why);
+}
+
+static int prepare(const struct kafka_pair *pairs, size_t n_pairs, void *opaque, rd_kafka_conf_t **ret, struct err *err)
+{
+	rd_kafka_conf_t *conf = rd_kafka_conf_new();
+	int r = fill(conf, pairs, n_pairs, err);
+
+	if (r < 0) {
+		rd_kafka_conf_destroy(conf);
+		return r;
+	}
+	rd_kafka_conf_set_log_cb(conf, on_log);
+	rd_kafka_conf_set_opaque(conf, opaque);
+	*ret = conf;
+	return 0;
+}
+
+int kafka_new(rd_kafka_type_t type, const struct kafka_pair *pairs, size_t n_pairs, int events, void *opaque,
+	      rd_kafka_t **ret, struct err *err)
+{
+	rd_kafka_conf_t *conf;
+	int r = prepare(pairs, n_pairs, opaque, &conf, err);
+
+	if (r < 0)
+		return r;
+	rd_kafka_conf_set_events(conf, events);
+	return make(type, conf, ret, err);
+}
+
+int kafka_new_reporting(const struct kafka_pair *pairs, size_t n_pairs,
+			void (*on_delivered)(rd_kafka_t *kafka, const rd_kafka_message_t *message, void *opaque),
+			void *opaque, rd_kafka_t **ret, struct err *err)
+{
+	rd_kafka_conf_t *conf;
+	int r = prepare(pairs, n_pairs, opaque, &conf, err);
+
+	if (r < 0)
+		return r;
+	rd_kafka_conf_set_dr_msg_cb(conf, on_delivered);
+	return make(RD_KAFKA_PRODUCER, conf, ret, err);
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)

@@ -17,6 +17,11 @@ struct kafka_pair {
 int kafka_new(rd_kafka_type_t type, const struct kafka_pair *pairs, size_t n_pairs, int events, void *opaque,
 	      rd_kafka_t **ret, struct err *err);
 
+/* A producer whose delivery reports go to `on_delivered`, from within its own calls (poll, flush, commit). */
+int kafka_new_reporting(const struct kafka_pair *pairs, size_t n_pairs,
+			void (*on_delivered)(rd_kafka_t *kafka, const rd_kafka_message_t *message, void *opaque),
+			void *opaque, rd_kafka_t **ret, struct err *err);
+
 /* A queue's wake-up in the loop: `fn` runs whenever there may be something to poll, first once at once, because
  * librdkafka signals only when a queue goes from empty to non-empty. */
 struct kafka_wake;

@@ -2,9 +2,13 @@
  * thread (batch != NULL), or done and waiting for the loop (is_done). The mutex guards just that hand-over.
  *
  * A transaction whose outcome is not known (the broker went away during the commit) is settled by a new producer with the
- * same transactional id: init_transactions() completes or aborts what was open, and then the group's committed position says
- * which it was. The group's membership is captured when the batch is handed over: after a rebalance the broker refuses it,
- * so that offsets of a partition that moved are never committed by its former owner. */
+ * same transactional id: init_transactions() completes or aborts what was open, and then bus/settlement.h says which it was.
+ *
+ * A new producer also undoes a fence. So a batch is committed only by the producer that was open when it was handed over:
+ * what waited for a new one goes back as aborted, and its owner looks again whether it may still tell it.
+ *
+ * The group's membership is captured when the batch is handed over: after a rebalance the broker refuses it, so that offsets
+ * of a partition that moved are never committed by its former owner. */
 #include "bus/publisher.h"
 
 #include <assert.h>
@@ -20,15 +24,19 @@
 #include "base/log.h"
 #include "base/own.h"
 #include "bus/kafka_conf.h"
+#include "bus/settlement.h"
 
 #define SLICE_MS 500        /* of calls that may be asked again */
 #define RETRY_BACKOFF_MS 50 /* between two tries to start or settle while the broker is away */
 
 struct publisher {
 	char *brokers, *transactional_id, *group, *source_topic;
+	struct publisher_config config; /* of these */
 	unsigned timeout_ms;
 	rd_kafka_t *consumer; /* borrowed; NULL: no membership */
-	rd_kafka_t *kafka;    /* the thread's */
+	rd_kafka_t *kafka;    /* the thread's, as are these two, of the transaction in hand */
+	struct settlement_witness witness;
+	uint64_t began_mono_ms;
 	pthread_t thread;
 	bool has_thread;
 
@@ -92,6 +100,19 @@ static void drop_producer(struct publisher *publisher)
 	rd_kafka_destroy(TAKE_PTR(publisher->kafka));
 }
 
+static void on_delivered(rd_kafka_t *kafka, const rd_kafka_message_t *message, void *opaque)
+{
+	struct publisher *publisher = opaque;
+	const struct publish_message *ours = message->_private;
+
+	(void)kafka;
+	if (message->err || publisher->witness.topic)
+		return;
+	publisher->witness = (struct settlement_witness){ .topic = ours->topic,
+							  .partition = message->partition,
+							  .offset = message->offset };
+}
+
 static int make_producer(struct publisher *publisher, struct err *err)
 {
 	char timeout[16];
@@ -105,7 +126,7 @@ static int make_producer(struct publisher *publisher, struct err *err)
 					    { "reconnect.backoff.max.ms", "1000" } };
 
 	(void)snprintf(timeout, sizeof(timeout), "%u", publisher->timeout_ms);
-	return kafka_new(RD_KAFKA_PRODUCER, pairs, ARRAY_SIZE(pairs), 0, NULL, &publisher->kafka, err);
+	return kafka_new_reporting(pairs, ARRAY_SIZE(pairs), on_delivered, publisher, &publisher->kafka, err);
 }
 
 /* A producer that is ready for a transaction; tries until the broker is there. false: stopping. */
@@ -140,7 +161,7 @@ static enum step produce_one(struct publisher *publisher, const struct publish_m
 			publisher->kafka, RD_KAFKA_V_TOPIC(message->topic),
 			RD_KAFKA_V_KEY((void *)(uintptr_t)message->key, message->key_len),
 			RD_KAFKA_V_VALUE((void *)(uintptr_t)message->data, message->len), RD_KAFKA_V_MSGFLAGS(0),
-			RD_KAFKA_V_END);
+			RD_KAFKA_V_OPAQUE((void *)(uintptr_t)message), RD_KAFKA_V_END);
 
 		if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
 			return STEP_OK;
@@ -189,14 +210,26 @@ static enum step commit(struct publisher *publisher)
 	do
 		error = rd_kafka_commit_transaction(publisher->kafka, (int)publisher->timeout_ms);
 	while (error && rd_kafka_error_is_retriable(error) && !rd_kafka_error_txn_requires_abort(error) &&
-	       clock_mono_ms() < deadline && (rd_kafka_error_destroy(error), true));
+	       clock_mono_ms() < deadline && !is_stopping(publisher) && (rd_kafka_error_destroy(error), true));
 	return judge(publisher, "commit", error);
+}
+
+/* The broker tells the producer of a transaction that it gave up the same as one that was replaced. */
+static enum step doubt_old_fence(const struct publisher *publisher, enum step step)
+{
+	if (step == STEP_FENCED && clock_mono_ms() - publisher->began_mono_ms >= publisher->timeout_ms)
+		return STEP_UNKNOWN;
+	return step;
 }
 
 static enum step run_transaction(struct publisher *publisher)
 {
 	const struct publish_batch *batch = publisher->batch;
-	enum step step = judge(publisher, "begin", rd_kafka_begin_transaction(publisher->kafka));
+	enum step step;
+
+	publisher->witness = (struct settlement_witness){ 0 };
+	publisher->began_mono_ms = clock_mono_ms();
+	step = judge(publisher, "begin", rd_kafka_begin_transaction(publisher->kafka));
 
 	for (size_t i = 0; i < batch->n_messages && step == STEP_OK; i++)
 		step = produce_one(publisher, &batch->messages[i]);
@@ -205,54 +238,18 @@ static enum step run_transaction(struct publisher *publisher)
 	return step == STEP_OK ? commit(publisher) : step;
 }
 
-static bool is_committed(const struct publish_batch *batch, const rd_kafka_topic_partition_list_t *list)
-{
-	for (size_t i = 0; i < batch->n_offsets; i++) {
-		const rd_kafka_topic_partition_t *one = &list->elems[i];
-		const char *metadata = one->metadata ? one->metadata : "";
-
-		if (one->err || one->offset != batch->offsets[i].next ||
-		    one->metadata_size != strlen(batch->offsets[i].metadata) ||
-		    memcmp(metadata, batch->offsets[i].metadata, one->metadata_size) != 0)
-			return false;
-	}
-	return true;
-}
-
-/* -1: the broker did not say. */
-static int ask_committed(struct publisher *publisher, bool *ret)
-{
-	const struct kafka_pair pairs[] = { { "bootstrap.servers", publisher->brokers },
-					    { "group.id", publisher->group },
-					    { "isolation.level", "read_committed" } };
-	rd_kafka_topic_partition_list_t *list;
-	rd_kafka_t *reader;
-	struct err err;
-	int r;
-
-	if (kafka_new(RD_KAFKA_CONSUMER, pairs, ARRAY_SIZE(pairs), 0, NULL, &reader, &err) < 0)
-		return -1;
-	list = list_offsets(publisher);
-	r = rd_kafka_committed(reader, list, (int)publisher->timeout_ms) ? -1 : 0;
-	if (r == 0)
-		*ret = is_committed(publisher->batch, list);
-	rd_kafka_topic_partition_list_destroy(list);
-	rd_kafka_destroy(reader);
-	return r;
-}
-
-/* A batch without offsets cannot be looked up: it is told again rather than lost. Batches of results always have some. */
 static enum publish_verdict settle(struct publisher *publisher)
 {
-	bool is_told = false;
+	enum settlement_verdict verdict = SETTLEMENT_VERDICT_UNKNOWN;
 
 	log_warn("publisher.settle", "message=\"%s\"", publisher->why);
 	drop_producer(publisher);
 	if (!open_producer(publisher))
-		return PUBLISH_VERDICT_ABORTED;
-	while (publisher->batch->n_offsets && ask_committed(publisher, &is_told) < 0 && !is_stopping(publisher))
-		(void)usleep(RETRY_BACKOFF_MS * 1000);
-	return is_told ? PUBLISH_VERDICT_COMMITTED : PUBLISH_VERDICT_ABORTED;
+		return PUBLISH_VERDICT_ABORTED; /* stopping: nobody hears it */
+	while (verdict == SETTLEMENT_VERDICT_UNKNOWN && !is_stopping(publisher))
+		verdict = settlement_ask(&publisher->config, publisher->batch, &publisher->witness,
+					 publisher->timeout_ms);
+	return verdict == SETTLEMENT_VERDICT_COMMITTED ? PUBLISH_VERDICT_COMMITTED : PUBLISH_VERDICT_ABORTED;
 }
 
 static enum publish_verdict publish(struct publisher *publisher)
@@ -271,7 +268,7 @@ static enum publish_verdict publish(struct publisher *publisher)
 	}
 	if (step == STEP_OK)
 		return PUBLISH_VERDICT_COMMITTED;
-	if (step == STEP_FENCED)
+	if (doubt_old_fence(publisher, step) == STEP_FENCED)
 		return PUBLISH_VERDICT_FENCED;
 	return settle(publisher);
 }
@@ -300,13 +297,29 @@ static void hand_back(struct publisher *publisher, enum publish_verdict verdict)
 		log_error("publisher.wake", "errno=%d", errno); /* an eventfd counter that is 0 or 1 cannot be full */
 }
 
+static bool has_early_batch(struct publisher *publisher)
+{
+	const struct publish_batch *batch;
+
+	(void)pthread_mutex_lock(&publisher->mutex);
+	batch = publisher->batch;
+	(void)pthread_mutex_unlock(&publisher->mutex);
+	return batch && (batch->n_messages || batch->n_offsets);
+}
+
 static void *run(void *arg)
 {
 	struct publisher *publisher = arg;
 
-	if (open_producer(publisher))
+	if (open_producer(publisher)) {
+		if (has_early_batch(publisher)) {
+			(void)snprintf(publisher->why, sizeof(publisher->why),
+				       "handed over before the producer was there");
+			hand_back(publisher, PUBLISH_VERDICT_ABORTED);
+		}
 		while (wait_for_batch(publisher))
 			hand_back(publisher, publish(publisher));
+	}
 	drop_producer(publisher);
 	return NULL;
 }
@@ -367,6 +380,11 @@ static int copy_config(struct publisher *publisher, const struct publisher_confi
 	publisher->group = strdup(config->group);
 	publisher->source_topic = strdup(config->source_topic);
 	publisher->timeout_ms = config->transaction_timeout_ms;
+	publisher->config = (struct publisher_config){ .brokers = publisher->brokers,
+						       .transactional_id = publisher->transactional_id,
+						       .group = publisher->group,
+						       .source_topic = publisher->source_topic,
+						       .transaction_timeout_ms = publisher->timeout_ms };
 	if (publisher->brokers && publisher->transactional_id && publisher->group && publisher->source_topic)
 		return 0;
 	return err_set(err, ERR_HOST, ENOMEM, "a publisher");

@@ -45,14 +45,16 @@ struct publish_batch {
 
 enum publish_verdict {
 	PUBLISH_VERDICT_COMMITTED,
-	PUBLISH_VERDICT_ABORTED, /* nothing was told (a rebalance, a broker that is away): hand it over again, with offsets of now */
-	PUBLISH_VERDICT_FENCED,  /* this worker was declared dead: stop, publish nothing more */
+	/* Nothing was told (a rebalance, a broker that is away or was, a producer that was not there yet). The owner looks
+	 * again what it may still tell, since time has passed, and hands that over with the offsets of now. */
+	PUBLISH_VERDICT_ABORTED,
+	PUBLISH_VERDICT_FENCED, /* this worker was declared dead: stop, publish nothing more */
 	PUBLISH_VERDICT_COUNT
 };
 
 /* `consumer_handle` (bus/consumer.h) may be NULL: then the offsets of a batch are committed for `group` as by a plain
  * client without membership (the reaper's ledger). `on_done` runs in the loop. Starting does init_transactions in the
- * thread; batches wait for it. */
+ * thread, until a broker is there; a batch that came before is answered ABORTED then, an empty one COMMITTED. */
 int publisher_new(struct event_base *base, const struct publisher_config *config, void *consumer_handle,
 		  void (*on_done)(void *ctx, enum publish_verdict verdict, const char *why), void *ctx,
 		  struct publisher **ret, struct err *err);
@@ -60,8 +62,11 @@ int publisher_new(struct event_base *base, const struct publisher_config *config
 /* One batch at a time: a second one before on_done is a bug (assert). */
 void publisher_submit(struct publisher *publisher, const struct publish_batch *batch);
 
-/* Stop the thread: waits for the batch in flight, at most transaction_timeout_ms. on_done does not run any more. */
+/* Stop the thread: waits for the call in flight, which takes transaction_timeout_ms at most, and for the next step of the batch.
+ * on_done does not run any more. */
 void publisher_free(struct publisher *publisher);
 
-/* Fence whoever uses `transactional_id`: afterwards no transaction of its can commit. Blocks up to timeout_ms. */
+/* Fence whoever uses `transactional_id`: afterwards no batch that it was handed before can be committed. One that is handed over
+ * later can, after the fenced publisher had to start anew: so the fence comes after what entitles it to publish (the lease) was
+ * taken away. Blocks up to timeout_ms. */
 int publisher_fence(const char *brokers, const char *transactional_id, unsigned timeout_ms, struct err *err);

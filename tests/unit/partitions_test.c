@@ -39,8 +39,7 @@ static void comes_back_as_it_was_left(void **state)
 	partition = partitions_find(*state, 7);
 	assert_non_null(partition);
 	epoch = partition->epoch;
-	assert_true(offsets_receive(partition->offsets, 10));
-	partition->next_received = 11;
+	assert_int_equal(partition_receive(partition, 10), PARTITION_RECEIPT_NEW);
 	assert_int_equal(assign_one(*state, 7, 10, ""), 11); /* goes on behind what it holds */
 	assert_non_null(partitions_find_epoch(*state, 7, epoch));
 }
@@ -71,6 +70,21 @@ static void is_not_owned_when_not_named(void **state)
 	assert_null(partitions_find_epoch(*state, 1, epoch)); /* it was somebody else's meanwhile */
 }
 
+static void what_is_in_hand_is_not_taken_twice(void **state)
+{
+	struct partition *partition;
+
+	(void)assign_one(*state, 7, 10, "1:C"); /* 11 is done */
+	partition = partitions_find(*state, 7);
+	assert_int_equal(partition_receive(partition, 10), PARTITION_RECEIPT_NEW);
+	assert_int_equal(partition_receive(partition, 11), PARTITION_RECEIPT_AGAIN);
+	assert_int_equal(partition_receive(partition, 12), PARTITION_RECEIPT_NEW);
+	assert_int_equal(partition_receive(partition, 10), PARTITION_RECEIPT_AGAIN);
+	assert_int_equal(partition_receive(partition, 12), PARTITION_RECEIPT_AGAIN);
+	assert_int_equal(partition_receive(partition, 10 + OFFSETS_WINDOW), PARTITION_RECEIPT_NO_ROOM);
+	assert_int_equal(partition_receive(partition, 13), PARTITION_RECEIPT_NEW);
+}
+
 static void suspension_ends_with_the_assignment(void **state)
 {
 	partitions_suspend(*state);
@@ -85,6 +99,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(comes_back_as_it_was_left, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(starts_afresh_after_a_stranger, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(is_not_owned_when_not_named, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_is_in_hand_is_not_taken_twice, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(suspension_ends_with_the_assignment, set_up, tear_down),
 	};
 
