@@ -124,22 +124,24 @@ static void drop_capabilities(void)
 	(void)prctl(PR_SET_DUMPABLE, 0);
 }
 
-static void keep_tail(struct guard *guard)
+/* False when there is nothing more to read now. */
+static bool keep_tail(struct guard *guard)
 {
 	char chunk[TAIL_BYTES];
 	ssize_t n = read(guard->stderr_fd, chunk, sizeof(chunk));
 	size_t keep;
 
 	if (n < 0 && errno == EAGAIN)
-		return;
+		return false;
 	if (n <= 0) {
 		close_fd(&guard->stderr_fd);
-		return;
+		return false;
 	}
 	keep = sizeof(guard->tail) - (size_t)n < guard->tail_len ? sizeof(guard->tail) - (size_t)n : guard->tail_len;
 	memmove(guard->tail, guard->tail + guard->tail_len - keep, keep);
 	memcpy(guard->tail + keep, chunk, (size_t)n);
 	guard->tail_len = keep + (size_t)n;
+	return true;
 }
 
 enum reason { REASON_ENDED, REASON_DEADLINE, REASON_ASKED };
@@ -158,7 +160,7 @@ static enum reason wait_for_end(struct guard *guard)
 		if (poll(fds, ARRAY_SIZE(fds), left > 60000 ? 60000 : (int)left) < 0 && errno != EINTR)
 			return REASON_DEADLINE;
 		if (fds[2].revents)
-			keep_tail(guard);
+			(void)keep_tail(guard); /* the next round reads on */
 		if (fds[0].revents)
 			return REASON_ENDED;
 		if (fds[1].revents)
@@ -181,6 +183,8 @@ static void clean_up(struct guard *guard, enum reason reason)
 		log_error("guard.left", "message=\"%s\"", err.msg);
 		return; /* the socket's end without a message says that the lane must look */
 	}
+	while (guard->stderr_fd >= 0 && keep_tail(guard)) /* nobody writes any more: at most a pipe full */
+		;
 	vm_exit.wait_status = status;
 	vm_exit.max_rss_kib = (uint64_t)usage.ru_maxrss;
 	vm_exit.cpu_ms = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000u +

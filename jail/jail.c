@@ -1,7 +1,7 @@
 /* mayfly-jail: locks itself in and becomes the VMM. Read it from main() up: the order is the design.
  *
  * It is started by mayfly-guard inside the workspace's control group and as the first process of a pid namespace. It opens no
- * file but the jail's root and /dev/kvm, takes no decision, and keeps nothing: the VMM gets descriptors 0, 1, 2 and those
+ * file but the jail's root, takes no decision, and keeps nothing: the VMM gets descriptors 0, 1, 2 and those
  * from 3 on that the guard left open.
  *
  * usage: mayfly-jail ROOT UID kvm|nokvm VMM [ARG...]          (ROOT holds VMM; everything in it is read-only)
@@ -13,6 +13,7 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/securebits.h>
+#include <poll.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
@@ -36,7 +37,7 @@ enum lock {
 	LOCK_CAPS = 16,    /* no capabilities, now or by exec */
 	LOCK_SECCOMP = 32,
 	LOCK_LIMITS = 64,
-	LOCK_READ_ONLY = 128
+	LOCK_READ_ONLY = 128 /* and no set-user-id programs, no devices */
 };
 
 #ifndef JAIL_WEAK
@@ -75,28 +76,29 @@ static void leave_the_host(void)
 	check(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), "make mounts private");
 }
 
-static void bind_kvm(const char *root, gid_t *ret_gid)
+/* A node of its own, which is the VMM's: whoever may open the host's need not be the slot's user. */
+static void make_kvm_node(uid_t uid)
 {
 	struct stat st;
-	char node[4096];
 
 	check(stat("/dev/kvm", &st), "stat /dev/kvm");
-	(void)snprintf(node, sizeof(node), "%s/dev/kvm", root);
-	check(mount("/dev/kvm", node, NULL, MS_BIND, NULL), "bind /dev/kvm");
-	*ret_gid = st.st_gid;
+	check(mount("none", "dev", "tmpfs", MS_NOSUID | MS_NOEXEC, "size=4k,nr_inodes=2,mode=755"), "mount /dev");
+	check(mknod("dev/kvm", S_IFCHR | 0600, st.st_rdev), "make /dev/kvm");
+	check(chown("dev/kvm", uid, uid), "give /dev/kvm away");
+	check(mount(NULL, "dev", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NOEXEC, NULL),
+	      "make /dev read-only");
 }
 
-static void enter_root(const char *root, bool needs_kvm, gid_t *ret_kvm_gid)
+static void enter_root(const char *root, uid_t uid, bool needs_kvm)
 {
-	unsigned long flags = MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NODEV;
+	const unsigned long flags = MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NODEV | MS_RDONLY;
 
+	check(mount(root, root, NULL, MS_BIND, NULL), "bind the root");
 	if (is_locked(LOCK_READ_ONLY))
-		flags |= MS_RDONLY;
-	check(mount(root, root, NULL, MS_BIND | MS_REC, NULL), "bind the root");
-	check(mount(NULL, root, NULL, flags, NULL), "make the root read-only");
-	if (needs_kvm)
-		bind_kvm(root, ret_kvm_gid);
+		check(mount(NULL, root, NULL, flags, NULL), "make the root read-only");
 	check(chdir(root), "enter the root");
+	if (needs_kvm)
+		make_kvm_node(uid);
 	/* The VMM opens its descriptors again by /proc/self/fd. */
 	check(mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC,
 		    is_locked(LOCK_PROC) ? "subset=pid,hidepid=invisible" : NULL),
@@ -127,7 +129,17 @@ static void set_limits(void)
 	limit(RLIMIT_MSGQUEUE, 0);
 }
 
-static void drop_privileges(uid_t uid, const gid_t *kvm_gid)
+/* The pipe on stderr is the guard's: a reader that is gone cannot have sent the signal that setresuid() would have lost. */
+static void die_with_the_guard(void)
+{
+	struct pollfd pollfd = { .fd = STDERR_FILENO };
+
+	check(prctl(PR_SET_PDEATHSIG, SIGKILL), "death signal"); /* setresuid cleared the guard's own */
+	if (poll(&pollfd, 1, 0) > 0 && pollfd.revents & POLLERR)
+		_exit(112);
+}
+
+static void drop_privileges(uid_t uid)
 {
 	if (is_locked(LOCK_CAPS)) {
 		check(prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP_LOCKED |
@@ -138,15 +150,15 @@ static void drop_privileges(uid_t uid, const gid_t *kvm_gid)
 			if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 && errno != EINVAL) /* EINVAL: past this kernel's last */
 				die("drop a capability");
 	}
-	check(setgroups(kvm_gid ? 1 : 0, kvm_gid), "setgroups");
+	check(setgroups(0, NULL), "setgroups");
 	if (is_locked(LOCK_UID)) {
 		check(setresgid(uid, uid, uid), "setresgid");
 		check(setresuid(uid, uid, uid), "setresuid");
 	}
 	if (is_locked(LOCK_CAPS))
 		check(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs");
-	check(prctl(PR_SET_PDEATHSIG, SIGKILL), "death signal"); /* setresuid cleared the guard's */
 	check(prctl(PR_SET_DUMPABLE, 0), "not dumpable");
+	die_with_the_guard();
 }
 
 /* What no VMM needs, beside what QEMU's own -sandbox refuses later: new namespaces and mounts, other processes, keys,
@@ -198,7 +210,6 @@ int main(int argc, char **argv)
 {
 	static char *const environment[] = { "LC_ALL=C", "PATH=/usr/bin", NULL };
 	bool needs_kvm = argc > 3 && strcmp(argv[3], "kvm") == 0;
-	gid_t kvm_gid = 0;
 	uid_t uid;
 
 	if (argc < 5 || argv[1][0] != '/' || (uid = (uid_t)strtoul(argv[2], NULL, 10)) == 0) {
@@ -207,9 +218,9 @@ int main(int argc, char **argv)
 	}
 	(void)umask(077);
 	leave_the_host();
-	enter_root(argv[1], needs_kvm, &kvm_gid);
+	enter_root(argv[1], uid, needs_kvm);
 	set_limits();
-	drop_privileges(uid, needs_kvm ? &kvm_gid : NULL);
+	drop_privileges(uid);
 	filter_calls();
 	execve(argv[4], argv + 4, environment);
 	die(argv[4]);

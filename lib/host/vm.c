@@ -89,6 +89,9 @@ static int spawn_guard(const struct guard_args *args, const int *fds, unsigned n
 		code = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDWR, 0);
 	if (code == 0)
 		code = posix_spawn_file_actions_adddup2(&actions, 0, 1);
+	/* One that we inherited and that happens to come next would be taken for the VMM's. */
+	if (code == 0)
+		code = posix_spawn_file_actions_addclosefrom_np(&actions, GUARD_SOCKET_FD + (int)n_fds);
 	if (code == 0)
 		code = posix_spawn(&pid, argv[0], &actions, NULL, argv, environment);
 	for (unsigned i = 0; i < n_fds; i++)

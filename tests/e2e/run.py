@@ -150,5 +150,25 @@ class Run(EndToEnd):
         self.assertLess(abs(int(lines[0][2]) - time.time()), 120)
 
 
+class Drain(EndToEnd):
+    def test_what_runs_is_finished_and_the_rest_handed_back(self):
+        fleet = self.fleet(slots=2)
+        worker = fleet.start_worker()
+        ids = [fleet.submit(argv=sh("echo done; sleep 2")) for _ in range(4)]
+        fleet.flush()
+        wait_until("two run", lambda: fleet.log().count("state=running") == 2)
+        worker.terminate()
+        self.assertEqual(worker.wait(60), 0)
+        self.assertEqual(fleet.leftovers(), [])
+        told = {}
+        with fleet.reader("results") as reader:
+            reader.collect(told)
+        self.assertEqual([r[0]["outcome"] for r in told.values()], ["succeeded"] * 2)
+        fleet.start_worker()
+        found = fleet.results(ids)
+        self.assert_told_once(found, ids)
+        self.assertEqual({r[0]["outcome"] for r in found.values()}, {"succeeded"})
+
+
 if __name__ == "__main__":
     unittest.main(verbosity=2)

@@ -101,6 +101,11 @@ static bool mount_something(void)
 	return mount("none", "/dev", "tmpfs", 0, NULL) == 0;
 }
 
+static bool open_kvm(void)
+{
+	return open("/dev/kvm", O_RDWR | O_CLOEXEC) >= 0;
+}
+
 static bool trace(void)
 {
 	return ptrace(PTRACE_TRACEME, 0, NULL, NULL) == 0;
@@ -153,7 +158,7 @@ static const struct {
 		 { "write_root", write_root },		 { "read_other_slot", read_other_slot },
 		 { "mount_something", mount_something }, { "trace", trace },
 		 { "fork_many", fork_many },		 { "find_descriptors", find_descriptors },
-		 { "dump_core", dump_core } };
+		 { "dump_core", dump_core },		 { "open_kvm", open_kvm } };
 
 int main(int argc, char **argv)
 {

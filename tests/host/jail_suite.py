@@ -47,11 +47,11 @@ class Jail(unittest.TestCase):
         os.chmod(os.path.join(self.root, "other-slot"), 0o600)
         os.chown(os.path.join(self.root, "other-slot"), UID + 1, UID + 1)
 
-    def attempt(self, name, weak=0):
+    def attempt(self, name, weak=0, kvm="nokvm"):
         """True: it got through."""
         jail = os.path.join(WEAK_DIR, f"jail_weak_{weak}") if weak else os.path.join(JAIL_DIR, "mayfly-jail")
         # A pid namespace, as mayfly-guard makes one; see_processes has its own test.
-        done = subprocess.run(["unshare", "--pid", "--fork", "--kill-child", jail, self.root, str(UID), "nokvm", "./probe", name],
+        done = subprocess.run(["unshare", "--pid", "--fork", "--kill-child", jail, self.root, str(UID), kvm, "./probe", name],
                               capture_output=True, check=False, timeout=60)
         self.assertIn(done.returncode, (0, 1), f"{name}, weak {weak}: {done}")
         return done.returncode == 0
@@ -72,6 +72,14 @@ class Jail(unittest.TestCase):
                 if locks != lock and lock in (NET, SECCOMP, USER, READ_ONLY):
                     with self.subTest(name, closed=lock):
                         self.assertFalse(self.attempt(name, locks & ~lock))
+
+    @unittest.skipUnless(os.path.exists("/dev/kvm"), "no /dev/kvm")
+    def test_kvm_is_there_when_given_and_opens_nothing_else(self):
+        self.assertTrue(self.attempt("open_kvm", kvm="kvm"))
+        self.assertFalse(self.attempt("open_kvm"))
+        for name in [*LOCKS, "see_processes", "find_descriptors"]:
+            with self.subTest(name):
+                self.assertFalse(self.attempt(name, kvm="kvm"))
 
     def test_processes_are_seen_without_a_pid_namespace(self):
         jail = os.path.join(JAIL_DIR, "mayfly-jail")
