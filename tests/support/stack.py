@@ -84,7 +84,8 @@ class Services:
     def _java(self, *args, log):
         libs = os.path.join(ARTIFACTS, "kafka", "libs")
         quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
-        return subprocess.Popen(["java", "-Xmx512m", quiet, "-cp", f"{libs}/*", *args], stdin=subprocess.DEVNULL,
+        here = ["-XX:-UsePerfData", f"-Djava.io.tmpdir={self.directory}"]  # no files in /tmp
+        return subprocess.Popen(["java", "-Xmx512m", quiet, *here, "-cp", f"{libs}/*", *args], stdin=subprocess.DEVNULL,
                                 stdout=log, stderr=log, cwd=self.directory)
 
     def start_kafka(self):
@@ -118,11 +119,6 @@ class Services:
         return json.loads(out.stdout)
 
     def __enter__(self):
-        # Joining: a ctest fixture may have started both already.
-        if os.environ.get("MAYFLY_TEST_BROKERS"):
-            self.kafka_port = int(os.environ["MAYFLY_TEST_BROKERS"].rsplit(":", 1)[1])
-            self.redis_port = int(os.environ["MAYFLY_TEST_REDIS_PORT"])
-            return self
         self.start_redis()
         self.start_kafka()
         return self
