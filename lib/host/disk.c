@@ -8,12 +8,14 @@
 #include <assert.h>
 #include <fcntl.h>
 #include <libcryptsetup.h>
+#include <limits.h>
 #include <openssl/evp.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 
 #include "wire/lane.h"
@@ -25,7 +27,12 @@
 #define SLOT_SECRET_BYTES 32      /* hex text of it is LANE_KEY_BYTES */
 #define PBKDF_ITERATIONS 1000     /* the least that LUKS1 takes: the secret is random, there is nothing to guess */
 #define COPY_BYTES (1024 * 1024)
+#define KEY_AREA_BYTES (256 * 1024) /* header and the one keyslot that is ever written */
+#define NOISE_BYTES 4096
+#define LUKS_HEADER_BYTES 4096 /* as is the start of the first keyslot; its secret is split into this many stripes: */
+#define LUKS_STRIPES 4000
 
+static_assert(LUKS_HEADER_BYTES + LUKS_STRIPES * VOLUME_KEY_BYTES <= KEY_AREA_BYTES, "the keyslot lies in the key area");
 static_assert(SLOT_SECRET_BYTES * 2 == LANE_KEY_BYTES, "the keyslot's secret travels as hex text");
 
 static const unsigned size_classes_mib[] = { 64, 128, 256, 512, 1024, 2048, 4096, DISK_LARGEST_MIB };
@@ -273,28 +280,21 @@ int disk_format(const struct host_place *place, const char *id, unsigned disk_mi
 	return 0;
 }
 
-/* Best effort: half-made headers have no keyslots to destroy, and all of it is overwritten next. */
-static void destroy_keyslots(const char *path)
-{
-	cleanup_(free_device) struct crypt_device *device = NULL;
-
-	if (open_device(&device, path) < 0 || crypt_load(device, CRYPT_LUKS1, NULL) < 0)
-		return;
-	for (int slot = 0; slot < crypt_keyslot_max(CRYPT_LUKS1); slot++)
-		if (crypt_keyslot_status(device, slot) >= CRYPT_SLOT_ACTIVE)
-			(void)crypt_keyslot_destroy(device, slot);
-}
-
+/* Only these bytes are waited for: what the guest wrote last need not reach the disk any more. */
 static int overwrite_key_area(int fd, const char *path, struct err *err)
 {
-	uint8_t noise[4096];
+	struct iovec pieces[KEY_AREA_BYTES / NOISE_BYTES];
+	uint8_t noise[NOISE_BYTES];
+	ssize_t n;
 
 	if (getrandom(noise, sizeof(noise), GRND_NONBLOCK) != (ssize_t)sizeof(noise))
 		memset(noise, 0x5a, sizeof(noise)); /* any bytes will do: what counts is that they are others */
-	for (off_t at = 0; at < (off_t)PAYLOAD_OFFSET; at += (off_t)sizeof(noise))
-		if (pwrite(fd, noise, sizeof(noise), at) != (ssize_t)sizeof(noise))
-			return err_set(err, ERR_HOST, errno ? errno : ENOSPC, "overwrite the key area of '%s'", path);
-	return fdatasync(fd) < 0 ? err_set(err, ERR_HOST, errno, "sync '%s'", path) : 0;
+	for (size_t i = 0; i < ARRAY_SIZE(pieces); i++)
+		pieces[i] = (struct iovec){ .iov_base = noise, .iov_len = sizeof(noise) };
+	n = pwritev2(fd, pieces, ARRAY_SIZE(pieces), 0, RWF_DSYNC);
+	if (n == KEY_AREA_BYTES)
+		return 0;
+	return err_set(err, ERR_HOST, n < 0 ? errno : EIO, "overwrite the key area of '%s'", path);
 }
 
 static bool can_be_loaded(const char *path)
@@ -315,7 +315,6 @@ int disk_destroy_key(const struct host_place *place, const char *id, bool *ret_i
 	fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return errno == ENOENT ? 0 : err_set(err, ERR_HOST, errno, "open the disk '%s' to destroy its key", path);
-	destroy_keyslots(path);
 	r = overwrite_key_area(fd, path, err);
 	if (r < 0)
 		return r;
