@@ -157,7 +157,7 @@ static void check_manifest(struct doctor *doctor, const char *what, const char *
 	const char *second = json_string_value(json_object_get(manifest, keys[1]));
 
 	if (manifest)
-		say(doctor, MARK_GOOD, what, "%.60s %.60s", first ? first : "", second ? second : "");
+		say(doctor, MARK_GOOD, what, "%s%s%.60s", first ? first : "", second ? " " : "", second ? second : "");
 	else
 		say(doctor, MARK_BAD, what, "is not built; %s", remedy);
 	json_decref(manifest);

@@ -279,15 +279,17 @@ static int conclude(struct run *run)
 	return EXIT_NO_RUN;
 }
 
+static void on_not_collected(void *ctx, const char *message)
+{
+	say(ctx, SCREEN_BAD, message);
+}
+
 static int write_collected(struct run *run, int status)
 {
 	const struct task *task = run->order.task;
-	struct err err;
-	size_t n;
 
-	if (collected_write(&run->result, task->collect, task->n_collect, run->into, &n, &err) == 0)
+	if (collected_write(&run->result, task->collect, task->n_collect, run->into, on_not_collected, run))
 		return status;
-	say(run, SCREEN_BAD, err.msg);
 	return status ? status : EXIT_NO_RUN;
 }
 
@@ -389,6 +391,8 @@ static int run_task(struct run *run, struct target *target, int argc, char **arg
 	run->order.task->is_streaming = true;
 	if (order_finish(&run->order, argc - optind, argv + optind, &bytes, &err) < 0)
 		return command_complain(&cmd_run, "%s", err.msg);
+	if (run->order.task->n_collect && collected_prepare(run->into, &err) < 0)
+		return command_complain(&cmd_run, "--into: %s", err.msg);
 	if (submit(run, target, &bytes, &err) < 0)
 		return command_fail(&cmd_run, &err, EXIT_NO_RUN);
 	return follow_task(run);
@@ -418,8 +422,8 @@ const struct command cmd_run = {
 		"  --into DIR           where collected files go (the current directory)\n"
 		"  --quiet              say nothing but errors\n\n"
 		"Durations: 250ms 30s 5m 1h. Sizes: 64K 256M 1G.\n"
-		"Exit status: the program's; 128+N when signal N ended it; 124 timed out; 125 it did not run or is lost;\n"
-		"130 cancelled; 2 the command line is wrong.\n\n"
+		"Exit status: the program's; 128+N when signal N ended it; 124 timed out; 125 it did not run, is lost, or\n"
+		"ended well without a file to collect; 130 cancelled; 2 the command line is wrong.\n\n"
 		"  mayfly run -- echo hello\n"
 		"  mayfly run --image python --file sum.py --file data.csv --collect out.csv -- python3 sum.py data.csv\n",
 	.run = main_run,

@@ -99,28 +99,35 @@ static int write_one(int folder_fd, const char *folder, const struct result_file
 	return 0;
 }
 
-int collected_write(const struct result *result, const struct task_text *asked, size_t n_asked, const char *folder,
-		    size_t *ret_n, struct err *err)
+int collected_prepare(const char *folder, struct err *err)
+{
+	if (mkdir(folder, FOLDER_MODE) < 0 && errno != EEXIST)
+		return err_set(err, ERR_INPUT, errno, "make the folder '%s' for what is collected", folder);
+	if (access(folder, W_OK | X_OK) < 0)
+		return err_set(err, ERR_INPUT, errno, "write into the folder '%s'", folder);
+	return 0;
+}
+
+bool collected_write(const struct result *result, const struct task_text *asked, size_t n_asked, const char *folder,
+		     void (*on_failure)(void *ctx, const char *message), void *ctx)
 {
 	cleanup_fd int folder_fd = -1;
-	struct err last;
-	int r = 0;
+	bool is_whole = true;
+	struct err err;
 
-	*ret_n = 0;
 	if (!result->n_files)
-		return 0;
-	if (mkdir(folder, FOLDER_MODE) < 0 && errno != EEXIST)
-		return err_set(err, ERR_INPUT, errno, "make '%s'", folder);
-	folder_fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (folder_fd < 0)
-		return err_set(err, ERR_INPUT, errno, "open '%s'", folder);
-	for (size_t i = 0; i < result->n_files; i++) {
-		if (!is_asked(result->files[i].path, asked, n_asked))
-			continue;
-		if (write_one(folder_fd, folder, &result->files[i], &last) == 0)
-			(*ret_n)++;
-		else if (r == 0)
-			r = err_set(err, last.kind, 0, "%s", last.msg);
+		return true;
+	if (collected_prepare(folder, &err) < 0) {
+		on_failure(ctx, err.msg);
+		return false;
 	}
-	return r;
+	folder_fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC); /* if it fails, so does each file */
+	for (size_t i = 0; i < result->n_files; i++) {
+		if (!is_asked(result->files[i].path, asked, n_asked) ||
+		    write_one(folder_fd, folder, &result->files[i], &err) == 0)
+			continue;
+		on_failure(ctx, err.msg);
+		is_whole = false;
+	}
+	return is_whole;
 }

@@ -198,6 +198,24 @@ static int take_argv(struct task *task, int argc, char **argv, struct err *err)
 	return 0;
 }
 
+/* A field's flaw, in the words of the command line. */
+static int name_option(int r, struct err *err)
+{
+	static const struct {
+		const char *field, *option;
+	} names[] = { { "ttl_ms:", "--ttl" },
+		      { "timeout_ms:", "--timeout" },
+		      { "memory_mib:", "--memory" },
+		      { "disk_mib:", "--disk" },
+		      { "output_limit_bytes:", "--output-limit" } };
+	struct err flaw = *err;
+
+	for (size_t i = 0; i < ARRAY_SIZE(names) && r < 0; i++)
+		if (strncmp(flaw.msg, names[i].field, strlen(names[i].field)) == 0)
+			return err_set(err, flaw.kind, 0, "%s: %s", names[i].option, flaw.msg);
+	return r;
+}
+
 int order_finish(struct order *order, int argc, char **argv, struct buf *out, struct err *err)
 {
 	struct task *task = order->task;
@@ -210,7 +228,7 @@ int order_finish(struct order *order, int argc, char **argv, struct buf *out, st
 	task->created_ms = clock_wall_ms();
 	if (task_encode(task, out) < 0)
 		return err_set(err, ERR_HOST, ENOMEM, "encode the task");
-	return task_bytes_check(out, err);
+	return name_option(task_bytes_check(out, err), err);
 }
 
 void order_clear(struct order *order)
