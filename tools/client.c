@@ -13,6 +13,7 @@
 
 #define ANSWER_MS	5000  /* of Kafka to a question about a topic */
 #define APPEAR_MS	10000 /* a topic that the first worker is just making */
+#define SETTLE_MS 200 /* between two tries */
 #define EVENTS_PER_TURN 256
 #define FLUSH_POLL_MS	5
 
@@ -146,7 +147,7 @@ static int await_partitions(struct client *client, rd_kafka_t *kafka, const char
 	int n;
 
 	while ((n = count_partitions(client, kafka, topic, err)) == 0 && clock_mono_ms() < deadline)
-		(void)usleep(200 * 1000);
+		(void)usleep(SETTLE_MS * 1000);
 	return n ? n
 		 : err_set(err, ERR_HOST, 0,
 			   "topic '%s' does not exist: no worker has ever run with this prefix. Start one (`mayfly dev start`), "
@@ -154,16 +155,26 @@ static int await_partitions(struct client *client, rd_kafka_t *kafka, const char
 			   topic);
 }
 
+/* A topic that was just made has leaders a moment later. */
+static bool is_settling(rd_kafka_resp_err_t code)
+{
+	return code == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION || code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE ||
+	       code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+}
+
 static int find_start(struct client *client, const char *topic, int32_t partition, enum client_from from, int64_t *ret,
 		      struct err *err)
 {
+	uint64_t deadline = clock_mono_ms() + APPEAR_MS;
 	rd_kafka_resp_err_t code;
 	int64_t low;
 
 	*ret = RD_KAFKA_OFFSET_BEGINNING;
 	if (from == CLIENT_FROM_BEGINNING)
 		return 0;
-	code = rd_kafka_query_watermark_offsets(client->consumer, topic, partition, &low, ret, ANSWER_MS);
+	while (is_settling(code = rd_kafka_query_watermark_offsets(client->consumer, topic, partition, &low, ret, ANSWER_MS)) &&
+	       clock_mono_ms() < deadline)
+		(void)usleep(SETTLE_MS * 1000);
 	return code ? no_answer(client, code, err) : 0;
 }
 

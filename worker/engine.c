@@ -20,6 +20,7 @@
 #define BROKER_PATIENCE_MS 60000    /* for the brokers to answer when the worker starts */
 #define SESSION_TIMEOUT_MS 10000    /* Kafka group session: a dead worker's partitions move after this */
 #define TRANSACTION_TIMEOUT_MS 10000 /* a dead worker's open transaction blocks readers at most this long */
+#define BACKLOG_MAX_BYTES (64u << 20) /* of answers that are not committed yet */
 
 void engine_die(struct engine *engine, const char *why)
 {
@@ -66,8 +67,9 @@ static size_t held_max(const struct engine *engine)
 /* Full means paused partitions, with room between the two marks so that they do not flap. */
 static void press_back(struct engine *engine)
 {
-	bool is_full = engine->n_held >= held_max(engine);
-	bool has_room = engine->n_held <= held_max(engine) / 2;
+	size_t backlog = report_backlog(engine->report);
+	bool is_full = engine->n_held >= held_max(engine) || backlog >= BACKLOG_MAX_BYTES;
+	bool has_room = engine->n_held <= held_max(engine) / 2 && backlog <= BACKLOG_MAX_BYTES / 2;
 
 	if (is_full && !engine->is_paused) {
 		engine->is_paused = true;

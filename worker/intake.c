@@ -6,6 +6,12 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+static void on_flaw_told(void *ctx, bool is_told)
+{
+	(void)is_told;
+	engine_ask_admission(ctx); /* there may be room again */
+}
+
 /* A record that is no task: it never becomes a job and has no lease; it is answered and goes to the dead letters. */
 static void answer_flaw(struct engine *engine, const struct partition *partition, const struct consumer_record *record,
 			const struct task_flaw *flaw)
@@ -30,8 +36,9 @@ static void answer_flaw(struct engine *engine, const struct partition *partition
 	if (dead && record->len)
 		memcpy(dead, record->data, record->len);
 	if (!dead || result_encode(&result, &message) < 0 ||
-	    report_add(engine->report, &source, flaw->id, &message, dead, record->len, NULL, NULL, NULL) < 0)
+	    report_add(engine->report, &source, flaw->id, &message, dead, record->len, NULL, on_flaw_told, engine) < 0)
 		engine_die(engine, "out of memory for the answer to a bad record");
+	engine_ask_admission(engine);
 	log_info("intake.rejected", "partition=%d offset=%lld field=\"%s\" message=\"%s\"", record->partition,
 		 (long long)record->offset, flaw->field, flaw->message);
 	buf_free(&message);

@@ -12,7 +12,8 @@
 
 #define BATCH_MAX_ITEMS 5000            /* results of one transaction: measured optimum 1,000 to 5,000 */
 #define BATCH_MAX_BYTES (32u << 20)     /* of one transaction: bounds what waits in the producer's queue */
-#define RETRY_MS 20                     /* after an aborted transaction */
+#define RETRY_MS 20                     /* after an aborted transaction; doubled for each that follows, up to: */
+#define RETRY_MAX_MS 1000
 
 struct item {
 	STAILQ_ENTRY(item) link;
@@ -21,6 +22,7 @@ struct item {
 	struct buf result;
 	void *dead;
 	size_t dead_len;
+	bool is_dead_refused;
 	const uint64_t *lease_ends_mono_ms; /* NULL: it has none */
 	report_fn fn;
 	void *ctx;
@@ -35,6 +37,8 @@ struct report {
 	struct item_list waiting, in_flight;
 	struct event *pump, *retry;
 	bool is_retrying;
+	unsigned retry_ms;
+	size_t backlog_bytes; /* of what waits or is in flight */
 	struct publish_batch batch;
 	struct publish_message *messages; /* BATCH_MAX_ITEMS * 2: a result and perhaps a dead letter each */
 	struct publish_offset offsets[PARTITIONS_MAX];
@@ -49,26 +53,44 @@ static void item_free(struct item *item)
 	free(item);
 }
 
-static void settle(struct item *item, bool is_told)
+static size_t bytes_of(const struct item *item)
 {
+	return item->result.len + item->dead_len;
+}
+
+static void settle(struct report *report, struct item *item, bool is_told)
+{
+	report->backlog_bytes -= bytes_of(item);
 	if (item->fn)
 		item->fn(item->ctx, is_told);
 	item_free(item);
 }
 
-static void add_message(struct report *report, const char *topic, const struct item *item, const void *data, size_t len)
+static void add_message(struct report *report, const char *topic, const struct item *item, const void *data, size_t len,
+			bool *is_refused)
 {
 	report->messages[report->batch.n_messages++] = (struct publish_message){
-		.topic = topic, .key = item->key, .key_len = strlen(item->key), .data = data, .len = len
+		.topic = topic, .key = item->key, .key_len = strlen(item->key), .data = data, .len = len, .is_refused = is_refused
 	};
+}
+
+/* A dead letter that its topic does not take must not hold up everybody's results: the record stays where it came from. */
+static bool has_dead_letter(const struct report *report, const struct item *item)
+{
+	if (item->is_dead_refused)
+		log_error("report.dead", "partition=%d offset=%lld bytes=%zu message=\"topic '%s' refuses this dead letter for its "
+			  "size; its record stays in '%s'; raise max.message.bytes of '%s'\"",
+			  item->source.partition, (long long)item->source.offset, item->dead_len, report->topics->dead,
+			  report->topics->tasks, report->topics->dead);
+	return item->dead && !item->is_dead_refused;
 }
 
 static void add_item(struct report *report, struct item *item, struct partition *partition)
 {
 	if (item->result.len)
-		add_message(report, report->topics->results, item, item->result.data, item->result.len);
-	if (item->dead)
-		add_message(report, report->topics->dead, item, item->dead, item->dead_len);
+		add_message(report, report->topics->results, item, item->result.data, item->result.len, NULL);
+	if (has_dead_letter(report, item))
+		add_message(report, report->topics->dead, item, item->dead, item->dead_len, &item->is_dead_refused);
 	offsets_done(partition->offsets, item->source.offset);
 	partition->is_touched = true;
 	STAILQ_INSERT_TAIL(&report->in_flight, item, link);
@@ -106,10 +128,10 @@ static void gather(struct report *report)
 
 		STAILQ_REMOVE_HEAD(&report->waiting, link);
 		if (!partition || (item->lease_ends_mono_ms && now >= *item->lease_ends_mono_ms)) {
-			settle(item, false);
+			settle(report, item, false);
 			continue;
 		}
-		bytes += item->result.len + item->dead_len;
+		bytes += bytes_of(item);
 		n++;
 		add_item(report, item, partition);
 	}
@@ -146,13 +168,14 @@ static void on_committed(struct report *report)
 {
 	struct item_list told;
 
+	report->retry_ms = RETRY_MS;
 	STAILQ_INIT(&told);
 	STAILQ_CONCAT(&told, &report->in_flight);
 	while (!STAILQ_EMPTY(&told)) {
 		struct item *item = STAILQ_FIRST(&told);
 
 		STAILQ_REMOVE_HEAD(&told, link);
-		settle(item, true);
+		settle(report, item, true);
 	}
 	report_pump(report);
 }
@@ -161,8 +184,9 @@ static void on_committed(struct report *report)
  * partition for one that somebody else worked on, and start it afresh. That is safe: nothing of it was told. */
 static void on_aborted(struct report *report)
 {
-	const struct timeval delay = { .tv_usec = RETRY_MS * 1000 };
+	const struct timeval delay = { .tv_sec = report->retry_ms / 1000, .tv_usec = report->retry_ms % 1000 * 1000 };
 
+	report->retry_ms = report->retry_ms * 2 > RETRY_MAX_MS ? RETRY_MAX_MS : report->retry_ms * 2;
 	STAILQ_CONCAT(&report->in_flight, &report->waiting);
 	STAILQ_CONCAT(&report->waiting, &report->in_flight);
 	report->is_retrying = true;
@@ -200,6 +224,7 @@ int report_new(struct event_base *base, const struct report_config *config, stru
 		return err_set(err, ERR_HOST, ENOMEM, "reports");
 	STAILQ_INIT(&report->waiting);
 	STAILQ_INIT(&report->in_flight);
+	report->retry_ms = RETRY_MS;
 	report->topics = config->topics;
 	report->partitions = partitions;
 	report->on_fenced = on_fenced;
@@ -237,9 +262,15 @@ int report_add(struct report *report, const struct report_source *source, const 
 	item->lease_ends_mono_ms = lease_ends_mono_ms;
 	item->fn = fn;
 	item->ctx = ctx;
+	report->backlog_bytes += bytes_of(item);
 	STAILQ_INSERT_TAIL(&report->waiting, item, link);
 	event_active(report->pump, EV_TIMEOUT, 0);
 	return 0;
+}
+
+size_t report_backlog(const struct report *report)
+{
+	return report->backlog_bytes;
 }
 
 bool report_is_idle(const struct report *report)

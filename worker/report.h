@@ -39,7 +39,7 @@ struct report_source {
 typedef void (*report_fn)(void *ctx, bool is_told);
 
 /* The record is answered: publish `result` (may be empty: nothing to tell) under `key`, `dead` (may be NULL) to the dead
- * letters, and the record's offset, together or not at all. Takes the bytes of `result` and the allocation `dead`. `fn` may
+ * letters, and the record's offset, together or not at all; a dead letter that its topic refuses is left out. Takes the bytes of `result` and the allocation `dead`. `fn` may
  * be NULL. `lease_ends_mono_ms` (borrowed until fn; NULL: no lease) is looked at again before each try: when the lease is over,
  * somebody else may answer, and the item is dropped. 0 or -ENOMEM (then nothing was taken). */
 int report_add(struct report *report, const struct report_source *source, const char *key, struct buf *result,
@@ -47,6 +47,9 @@ int report_add(struct report *report, const struct report_source *source, const 
 
 /* Hand over a batch if there is something to tell and nothing in flight. Called after rebalances and by itself. */
 void report_pump(struct report *report);
+
+/* Bytes that are not committed yet. */
+size_t report_backlog(const struct report *report);
 
 bool report_is_idle(const struct report *report);
 void report_free(struct report *report); /* waits for the batch in flight */

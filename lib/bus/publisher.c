@@ -100,12 +100,19 @@ static void drop_producer(struct publisher *publisher)
 	rd_kafka_destroy(TAKE_PTR(publisher->kafka));
 }
 
+static void note_refusal(const struct publish_message *message, rd_kafka_resp_err_t code)
+{
+	if (code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && message->is_refused)
+		*message->is_refused = true;
+}
+
 static void on_delivered(rd_kafka_t *kafka, const rd_kafka_message_t *message, void *opaque)
 {
 	struct publisher *publisher = opaque;
 	const struct publish_message *ours = message->_private;
 
 	(void)kafka;
+	note_refusal(ours, message->err);
 	if (message->err || publisher->witness.topic)
 		return;
 	publisher->witness = (struct settlement_witness){ .topic = ours->topic,
@@ -115,7 +122,7 @@ static void on_delivered(rd_kafka_t *kafka, const rd_kafka_message_t *message, v
 
 static int make_producer(struct publisher *publisher, struct err *err)
 {
-	char timeout[16];
+	char timeout[16], largest[16];
 	const struct kafka_pair pairs[] = { { "bootstrap.servers", publisher->brokers },
 					    { "transactional.id", publisher->transactional_id },
 					    { "transaction.timeout.ms", timeout },
@@ -123,9 +130,11 @@ static int make_producer(struct publisher *publisher, struct err *err)
 					    { "linger.ms", "0" },
 					    { "queue.buffering.max.messages", "100000" },
 					    { "queue.buffering.max.kbytes", "131072" },
+					    { "message.max.bytes", largest },
 					    { "reconnect.backoff.max.ms", "1000" } };
 
 	(void)snprintf(timeout, sizeof(timeout), "%u", publisher->timeout_ms);
+	(void)snprintf(largest, sizeof(largest), "%d", PUBLISH_MESSAGE_MAX_BYTES);
 	return kafka_new_reporting(pairs, ARRAY_SIZE(pairs), on_delivered, publisher, &publisher->kafka, err);
 }
 
@@ -166,6 +175,7 @@ static enum step produce_one(struct publisher *publisher, const struct publish_m
 		if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
 			return STEP_OK;
 		if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL) {
+			note_refusal(message, code);
 			(void)snprintf(publisher->why, sizeof(publisher->why), "produce: %s", rd_kafka_err2str(code));
 			return code == RD_KAFKA_RESP_ERR__FENCED ? STEP_FENCED :
 			       code == RD_KAFKA_RESP_ERR__FATAL	 ? STEP_UNKNOWN :

@@ -21,12 +21,15 @@ struct publisher_config {
 	unsigned transaction_timeout_ms;
 };
 
+#define PUBLISH_MESSAGE_MAX_BYTES (16 * 1024 * 1024) /* ours; a topic's max.message.bytes may be less */
+
 struct publish_message {
 	const char *topic;
 	const void *key;
 	size_t key_len;
 	const void *data;
 	size_t len;
+	bool *is_refused; /* NULL, or set before the batch is ABORTED because of this message: it is too large for its topic */
 };
 
 struct publish_offset {

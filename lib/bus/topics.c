@@ -13,6 +13,7 @@
 #define RETRY_MS 250          /* while no broker answers */
 #define REQUEST_MS 5000       /* of one attempt */
 #define CONTROL_KEEP_MS "600000"
+#define DEAD_MAX_BYTES "16777216" /* PUBLISH_MESSAGE_MAX_BYTES: whatever came in as a record goes in here */
 
 void topics_name(const char *prefix, struct topics *ret)
 {
@@ -75,6 +76,7 @@ static void fill(rd_kafka_NewTopic_t **list, const struct topics *topics, int pa
 
 	for (size_t i = 0; i < TOPIC_COUNT; i++)
 		list[i] = rd_kafka_NewTopic_new(names[i], i == TOPIC_COUNT - 1 ? 1 : partitions, -1, why, sizeof(why));
+	(void)rd_kafka_NewTopic_set_config(list[TOPIC_COUNT - 2], "max.message.bytes", DEAD_MAX_BYTES);
 	(void)rd_kafka_NewTopic_set_config(list[TOPIC_COUNT - 1], "retention.ms", CONTROL_KEEP_MS);
 }
 

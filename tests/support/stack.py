@@ -5,6 +5,7 @@ Broker and Redis are started once and shared (class Services, a context manager)
 its own topic prefix, group, host name and state folder, so that nothing of one test is seen by another. Whatever is started
 is ended by its pid.
 """
+import contextlib
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 import uuid
 
@@ -181,6 +183,25 @@ class Fleet:
                        self._fail_if_dead(process))
         return process
 
+    @contextlib.contextmanager
+    def kept_running(self, name, process):
+        """A worker that ends is started again, as its service manager would."""
+        over = threading.Event()
+
+        def keep():
+            nonlocal process
+            while not over.wait(0.2):
+                if process.poll() is not None:
+                    process = self.start_worker(name, wait=False)
+
+        keeper = threading.Thread(target=keep)
+        keeper.start()
+        try:
+            yield
+        finally:
+            over.set()
+            keeper.join()
+
     def start_reaper(self, **settings):
         values = {**self._common(), "grace_ms": self.grace_ms, "scan_ms": 250, "lost_after_ms": 15000, **settings}
         return self._start("reaper", values)
@@ -228,7 +249,11 @@ class Fleet:
         ids = set(ids)
         found = {}
         with self.reader("results") as reader:
-            wait_until(f"results of {len(ids)} tasks", lambda: reader.collect(found) or ids <= found.keys(), seconds)
+            try:
+                wait_until(f"results of {len(ids)} tasks", lambda: reader.collect(found) or ids <= found.keys(), seconds)
+            except AssertionError as error:
+                raise AssertionError(f"{error}\nwithout one: {sorted(ids - found.keys())[:5]} and others, "
+                                     f"{len(ids - found.keys())} in all\n{self.story()}") from None
             time.sleep(1)
             reader.collect(found)
         return found
@@ -237,6 +262,13 @@ class Fleet:
         found = self.results([task_id], seconds)[task_id]
         assert len(found) == 1, f"{len(found)} terminal results for {task_id}: {found}"
         return found[0]
+
+    def story(self):
+        """How the processes ended, and the last of what they said that is not routine."""
+        ends = "".join(f"{process.args[0]}: {process.poll()}\n" for process in self.processes)
+        lines = [line for line in self.log().splitlines(True) if " debug " not in line]
+        loud = [line for line in lines if " info " not in line]
+        return ends + "".join(loud[-40:]) + "...\n" + "".join(lines[-60:])
 
     def leftovers(self):
         """What carries this fleet's name on the host or in Redis."""
