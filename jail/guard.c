@@ -30,7 +30,7 @@
 #include "host/vm.h"
 
 #define SOCKET_FD 3
-#define VM_PIDS 64         /* threads of one VMM: vCPUs, I/O workers */
+#define VM_PIDS 48         /* threads of one VMM beside its vCPUs: 16 I/O workers, monitor, RCU */
 #define DESTROY_MS 10000
 #define TAIL_BYTES 512     /* of the VMM's last words */
 #define HIGH_FD 100        /* the guard's own descriptors start here */
@@ -54,7 +54,7 @@ static int parse(struct guard *guard, int argc, char **argv)
 	guard->cgroup = argv[1];
 	guard->limits.memory_bytes = strtoull(argv[2], NULL, 10) << 20;
 	guard->limits.cpus = (uint32_t)strtoul(argv[3], NULL, 10);
-	guard->limits.pids = VM_PIDS;
+	guard->limits.pids = VM_PIDS + guard->limits.cpus;
 	guard->deadline_mono_ms = clock_mono_ms() + strtoull(argv[4], NULL, 10);
 	guard->jail_argv = argv + 5;
 	return guard->limits.memory_bytes && guard->limits.cpus ? 0 : -EINVAL;

@@ -46,7 +46,7 @@ enum lock {
 
 #define MAX_OPEN_FILES 256
 #define MAX_FILE_BYTES (16ull << 30) /* backing files: the largest disk is 8 GiB */
-#define MAX_THREADS 64               /* of this uid, which is this slot's alone */
+#define MAX_THREADS 128              /* of this uid, which is this slot's alone; its control group is exact */
 
 static bool is_locked(enum lock lock)
 {

@@ -161,10 +161,12 @@ static void on_round_done(void *ctx)
 
 	if (engine->heal_cursor) /* it was one of healing */
 		heal_next(engine);
-	else if (--engine->scans_to_heal == 0 && !engine->is_stopping && engine->is_usable)
+	else if (engine->scans_to_heal > 1)
+		engine->scans_to_heal--, rest(engine);
+	else if (!engine->is_stopping && engine->is_usable)
 		start_healing(engine);
 	else
-		rest(engine);
+		rest(engine); /* healing is due, and waits for Redis */
 }
 
 static void on_scan(void *ctx, const struct reap_scan *scan)

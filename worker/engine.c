@@ -129,12 +129,13 @@ void engine_ask_admission(struct engine *engine)
 	event_active(engine->admit, EV_TIMEOUT, 0);
 }
 
-/* In order of arrival: a job that waits for room is not overtaken, one that waits for a lease is. */
+/* In order of arrival: a job that waits for room is overtaken only by those that need none, one that waits for a lease is. */
 static void on_admit(evutil_socket_t fd, short what, void *arg)
 {
 	struct engine *engine = arg;
 	uint64_t now = clock_mono_ms();
 	struct job *job, *next;
+	bool has_room = true;
 
 	(void)fd;
 	(void)what;
@@ -147,10 +148,10 @@ static void on_admit(evutil_socket_t fd, short what, void *arg)
 			continue;
 		if (intake_is_foregone(job))
 			job_start(job, NULL);
-		else if (admission_ask(engine->admission, job->task, &reservation, &flaw) == ADMISSION_VERDICT_ADMITTED)
+		else if (has_room && admission_ask(engine->admission, job->task, &reservation, &flaw) == ADMISSION_VERDICT_ADMITTED)
 			job_start(job, &reservation);
 		else
-			break;
+			has_room = false;
 	}
 	press_back(engine);
 }

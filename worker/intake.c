@@ -137,6 +137,12 @@ static void on_assigned(void *ctx, struct consumer_position *positions, size_t n
 		}
 	}
 	partitions_settle(engine->partitions);
+	for (size_t i = 0; i < n; i++) {
+		const struct partition *partition = partitions_find(engine->partitions, positions[i].partition);
+
+		if (partition && !partition->is_paused) /* the consumer keeps what was paused before somebody else had it */
+			consumer_resume(engine->consumer, partition->id);
+	}
 	log_info("intake.assigned", "partitions=%zu", n);
 	drop_strangers(engine, &engine->active);
 	drop_strangers(engine, &engine->held);
@@ -158,12 +164,13 @@ static void on_fault(void *ctx, const struct err *err)
 
 const struct consumer_events intake_events = { on_record, on_assigned, on_revoked, on_fault };
 
-static void cancel_in(struct job_list *list, const char *id)
+/* The topic is read from its beginning at every start: a cancellation is not about a task that came after it. */
+static void cancel_in(struct job_list *list, const char *id, uint64_t created_ms)
 {
 	struct job *job;
 
 	TAILQ_FOREACH(job, list, link) {
-		if (strcmp(job->task->id, id) != 0)
+		if (strcmp(job->task->id, id) != 0 || job->expires_wall_ms - job->task->ttl_ms > created_ms)
 			continue;
 		job->is_cancelled = true;
 		if (job->stages[STAGE_LEASE] == STAGE_READY)
@@ -185,8 +192,8 @@ void intake_control(void *ctx, const uint8_t *data, size_t len)
 	if (control.created_ms + CANCELLED_KEEP_MS < clock_wall_ms())
 		return;
 	cancelled_add(engine->cancelled, control.cancel_id, control.created_ms);
-	cancel_in(&engine->active, control.cancel_id);
-	cancel_in(&engine->held, control.cancel_id);
+	cancel_in(&engine->active, control.cancel_id, control.created_ms);
+	cancel_in(&engine->held, control.cancel_id, control.created_ms);
 	engine_ask_admission(engine);
 }
 

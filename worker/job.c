@@ -184,6 +184,7 @@ void job_hold_again(struct job *job)
 	job->end = JOB_END_NONE;
 	result_clear(&job->result);
 	result_init(&job->result);
+	job->has_run_before |= job_has_run(job);
 	job->guest = GUEST_SILENT;
 	job->has_hello = job->is_timed_out = job->is_oom = job->is_cut = false;
 	job->next_seq = job->chunk_failures = 0;
@@ -214,6 +215,12 @@ static bool decide(struct job *job, enum job_end end)
 	return true;
 }
 
+/* Also before this try: another worker's attempt, or one of ours that was given up. */
+static bool may_have_run(const struct job *job)
+{
+	return job->attempt > 1 || job->has_run_before;
+}
+
 void job_tell(struct job *job, enum result_outcome outcome, enum result_ran ran, const char *message, ...)
 {
 	va_list ap;
@@ -221,7 +228,7 @@ void job_tell(struct job *job, enum result_outcome outcome, enum result_ran ran,
 	if (!decide(job, JOB_END_TELL))
 		return;
 	job->result.outcome = outcome;
-	job->result.ran = ran;
+	job->result.ran = ran == RESULT_RAN_NOT_STARTED && may_have_run(job) ? RESULT_RAN_UNKNOWN : ran;
 	va_start(ap, message);
 	(void)vsnprintf(job->result.message, sizeof(job->result.message), message, ap); /* cut at its size */
 	va_end(ap);

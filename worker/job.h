@@ -105,6 +105,7 @@ struct job {
 	/* STAGE_GUEST */
 	enum guest_step guest;
 	bool has_hello;
+	bool has_run_before; /* in a try that was given up */
 	uint64_t guest_deadline_mono_ms; /* of the current step; the agent's own timer comes first */
 	EVP_MD_CTX *digests[2];
 	uint64_t next_seq;

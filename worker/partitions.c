@@ -23,6 +23,7 @@ void partitions_free(struct partitions *partitions)
 		return;
 	for (size_t i = 0; i < partitions->n; i++) {
 		offsets_free(partitions->all[i]->offsets);
+		offsets_free(partitions->all[i]->plan);
 		free(partitions->all[i]);
 	}
 	free(partitions);
@@ -78,15 +79,26 @@ static struct partition *add(struct partitions *partitions, int32_t id, size_t *
 	partition = calloc(1, sizeof(*partition));
 	if (!partition)
 		return NULL;
+	partition->plan = offsets_new(0, NULL);
+	if (!partition->plan) {
+		free(partition);
+		return NULL;
+	}
 	partition->id = id;
 	*ret_index = partitions->n;
 	partitions->all[partitions->n++] = partition;
 	return partition;
 }
 
+static bool is_position(const struct partition_position *position, int64_t committed, const char *metadata)
+{
+	return position->committed == committed && strcmp(position->metadata, metadata) == 0;
+}
+
 static bool is_as_we_left_it(const struct partition *partition, int64_t committed, const char *metadata)
 {
-	return partition->is_owned && partition->committed == committed && strcmp(partition->metadata, metadata) == 0;
+	return partition->is_owned && (is_position(&partition->position, committed, metadata) ||
+				       (partition->has_plan && is_position(&partition->planned, committed, metadata)));
 }
 
 int64_t partitions_assign(struct partitions *partitions, int32_t id, int64_t committed, const char *metadata,
@@ -110,8 +122,9 @@ int64_t partitions_assign(struct partitions *partitions, int32_t id, int64_t com
 	partition->is_paused = false;
 	partition->epoch = ++partitions->last_epoch;
 	partition->next_received = 0;
-	partition->committed = committed;
-	(void)snprintf(partition->metadata, sizeof(partition->metadata), "%s", metadata);
+	partition->has_plan = false;
+	partition->position.committed = committed;
+	(void)snprintf(partition->position.metadata, sizeof(partition->position.metadata), "%s", metadata);
 	return start;
 }
 
@@ -131,6 +144,28 @@ enum partition_receipt partition_receive(struct partition *partition, int64_t of
 		return PARTITION_RECEIPT_NO_ROOM;
 	partition->next_received = offset + 1;
 	return offsets_receive(partition->offsets, offset) ? PARTITION_RECEIPT_NEW : PARTITION_RECEIPT_AGAIN;
+}
+
+void partition_plan(struct partition *partition, int64_t offset)
+{
+	if (!partition->has_plan)
+		offsets_copy(partition->plan, partition->offsets);
+	partition->has_plan = true;
+	offsets_done(partition->plan, offset);
+}
+
+const struct partition_position *partition_planned(struct partition *partition)
+{
+	partition->planned.committed = offsets_next(partition->plan);
+	offsets_metadata(partition->plan, partition->planned.metadata);
+	return &partition->planned;
+}
+
+void partition_end_plan(struct partition *partition, bool is_committed)
+{
+	partition->has_plan = false;
+	if (is_committed)
+		partition->position = partition->planned;
 }
 
 struct partition *partitions_next(struct partitions *partitions, size_t *cursor)

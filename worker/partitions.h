@@ -14,16 +14,22 @@
 #define PARTITIONS_NO_MEMORY (-100) /* below librdkafka's logical offsets in use here */
 #define PARTITIONS_MAX 1000 /* of the tasks topic */
 
+struct partition_position {
+	int64_t committed;
+	char metadata[OFFSETS_METADATA_MAX + 1];
+};
+
 struct partition {
 	int32_t id;
 	bool is_owned;
 	uint64_t epoch;
 	struct offsets *offsets;
 	int64_t next_received; /* one beyond the last record delivered */
-	int64_t committed;     /* as last seen or made: with `metadata` it tells whether somebody else was here */
-	char metadata[OFFSETS_METADATA_MAX + 1];
+	struct partition_position position; /* as last seen or made: it tells whether somebody else was here */
+	bool has_plan;                      /* a commit is being made; how it ends is not known yet: */
+	struct partition_position planned;
+	struct offsets *plan; /* what will be done then */
 	bool is_paused; /* its window is nearly full */
-	bool is_touched; /* scratch of a caller that walks over results */
 };
 
 struct partitions;
@@ -57,6 +63,12 @@ enum partition_receipt {
 
 /* A record of an owned partition was delivered. */
 enum partition_receipt partition_receive(struct partition *partition, int64_t offset);
+
+/* A commit in three steps, so that nothing counts as done whose commit did not happen: plan every offset of it, ask for the
+ * position to commit, and say how it ended. */
+void partition_plan(struct partition *partition, int64_t offset);
+const struct partition_position *partition_planned(struct partition *partition);
+void partition_end_plan(struct partition *partition, bool is_committed);
 
 /* Visit the owned ones. */
 struct partition *partitions_next(struct partitions *partitions, size_t *cursor);

@@ -91,8 +91,7 @@ static void add_item(struct report *report, struct item *item, struct partition 
 		add_message(report, report->topics->results, item, item->result.data, item->result.len, NULL);
 	if (has_dead_letter(report, item))
 		add_message(report, report->topics->dead, item, item->dead, item->dead_len, &item->is_dead_refused);
-	offsets_done(partition->offsets, item->source.offset);
-	partition->is_touched = true;
+	partition_plan(partition, item->source.offset);
 	STAILQ_INSERT_TAIL(&report->in_flight, item, link);
 }
 
@@ -102,13 +101,13 @@ static void add_offsets(struct report *report)
 	size_t cursor = 0;
 
 	while ((partition = partitions_next(report->partitions, &cursor))) {
-		if (!partition->is_touched)
+		const struct partition_position *planned;
+
+		if (!partition->has_plan)
 			continue;
-		partition->is_touched = false;
-		partition->committed = offsets_next(partition->offsets);
-		offsets_metadata(partition->offsets, partition->metadata);
+		planned = partition_planned(partition);
 		report->offsets[report->batch.n_offsets++] = (struct publish_offset){
-			.partition = partition->id, .next = partition->committed, .metadata = partition->metadata
+			.partition = partition->id, .next = planned->committed, .metadata = planned->metadata
 		};
 	}
 }
@@ -164,10 +163,30 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
 	report_pump(report);
 }
 
+static void end_plans(struct report *report, bool is_committed)
+{
+	struct partition *partition;
+	size_t cursor = 0;
+
+	while ((partition = partitions_next(report->partitions, &cursor)))
+		if (partition->has_plan)
+			partition_end_plan(partition, is_committed);
+}
+
+static void mark_done(struct report *report, const struct item *item)
+{
+	struct partition *partition =
+		partitions_find_epoch(report->partitions, item->source.partition, item->source.epoch);
+
+	if (partition)
+		offsets_done(partition->offsets, item->source.offset);
+}
+
 static void on_committed(struct report *report)
 {
 	struct item_list told;
 
+	end_plans(report, true);
 	report->retry_ms = RETRY_MS;
 	STAILQ_INIT(&told);
 	STAILQ_CONCAT(&told, &report->in_flight);
@@ -175,17 +194,17 @@ static void on_committed(struct report *report)
 		struct item *item = STAILQ_FIRST(&told);
 
 		STAILQ_REMOVE_HEAD(&told, link);
+		mark_done(report, item);
 		settle(report, item, true);
 	}
 	report_pump(report);
 }
 
-/* The partitions' `committed` and `metadata` were written for a commit that did not happen; a rebalance would then take the
- * partition for one that somebody else worked on, and start it afresh. That is safe: nothing of it was told. */
 static void on_aborted(struct report *report)
 {
 	const struct timeval delay = { .tv_sec = report->retry_ms / 1000, .tv_usec = report->retry_ms % 1000 * 1000 };
 
+	end_plans(report, false);
 	report->retry_ms = report->retry_ms * 2 > RETRY_MAX_MS ? RETRY_MAX_MS : report->retry_ms * 2;
 	STAILQ_CONCAT(&report->in_flight, &report->waiting);
 	STAILQ_CONCAT(&report->waiting, &report->in_flight);

@@ -24,7 +24,7 @@ static const struct conf_key keys[] = {
 	UINT(slots, 1, 10000, "2"),
 	UINT(memory_mib, 64, UINT32_MAX, "2048"),
 	UINT(disk_mib, 16, UINT32_MAX, "8192"),
-	UINT(lease_ms, 1000, 600000, "10000"),
+	UINT(lease_ms, 3000, 600000, "10000"), /* renewed after a third, given up a second before its end */
 	UINT(max_attempts, 1, 100, "3"),
 	UINT(boot_ms, 1000, 600000, "60000"),
 	UINT(drain_ms, 0, 3600000, "30000"),

@@ -17,6 +17,7 @@
 #define LAUNCH_MS 60000  /* input files and exec: up to 1 MB through virtio-serial */
 #define RUN_SLACK_MS 10000 /* the agent kills at timeout_ms; then the engine */
 #define COLLECT_MS 60000
+#define CHUNKS_IN_FLIGHT_MAX 64 /* of one job: the producer's queue is everybody's, and a guest may write byte by byte */
 
 struct chunk {
 	struct job *job;
@@ -94,11 +95,18 @@ void stage_guest_start(struct job *job)
 
 static void take_hello(struct job *job, const struct frame *frame)
 {
+	const struct vmm_driver *driver = job->engine->driver;
+	struct err err;
+
 	if (job->has_hello || frame->version != FRAME_VERSION) {
 		guest_fault(job, "its agent speaks another version; rebuild the kernel bundle with 'mayfly image build'");
 		return;
 	}
 	job->has_hello = true;
+	if (driver->agent_listens && driver->agent_listens(job->vmm, &err) < 0) {
+		job_fault(job, "", &err);
+		return;
+	}
 	job_mark_timing(job, RESULT_STAGE_BOOT, job->stage_mono_ns[STAGE_VMM]);
 	if (job->stages[STAGE_GUEST] == STAGE_STARTING)
 		send_setup(job);
@@ -214,11 +222,14 @@ static int stream_chunk(struct job *job, const struct frame *frame)
 	struct output_chunk output = { .stream = (enum output_stream)frame->stream, .seq = job->next_seq,
 				       .offset = frame->offset, .attempt = job->attempt, .data = frame->data,
 				       .len = frame->len };
-	cleanup_free struct chunk *chunk = malloc(sizeof(*chunk));
+	cleanup_free struct chunk *chunk = NULL;
 	struct buf message = { 0 };
 	struct err err;
 	int r;
 
+	if (job->chunks_in_flight >= CHUNKS_IN_FLIGHT_MAX)
+		return -ENOBUFS;
+	chunk = malloc(sizeof(*chunk));
 	memcpy(output.id, job->task->id, sizeof(output.id));
 	r = chunk ? output_encode(&output, &message) : -ENOMEM;
 	if (r == 0) {
@@ -433,7 +444,9 @@ static void on_broken(void *ctx, const struct err *err)
 {
 	struct job *job = ctx;
 
-	if (job->guard_fd < 0) /* else the guard is about to say why */
+	bool is_garbage = err->errnum == EBADMSG || err->errnum == E2BIG;
+
+	if (is_garbage || job->guard_fd < 0) /* else it ended, and the guard is about to say why */
 		job_fault(job, "", err);
 }
 

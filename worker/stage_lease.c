@@ -33,6 +33,8 @@ static void on_claimed(void *ctx, const struct lease_grant *grant)
 	case LEASE_VERDICT_CLAIMED:
 		if (intake_is_foregone(job))
 			intake_tell_foregone(job);
+		else if (!job->has_reservation) /* it was foregone when it was admitted: the clock was set back */
+			job_requeue(job, RETRY_HELD_MS, "it was admitted without room");
 		else
 			job_stage_ready(job, STAGE_LEASE);
 		return;
@@ -89,6 +91,8 @@ void stage_lease_stop(struct job *job)
 		job_stage_stopped(job, STAGE_LEASE);
 	else if (job->is_told)
 		lease_finish(leases, job->task->id, job->token, on_given_up, job);
+	else if (job_has_run(job))
+		lease_abandon(leases, job->task->id, job->token, on_given_up, job);
 	else
 		lease_release(leases, job->task->id, job->token, on_given_up, job);
 }

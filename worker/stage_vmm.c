@@ -151,9 +151,10 @@ static void on_started(void *ctx, const struct lane_reply *reply, int *fds, cons
 
 	(void)reply;
 	job->is_vm_pending = false;
-	job_mark_timing(job, RESULT_STAGE_VMM, job->stage_mono_ns[STAGE_VMM]);
 	if (lane_err)
 		err = *lane_err;
+	else
+		job_mark_timing(job, RESULT_STAGE_VMM, job->stage_mono_ns[STAGE_VMM]);
 	if (lane_err || open_vm(job, fds, &err) < 0)
 		job_fault(job, "image", &err);
 	else

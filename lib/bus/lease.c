@@ -25,11 +25,12 @@
 #define LEASE_BATCH_MAX 64  /* ids in one script call: measured, larger ones cost more per id and delay others */
 
 /* In the order in which a turn sends them: what is handed back may be claimed again in the same turn. */
-enum lease_op { LEASE_OP_FINISH, LEASE_OP_RELEASE, LEASE_OP_RENEW, LEASE_OP_CLAIM, LEASE_OP_UNDO, LEASE_OP_COUNT };
+enum lease_op { LEASE_OP_FINISH, LEASE_OP_RELEASE, LEASE_OP_ABANDON, LEASE_OP_RENEW, LEASE_OP_CLAIM, LEASE_OP_UNDO, LEASE_OP_COUNT };
 
 static struct redis_script scripts[] = {
 	[LEASE_OP_FINISH] = { .name = "finish", .body = lease_finish_lua },
 	[LEASE_OP_RELEASE] = { .name = "release", .body = lease_release_lua },
+	[LEASE_OP_ABANDON] = { .name = "abandon", .body = lease_abandon_lua },
 	[LEASE_OP_RENEW] = { .name = "renew", .body = lease_renew_lua },
 	[LEASE_OP_CLAIM] = { .name = "claim", .body = lease_claim_lua },
 	[LEASE_OP_UNDO] = { .name = "undo", .body = lease_undo_lua },
@@ -138,7 +139,8 @@ static void on_answer(void *ctx, const struct redisReply *reply)
 	struct leases *leases = batch->leases;
 	struct lease_grant grants[LEASE_BATCH_MAX];
 
-	read_grants(batch, reply, grants);
+	if (batch->n) /* else nobody waits for it any more */
+		read_grants(batch, reply, grants);
 	for (size_t i = 0; i < batch->n; i++)
 		if (batch->waiters[i].fn) /* looked up here: an answer may make the owner forget a later one */
 			batch->waiters[i].fn(batch->waiters[i].ctx, &grants[i]);
@@ -231,6 +233,11 @@ void lease_finish(struct leases *leases, const char *id, uint64_t token, lease_f
 void lease_release(struct leases *leases, const char *id, uint64_t token, lease_fn fn, void *ctx)
 {
 	ask_about_mine(leases, LEASE_OP_RELEASE, id, token, fn, ctx);
+}
+
+void lease_abandon(struct leases *leases, const char *id, uint64_t token, lease_fn fn, void *ctx)
+{
+	ask_about_mine(leases, LEASE_OP_ABANDON, id, token, fn, ctx);
 }
 
 static void batch_forget(struct lease_batch *batch, const void *ctx)

@@ -67,6 +67,8 @@ void lease_renew(struct leases *leases, const char *id, uint64_t token, lease_fn
 void lease_finish(struct leases *leases, const char *id, uint64_t token, lease_fn fn, void *ctx);
 /* Hand back unrun (drain, lost partition): everything is gone, the attempt does not count. */
 void lease_release(struct leases *leases, const char *id, uint64_t token, lease_fn fn, void *ctx);
+/* Hand back after its code ran and nothing was told: everything is gone, the attempt counts. */
+void lease_abandon(struct leases *leases, const char *id, uint64_t token, lease_fn fn, void *ctx);
 /* No answer will be delivered for requests with this ctx any more. */
 void lease_forget(struct leases *leases, const void *ctx);
 

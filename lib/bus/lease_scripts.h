@@ -142,14 +142,15 @@ static const char lease_finish_lua[] =
 							    "end\n"
 							    "return answers\n";
 
-/* give_back(key, id, line): as if it had not been claimed. A first attempt leaves nothing; a later one leaves an
- * orphan, or the attempts before it would be forgotten. It is not lost, only queued: the reaper looks when its
- * time-to-live ends. */
+/* give_back(key, id, line, uncounted): with 1, as if it had not been claimed; with 0, its attempt stays counted. No attempt
+ * leaves nothing; others leave an orphan, or they would be forgotten. It is not lost, only queued: the reaper looks when
+ * its time-to-live ends. */
 #define LEASE_LUA_GIVE_BACK                                                \
-	"local function give_back(key, id, line)\n"                        \
+	"local function give_back(key, id, line, uncounted)\n"             \
 	"  local field = fields_of(line)\n"                                \
-	"  if tonumber(field[4]) > 1 then\n"                               \
-	"    field[1], field[2], field[4] = 'orphan', '-', field[4] - 1\n" \
+	"  local attempts = tonumber(field[4]) - uncounted\n"              \
+	"  if attempts > 0 then\n"                                         \
+	"    field[1], field[2], field[4] = 'orphan', '-', attempts\n"     \
 	"    redis.call('SET', key, table.concat(field, ' '))\n"           \
 	"    redis.call('ZADD', KEYS[1], field[7], id)\n"                  \
 	"  else\n"                                                         \
@@ -159,15 +160,20 @@ static const char lease_finish_lua[] =
 	"end\n"
 
 /* ARGV: owner, then per lease: id token. Answers a verdict per lease. */
-static const char lease_release_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_READ LEASE_LUA_IS_HELD LEASE_LUA_GIVE_BACK
-	"local keys, lines = read_all(2, 2)\n"
-	"local answers = {}\n"
-	"for n = 1, #keys do\n"
-	"  local id, token = ARGV[2 * n], ARGV[1 + 2 * n]\n"
-	"  answers[n] = is_held(lines[n], ARGV[1], token) and CLAIMED or GONE\n"
-	"  if answers[n] == CLAIMED then give_back(keys[n], id, lines[n]) end\n"
-	"end\n"
-	"return answers\n";
+#define LEASE_LUA_GIVE_BACK_ALL(uncounted)                                                      \
+	"local keys, lines = read_all(2, 2)\n"                                                  \
+	"local answers = {}\n"                                                                  \
+	"for n = 1, #keys do\n"                                                                 \
+	"  local id, token = ARGV[2 * n], ARGV[1 + 2 * n]\n"                                    \
+	"  answers[n] = is_held(lines[n], ARGV[1], token) and CLAIMED or GONE\n"                \
+	"  if answers[n] == CLAIMED then give_back(keys[n], id, lines[n], " uncounted ") end\n" \
+	"end\n"                                                                                 \
+	"return answers\n"
+
+static const char lease_release_lua[] =
+	LEASE_LUA_VERDICTS LEASE_LUA_READ LEASE_LUA_IS_HELD LEASE_LUA_GIVE_BACK LEASE_LUA_GIVE_BACK_ALL("1");
+static const char lease_abandon_lua[] =
+	LEASE_LUA_VERDICTS LEASE_LUA_READ LEASE_LUA_IS_HELD LEASE_LUA_GIVE_BACK LEASE_LUA_GIVE_BACK_ALL("0");
 
 /* ARGV as of a claim whose answer got lost: if it was granted after all, give it back. Its token is not known, so
  * owner and record decide; a job of this very process that still held the same record would lose it and stop, which
@@ -181,6 +187,6 @@ static const char lease_undo_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_READ LEASE_LUA
 	"  local is_mine = field[1] == 'running' and field[2] == ARGV[1]\n"
 	"    and field[8] .. ' ' .. field[9] .. ' ' .. field[10] == ARGV[i + 3]\n"
 	"  answers[n] = is_mine and CLAIMED or GONE\n"
-	"  if is_mine then give_back(keys[n], ARGV[i], lines[n]) end\n"
+	"  if is_mine then give_back(keys[n], ARGV[i], lines[n], 1) end\n"
 	"end\n"
 	"return answers\n";

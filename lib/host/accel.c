@@ -8,13 +8,14 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/own.h"
 #include "host/qemu.h"
 #include "wire/frame.h"
 
-#define PROBE_ID "accel-probe"
 #define PROBE_UID 65533 /* nobody's slot; the probe runs no task */
 #define PROBE_MEMORY_MIB 256
 #define LINE_BYTES 256
@@ -75,18 +76,27 @@ static void write_cache(const struct host_place *place, enum accel accel)
 
 static bool says_hello(int channel_fd)
 {
+	uint64_t deadline = clock_mono_ms() + ACCEL_PROBE_MS;
 	struct pollfd pollfd = { .fd = channel_fd, .events = POLLIN };
 	uint8_t data[512];
 	struct frame frame;
 	char why[160];
-	int64_t extent;
-	ssize_t n;
+	int64_t extent = 0;
+	size_t len = 0;
 
-	if (poll(&pollfd, 1, ACCEL_PROBE_MS) <= 0)
-		return false;
-	n = recv(channel_fd, data, sizeof(data), MSG_DONTWAIT);
-	extent = n > 0 ? frame_extent(data, (size_t)n) : -1;
-	if (extent <= 0 || extent > n || frame_decode(data, (size_t)extent, &frame, why) < 0)
+	while (extent == 0 && clock_mono_ms() < deadline) {
+		ssize_t n;
+
+		if (poll(&pollfd, 1, (int)(deadline - clock_mono_ms())) <= 0)
+			continue; /* a signal, or the end of our patience */
+		n = recv(channel_fd, data + len, sizeof(data) - len, MSG_DONTWAIT);
+		if (n <= 0)
+			return false; /* the VM ended */
+		len += (size_t)n;
+		extent = frame_extent(data, len);
+		extent = extent > (int64_t)len ? 0 : extent;
+	}
+	if (extent <= 0 || frame_decode(data, (size_t)extent, &frame, why) < 0)
 		return false;
 	frame_clear(&frame);
 	return frame.type == FRAME_HELLO;
@@ -94,7 +104,8 @@ static bool says_hello(int channel_fd)
 
 static int boot_on_kvm(const struct host_place *place, const char *libexec_dir, enum accel *ret, struct err *err)
 {
-	const struct qemu_request request = { .id = PROBE_ID,
+	char id[32]; /* another worker may be at it, too */
+	const struct qemu_request request = { .id = id,
 					      .uid = PROBE_UID,
 					      .shape = { .accel = ACCEL_KVM,
 							 .memory_mib = PROBE_MEMORY_MIB,
@@ -103,15 +114,17 @@ static int boot_on_kvm(const struct host_place *place, const char *libexec_dir, 
 							 .tsc_khz = qemu_tsc_khz() },
 					      .deadline_ms = 2 * ACCEL_PROBE_MS };
 	struct qemu_ends ends;
-	int r = qemu_start(place, libexec_dir, &request, &ends, err);
+	int r;
 
+	(void)snprintf(id, sizeof(id), "accel-probe-%d", (int)getpid());
+	r = qemu_start(place, libexec_dir, &request, &ends, err);
 	if (r < 0)
 		return r;
 	*ret = says_hello(ends.channel_fd) ? ACCEL_KVM : ACCEL_TCG;
 	close_fd(&ends.channel_fd);
 	close_fd(&ends.qmp_fd);
 	close_fd(&ends.guard_fd);
-	return vm_destroy(place, PROBE_ID, err);
+	return vm_destroy(place, id, err);
 }
 
 int accel_probe(const struct host_place *place, const char *libexec_dir, enum accel *ret, struct err *err)

@@ -297,11 +297,15 @@ static int overwrite_key_area(int fd, const char *path, struct err *err)
 	return err_set(err, ERR_HOST, n < 0 ? errno : EIO, "overwrite the key area of '%s'", path);
 }
 
+/* In doubt (no memory, no descriptors, an I/O error) it can. */
 static bool can_be_loaded(const char *path)
 {
 	cleanup_(free_device) struct crypt_device *device = NULL;
+	int r = open_device(&device, path);
 
-	return open_device(&device, path) == 0 && crypt_load(device, NULL, NULL) == 0;
+	if (r == 0)
+		r = crypt_load(device, NULL, NULL);
+	return r != -EINVAL;
 }
 
 int disk_destroy_key(const struct host_place *place, const char *id, bool *ret_is_gone, struct err *err)

@@ -46,7 +46,7 @@ void names_blank(const struct host_place *place, unsigned mib, char out[PATH_MAX
 
 void names_cgroup(const struct host_place *place, const char *id, char out[PATH_MAX])
 {
-	(void)snprintf(out, PATH_MAX, "mayfly.%s/%s", place->host, id);
+	(void)snprintf(out, PATH_MAX, "mayfly.%s/" NAMES_CGROUP_PREFIX "%s", place->host, id);
 }
 
 void names_cgroup_parent(const struct host_place *place, char out[PATH_MAX])

@@ -28,6 +28,8 @@ void names_jail_root(const struct host_place *place, char out[PATH_MAX]);
 void names_blank_dir(const struct host_place *place, char out[PATH_MAX]);
 void names_blank(const struct host_place *place, unsigned mib, char out[PATH_MAX]);
 
-/* cgroup path below a controller's mount: mayfly.<host>/<id>; and the parent, mayfly.<host> */
+/* cgroup path below a controller's mount: mayfly.<host>/vm-<id>; and the parent, mayfly.<host>. No control file has the prefix:
+ * "tasks" is a fine id. */
+#define NAMES_CGROUP_PREFIX "vm-"
 void names_cgroup(const struct host_place *place, const char *id, char out[PATH_MAX]);
 void names_cgroup_parent(const struct host_place *place, char out[PATH_MAX]);

@@ -31,6 +31,7 @@ void qemu_command_fill(struct qemu_command *command, const struct qemu_shape *sh
 	const char *const fixed[] = {
 		"/usr/bin/qemu-system-x86_64", "-M", "microvm,acpi=on,rtc=on,pit=off,pic=off,isa-serial=off", "-nodefaults",
 		"-no-user-config", "-no-reboot", "-display", "none",
+		"-object", "main-loop,id=main-loop,thread-pool-max=16", /* VM_PIDS in jail/guard.c has room for these */
 		"-accel", shape->accel == ACCEL_KVM ? "kvm" : "tcg,tb-size=64", "-cpu",
 		shape->accel == ACCEL_KVM ? "host" : "max", "-m", command->memory, "-smp", command->cpus,
 		"-kernel", "/proc/self/fd/5", "-initrd", "/proc/self/fd/6", "-append", command->append,

@@ -171,8 +171,11 @@ struct only_ids {
 static int visit_group(void *ctx, const char *name)
 {
 	const struct only_ids *only = ctx;
+	const char *id = name + sizeof(NAMES_CGROUP_PREFIX) - 1;
 
-	return ident_is_id(name, strlen(name)) ? only->visit(only->ctx, name) : 0;
+	if (strncmp(name, NAMES_CGROUP_PREFIX, sizeof(NAMES_CGROUP_PREFIX) - 1) != 0 || !ident_is_id(id, strlen(id)))
+		return 0;
+	return only->visit(only->ctx, id);
 }
 
 int host_each_workspace(const struct host_place *place, int (*visit)(void *ctx, const char *id), void *ctx,

@@ -157,6 +157,11 @@ void offsets_metadata(const struct offsets *offsets, char out[OFFSETS_METADATA_M
 	out[last] = '\0'; /* trailing zeros say nothing; last is 0 when nothing is done beyond next */
 }
 
+void offsets_copy(struct offsets *to, const struct offsets *from)
+{
+	*to = *from;
+}
+
 void offsets_free(struct offsets *offsets)
 {
 	free(offsets);

@@ -37,4 +37,7 @@ bool offsets_is_full(const struct offsets *offsets);
 /* The commit metadata: printable, NUL-terminated, "" when nothing is done beyond next. Never longer than the maximum. */
 void offsets_metadata(const struct offsets *offsets, char out[OFFSETS_METADATA_MAX + 1]);
 
+/* `to` becomes what `from` is. */
+void offsets_copy(struct offsets *to, const struct offsets *from);
+
 void offsets_free(struct offsets *offsets);

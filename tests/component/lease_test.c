@@ -273,10 +273,21 @@ static void test_release_does_not_count(void **state)
 	assert_int_equal(claim(fixture, fixture->others, "b", &source_1).attempt, 2);
 }
 
+static void test_abandoning_counts(void **state)
+{
+	struct fixture *fixture = *state;
+	struct lease_grant grant = claim(fixture, fixture->leases, "a", &source_1);
+
+	assert_int_equal(ask(fixture, fixture->leases, lease_abandon, "a", grant.token), LEASE_VERDICT_CLAIMED);
+	assert_int_equal(strtoull(redis_server_ask(&fixture->server, "ZSCORE t:{mayfly}:deadlines a"), NULL, 10),
+			 FAR_MS);
+	assert_int_equal(claim(fixture, fixture->others, "a", &source_1).attempt, 2);
+}
+
 /* Owner and token must both be right, for every request. */
 static void test_fencing(void **state)
 {
-	static const lease_call calls[] = { lease_renew, lease_finish, lease_release };
+	static const lease_call calls[] = { lease_renew, lease_finish, lease_release, lease_abandon };
 	struct fixture *fixture = *state;
 	struct lease_grant grant = claim(fixture, fixture->leases, "a", &source_1);
 
@@ -560,6 +571,7 @@ int main(void)
 		TEST(verdicts_of_a_claim),
 		TEST(attempts_of_an_orphan),
 		TEST(release_does_not_count),
+		TEST(abandoning_counts),
 		TEST(fencing),
 		TEST(own_older_token_is_stale),
 		TEST(a_script_without_the_token_is_caught),

@@ -35,9 +35,9 @@ class Planted(EndToEnd):
             self.assert_found("x.luks")
 
     def test_a_control_group(self):
-        group = f"/sys/fs/cgroup/pids/mayfly.{self.planted.name}/x"
+        group = f"/sys/fs/cgroup/pids/mayfly.{self.planted.name}/vm-x"
         if not os.path.isdir("/sys/fs/cgroup/pids"):
-            group = f"/sys/fs/cgroup/mayfly.{self.planted.name}/x"
+            group = f"/sys/fs/cgroup/mayfly.{self.planted.name}/vm-x"
         os.makedirs(group)
         self.addCleanup(os.rmdir, os.path.dirname(group))
         self.addCleanup(os.rmdir, group)

@@ -149,6 +149,17 @@ class Run(EndToEnd):
         self.assertNotEqual(lines[0][1], lines[1][1])
         self.assertLess(abs(int(lines[0][2]) - time.time()), 120)
 
+    def test_many_writers_at_once_do_not_end_the_vmm(self):
+        """More requests in flight than QEMU may have threads for."""
+        result = self.run_task(sh("for i in $(seq 100); do dd if=/dev/zero of=f$i bs=1M count=1 oflag=direct 2>&1 & done;"
+                                 " wait; ls | wc -l"), disk_mib=256, memory_mib=256)
+        self.assertEqual((result["outcome"], result["message"]), ("succeeded", ""))
+
+    def test_an_id_that_is_the_name_of_a_control_file(self):
+        for name in ("tasks", "cgroup.procs"):
+            result = self.run_task(["true"], id=name)
+            self.assertEqual((result["outcome"], result["attempt"]), ("succeeded", 1))
+
 
 class Drain(EndToEnd):
     def test_what_runs_is_finished_and_the_rest_handed_back(self):

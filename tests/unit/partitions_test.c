@@ -85,6 +85,47 @@ static void what_is_in_hand_is_not_taken_twice(void **state)
 	assert_int_equal(partition_receive(partition, 13), PARTITION_RECEIPT_NEW);
 }
 
+static void a_commit_that_failed_leaves_no_mark(void **state)
+{
+	struct partition *partition;
+
+	(void)assign_one(*state, 7, 10, "");
+	partition = partitions_find(*state, 7);
+	for (int64_t offset = 10; offset < 13; offset++)
+		assert_int_equal(partition_receive(partition, offset), PARTITION_RECEIPT_NEW);
+	partition_plan(partition, 10);
+	partition_plan(partition, 12);
+	assert_int_equal(partition_planned(partition)->committed, 11);
+	assert_string_equal(partition->planned.metadata, "1:C");
+	partition_end_plan(partition, false);
+	assert_int_equal(partition->position.committed, 10);
+	partition_plan(partition, 12); /* 10 was given up meanwhile */
+	assert_int_equal(partition_planned(partition)->committed, 10);
+	assert_string_equal(partition->planned.metadata, "1:E");
+	partition_end_plan(partition, true);
+	assert_int_equal(partition->position.committed, 10);
+	assert_string_equal(partition->position.metadata, "1:E");
+}
+
+static void comes_back_with_a_commit_of_unknown_end(void **state)
+{
+	struct partition *partition;
+	uint64_t epoch;
+
+	(void)assign_one(*state, 7, 10, "");
+	partition = partitions_find(*state, 7);
+	epoch = partition->epoch;
+	assert_int_equal(partition_receive(partition, 10), PARTITION_RECEIPT_NEW);
+	partition_plan(partition, 10);
+	assert_int_equal(partition_planned(partition)->committed, 11);
+	assert_int_equal(assign_one(*state, 7, 10, ""), 11); /* it did not happen, or not yet */
+	assert_int_equal(assign_one(*state, 7, 11, ""), 11); /* it did */
+	assert_non_null(partitions_find_epoch(*state, 7, epoch));
+	partition_end_plan(partition, false);
+	assert_int_equal(assign_one(*state, 7, 11, ""), 11);
+	assert_null(partitions_find_epoch(*state, 7, epoch));
+}
+
 static void suspension_ends_with_the_assignment(void **state)
 {
 	partitions_suspend(*state);
@@ -100,6 +141,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(starts_afresh_after_a_stranger, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(is_not_owned_when_not_named, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_is_in_hand_is_not_taken_twice, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_commit_that_failed_leaves_no_mark, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(comes_back_with_a_commit_of_unknown_end, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(suspension_ends_with_the_assignment, set_up, tear_down),
 	};
 

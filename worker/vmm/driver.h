@@ -1,4 +1,4 @@
-/* What the engine asks of a VMM, whichever it is. The lane half of a driver (qemu_spawn.c) turns a request into a process
+/* What the engine asks of a VMM, whichever it is. The lane half of a driver (lib/host/qemu.c) turns a request into a process
  * in its jail; this half talks to it over the control socket that came back. It parses what the VMM says and nothing else.
  *
  * To add a driver: a struct vmm_driver here, an entry in vmm_drivers[], and its lane half. */
@@ -32,6 +32,8 @@ struct vmm_driver {
 	/* Hand over the encrypted disk: a descriptor of the backing file (borrowed) and the keyslot's secret. The key goes over
 	 * the private control socket and the VMM is told to forget it once the disk is open. */
 	int (*attach_disk)(struct vmm *vmm, int disk_fd, const struct secret *key, struct err *err);
+	/* The agent has spoken: it listens from now on. NULL when the VMM needs no telling. */
+	int (*agent_listens)(struct vmm *vmm, struct err *err);
 	void (*close)(struct vmm *vmm); /* accepts NULL */
 };
 

@@ -19,7 +19,8 @@ enum qmp_command {
 	COMMAND_SECRET_ADD,
 	COMMAND_BLOCKDEV_ADD,
 	COMMAND_SECRET_DEL,
-	COMMAND_REOPEN
+	COMMAND_REOPEN,
+	COMMAND_QUERY_STATUS
 };
 
 struct vmm {
@@ -254,11 +255,24 @@ static int qemu_attach_disk(struct vmm *vmm, int disk_fd, const struct secret *k
 	return r;
 }
 
+/* QEMU stops watching the guest channel's socket while no guest process has the port open, and does not look again when one
+ * opens it; whatever wakes its main loop makes it look (docs/decisions/2026-11-24-a-poke-for-qemu.md). */
+static int qemu_agent_listens(struct vmm *vmm, struct err *err)
+{
+	struct buf out = { 0 };
+	int r = qmp_encode(&out, "query-status", NULL, COMMAND_QUERY_STATUS);
+
+	r = r < 0 ? err_set(err, ERR_HOST, -r, "a QMP command") : send_all(vmm, out.data, out.len, -1, err);
+	buf_free(&out);
+	return r;
+}
+
 const struct vmm_driver vmm_qemu = {
 	.name = "qemu",
 	.disk = "luks1",
 	.is_real = true,
 	.open = qemu_open,
 	.attach_disk = qemu_attach_disk,
+	.agent_listens = qemu_agent_listens,
 	.close = qemu_close,
 };
