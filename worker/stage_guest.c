@@ -82,7 +82,7 @@ void stage_guest_start(struct job *job)
 		return;
 	}
 	for (int i = 0; i < 2; i++) {
-		job->digests[i] = job->digests[i] ? job->digests[i] : EVP_MD_CTX_new();
+		job->digests[i] = EVP_MD_CTX_new();
 		if (!job->digests[i] || EVP_DigestInit_ex(job->digests[i], EVP_sha256(), NULL) != 1) {
 			guest_fault(job, "no memory for its output's digests");
 			return;
@@ -442,9 +442,8 @@ static bool on_frame(void *ctx, const struct frame *frame)
 
 static void on_broken(void *ctx, const struct err *err)
 {
-	struct job *job = ctx;
-
 	bool is_garbage = err->errnum == EBADMSG || err->errnum == E2BIG;
+	struct job *job = ctx;
 
 	if (is_garbage || job->guard_fd < 0) /* else it ended, and the guard is about to say why */
 		job_fault(job, "", err);
@@ -476,6 +475,7 @@ void stage_guest_stop(struct job *job)
 
 		if (job->digests[i])
 			(void)EVP_DigestFinal_ex(job->digests[i], stream->sha256, NULL); /* was initialised: cannot fail */
+		EVP_MD_CTX_free(TAKE_PTR(job->digests[i])); /* another try begins another */
 		if (stream->bytes < stream->bytes_kept)
 			stream->bytes = stream->bytes_kept; /* the agent never said how much was written */
 	}
