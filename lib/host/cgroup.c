@@ -87,7 +87,7 @@ static int make_one(const char *hierarchy, const char *path, struct err *err)
 	return 0;
 }
 
-/* The parent is the part before the only slash: mayfly.<host>/<id>. */
+/* The parent is the part before the only slash: mayfly.<host>/vm-<id>. */
 static int make_with_parent(const char *hierarchy, const char *path, bool is_v2, struct err *err)
 {
 	const char *slash = strchr(path, '/');
