@@ -131,7 +131,7 @@ class Case(unittest.TestCase):
         sleeper = subprocess.Popen(["sleep", "1000"], start_new_session=True)
         self.sleepers.append(sleeper)
         for root in cgroup_roots():
-            group = os.path.join(root, "mayfly." + self.fleet.name, task_id)
+            group = os.path.join(root, "mayfly." + self.fleet.name, "vm-" + task_id)
             os.makedirs(group)
             with open(os.path.join(group, "cgroup.procs"), "w", encoding="ascii") as f:
                 f.write(str(sleeper.pid))
@@ -141,7 +141,7 @@ class Case(unittest.TestCase):
         return os.path.join(self.fleet.state, "scratch", task_id + ".luks")
 
     def groups(self, task_id):
-        paths = [os.path.join(root, "mayfly." + self.fleet.name, task_id) for root in cgroup_roots()]
+        paths = [os.path.join(root, "mayfly." + self.fleet.name, "vm-" + task_id) for root in cgroup_roots()]
         return [path for path in paths if os.path.isdir(path)]
 
     def objects(self, task_id, sleeper):
