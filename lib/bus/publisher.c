@@ -7,6 +7,9 @@
  * A new producer also undoes a fence. So a batch is committed only by the producer that was open when it was handed over:
  * what waited for a new one goes back as aborted, and its owner looks again whether it may still tell it.
  *
+ * A broker refuses a batch of messages for its size, not a message: who is to blame shows only when each goes alone. So a
+ * refusal makes the next transactions careful, until one is committed.
+ *
  * The group's membership is captured when the batch is handed over: after a rebalance the broker refuses it, so that offsets
  * of a partition that moved are never committed by its former owner. */
 #include "bus/publisher.h"
@@ -34,9 +37,11 @@ struct publisher {
 	struct publisher_config config; /* of these */
 	unsigned timeout_ms;
 	rd_kafka_t *consumer; /* borrowed; NULL: no membership */
-	rd_kafka_t *kafka;    /* the thread's, as are these two, of the transaction in hand */
+	rd_kafka_t *kafka;    /* the thread's, as are the next four, of the transaction in hand */
 	struct settlement_witness witness;
 	uint64_t began_mono_ms;
+	bool is_careful;  /* messages that may be refused go one by one */
+	bool has_refusal; /* of something, for its size */
 	pthread_t thread;
 	bool has_thread;
 
@@ -100,10 +105,20 @@ static void drop_producer(struct publisher *publisher)
 	rd_kafka_destroy(TAKE_PTR(publisher->kafka));
 }
 
-static void note_refusal(const struct publish_message *message, rd_kafka_resp_err_t code)
+static size_t size_of(const struct publish_message *message)
 {
-	if (code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && message->is_refused)
-		*message->is_refused = true;
+	return message->key_len + message->len;
+}
+
+/* Its topic refuses this message, which was alone, for its size: so it would all that are as large. */
+static void note_refusal(const struct publish_batch *batch, const struct publish_message *message)
+{
+	for (size_t i = 0; i < batch->n_messages; i++) {
+		const struct publish_message *other = &batch->messages[i];
+
+		if (other->is_refused && strcmp(other->topic, message->topic) == 0 && size_of(other) >= size_of(message))
+			*other->is_refused = true;
+	}
 }
 
 static void on_delivered(rd_kafka_t *kafka, const rd_kafka_message_t *message, void *opaque)
@@ -112,7 +127,11 @@ static void on_delivered(rd_kafka_t *kafka, const rd_kafka_message_t *message, v
 	const struct publish_message *ours = message->_private;
 
 	(void)kafka;
-	note_refusal(ours, message->err);
+	if (message->err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE) {
+		publisher->has_refusal = true;
+		if (publisher->is_careful && ours->is_refused)
+			note_refusal(publisher->batch, ours);
+	}
 	if (message->err || publisher->witness.topic)
 		return;
 	publisher->witness = (struct settlement_witness){ .topic = ours->topic,
@@ -175,7 +194,8 @@ static enum step produce_one(struct publisher *publisher, const struct publish_m
 		if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
 			return STEP_OK;
 		if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL) {
-			note_refusal(message, code);
+			if (code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE)
+				note_refusal(publisher->batch, message);
 			(void)snprintf(publisher->why, sizeof(publisher->why), "produce: %s", rd_kafka_err2str(code));
 			return code == RD_KAFKA_RESP_ERR__FENCED ? STEP_FENCED :
 			       code == RD_KAFKA_RESP_ERR__FATAL	 ? STEP_UNKNOWN :
@@ -183,6 +203,18 @@ static enum step produce_one(struct publisher *publisher, const struct publish_m
 		}
 		(void)rd_kafka_poll(publisher->kafka, 10);
 	}
+}
+
+/* Wait until this message, the only one on the way to its topic, is there. */
+static enum step send_alone(struct publisher *publisher, const struct publish_message *message)
+{
+	rd_kafka_resp_err_t code = rd_kafka_flush(publisher->kafka, (int)publisher->timeout_ms);
+
+	if (code == RD_KAFKA_RESP_ERR_NO_ERROR && !*message->is_refused)
+		return STEP_OK;
+	(void)snprintf(publisher->why, sizeof(publisher->why), "produce: %s",
+		       code ? rd_kafka_err2str(code) : "a dead letter is too large for its topic");
+	return STEP_ABORT;
 }
 
 static rd_kafka_topic_partition_list_t *list_offsets(const struct publisher *publisher)
@@ -239,10 +271,15 @@ static enum step run_transaction(struct publisher *publisher)
 
 	publisher->witness = (struct settlement_witness){ 0 };
 	publisher->began_mono_ms = clock_mono_ms();
+	publisher->is_careful |= publisher->has_refusal;
+	publisher->has_refusal = false;
 	step = judge(publisher, "begin", rd_kafka_begin_transaction(publisher->kafka));
 
-	for (size_t i = 0; i < batch->n_messages && step == STEP_OK; i++)
+	for (size_t i = 0; i < batch->n_messages && step == STEP_OK; i++) {
 		step = produce_one(publisher, &batch->messages[i]);
+		if (step == STEP_OK && publisher->is_careful && batch->messages[i].is_refused)
+			step = send_alone(publisher, &batch->messages[i]);
+	}
 	if (step == STEP_OK && batch->n_offsets)
 		step = send_offsets(publisher);
 	return step == STEP_OK ? commit(publisher) : step;
@@ -276,8 +313,10 @@ static enum publish_verdict publish(struct publisher *publisher)
 			return PUBLISH_VERDICT_ABORTED;
 		}
 	}
-	if (step == STEP_OK)
+	if (step == STEP_OK) {
+		publisher->is_careful = false;
 		return PUBLISH_VERDICT_COMMITTED;
+	}
 	if (doubt_old_fence(publisher, step) == STEP_FENCED)
 		return PUBLISH_VERDICT_FENCED;
 	return settle(publisher);

@@ -29,7 +29,7 @@ struct publish_message {
 	size_t key_len;
 	const void *data;
 	size_t len;
-	bool *is_refused; /* NULL, or set before the batch is ABORTED because of this message: it is too large for its topic */
+	bool *is_refused; /* NULL, or set before the batch is ABORTED because of it: too large for its topic, even alone */
 };
 
 struct publish_offset {

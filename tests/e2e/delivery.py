@@ -147,7 +147,7 @@ class Queue(EndToEnd):
         sender = Producer({"bootstrap.servers": self.services.brokers, "compression.type": "gzip", "message.max.bytes": 100000000})
         for record in records:
             sender.produce(fleet.topic("tasks"), record)
-            self.assertEqual(sender.flush(30), 0)
+        self.assertEqual(sender.flush(30), 0)
         good = fleet.submit(argv=["true"])
         self.assertEqual(fleet.result(good)["outcome"], "succeeded")
         outcomes, dead = [], []
@@ -175,8 +175,8 @@ class Queue(EndToEnd):
         admin = AdminClient({"bootstrap.servers": self.services.brokers})
         for future in admin.alter_configs([topic]).values():
             future.result(30)
-        small = os.urandom(1000)
-        self.answered_beside(fleet, [os.urandom(9000), small], kept=[small])
+        small = [os.urandom(1000) for _ in range(20)]  # together more than the topic takes at once
+        self.answered_beside(fleet, [*small[:10], os.urandom(9000), os.urandom(6000), *small[10:]], kept=small)
         self.assertIn("raise max.message.bytes", fleet.log())
 
     def test_a_gap_wider_than_the_map(self):
