@@ -20,6 +20,7 @@
 #define BROKER_PATIENCE_MS 60000    /* for the brokers to answer when the worker starts */
 #define SESSION_TIMEOUT_MS 10000    /* Kafka group session: a dead worker's partitions move after this */
 #define TRANSACTION_TIMEOUT_MS 10000 /* a dead worker's open transaction blocks readers at most this long */
+#define FAREWELL_MS 15000 /* of a drain whose time is over: to destroy keys, and for the brokers to answer */
 #define BACKLOG_MAX_BYTES (64u << 20) /* of answers that are not committed yet */
 
 void engine_die(struct engine *engine, const char *why)
@@ -202,8 +203,15 @@ static void tick_drain(struct engine *engine, uint64_t now)
 		return;
 	if (now >= engine->drain_mono_ms)
 		drop_all(&engine->active, "the worker drains and cannot wait for it");
-	if (engine->n_active == 0 && engine->n_held == 0 && report_is_idle(engine->report))
+	if (engine->n_active == 0 && engine->n_held == 0 && report_is_idle(engine->report)) {
 		event_base_loopbreak(engine->base);
+	} else if (now >= engine->drain_mono_ms + FAREWELL_MS) {
+		log_warn("engine.leave", "active=%zu untold_bytes=%zu message=\"Kafka or a lane does not answer; what is left "
+			 "here is for the reaper, and its records are delivered again\"", engine->n_active,
+			 report_backlog(engine->report));
+		engine->is_cut_short = true;
+		event_base_loopbreak(engine->base);
+	}
 }
 
 static void on_tick(evutil_socket_t fd, short what, void *arg)
@@ -408,11 +416,12 @@ int engine_main(const struct settings *settings, const struct engine_ends *ends)
 			 engine.accel, (unsigned long long)settings->slots);
 		(void)event_base_dispatch(engine.base); /* its only failure is having no events */
 	}
-	/* After a death the kernel takes everything back, and the guards see their lifelines close. */
-	if (engine.exit_code == 0) {
+	/* Else the kernel takes everything back, and the guards see their lifelines close. */
+	if (engine.exit_code == 0 && !engine.is_cut_short)
 		engine_close(&engine);
-		log_info("engine.stop", "owner=%s", engine.owner);
-	}
+	log_info("engine.stop", "owner=%s", engine.owner);
+	if (engine.is_cut_short)
+		_exit(0);
 #ifdef MAYFLY_SANITIZE
 	confine_allow_leak_check();
 #endif

@@ -44,6 +44,7 @@ struct engine {
 	uint64_t renew_mono_ms; /* when leases were last renewed */
 	uint64_t drain_mono_ms; /* 0, or when draining must be over */
 	bool is_paused;         /* full: no new records */
+	bool is_cut_short; /* drained as far as possible: nothing answers any more */
 	int exit_code;
 };
 

@@ -178,12 +178,15 @@ void job_start(struct job *job, const struct reservation *reservation)
 
 void job_hold_again(struct job *job)
 {
+	int64_t queued_ms = job->result.timings_ms[RESULT_STAGE_QUEUED];
+
 	assert(job->end == JOB_END_REQUEUE && !job->has_disk && !job->has_vm && !job->has_lease);
 	for (int i = 0; i < STAGE_COUNT; i++)
 		job->stages[i] = STAGE_IDLE;
 	job->end = JOB_END_NONE;
 	result_clear(&job->result);
 	result_init(&job->result);
+	job->result.timings_ms[RESULT_STAGE_QUEUED] = queued_ms;
 	job->has_run_before |= job_has_run(job);
 	job->guest = GUEST_SILENT;
 	job->has_hello = job->is_timed_out = job->is_oom = job->is_cut = false;

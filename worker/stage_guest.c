@@ -399,6 +399,12 @@ static void take_file(struct job *job, const struct frame *frame)
 		(void)SHA256(file->data, file->len, file->sha256);
 }
 
+static void take_collected(struct job *job)
+{
+	job_mark_timing(job, RESULT_STAGE_COLLECT, job->stage_mono_ns[STAGE_GUEST]);
+	decide(job);
+}
+
 static void take_fail(struct job *job, const struct frame *frame)
 {
 	char why[160];
@@ -427,7 +433,7 @@ static bool take_frame(struct job *job, const struct frame *frame)
 	else if (frame->type == FRAME_FILE && job->guest == GUEST_COLLECT)
 		take_file(job, frame);
 	else if (frame->type == FRAME_COLLECTED && job->guest == GUEST_COLLECT)
-		decide(job);
+		take_collected(job);
 	else
 		guest_fault(job, "its agent spoke out of turn");
 	return true;

@@ -21,6 +21,14 @@ static void copy_text(char *to, size_t size, const char *from)
 	(void)snprintf(to, size, "%s", from); /* cut at its size */
 }
 
+static void note_chunk_failures(struct result *result)
+{
+	size_t used = strlen(result->message);
+
+	(void)snprintf(result->message + used, sizeof(result->message) - used, "%ssome output could not be streamed",
+		       used ? "; " : ""); /* cut at its size */
+}
+
 static void fill_result(struct job *job)
 {
 	struct engine *engine = job->engine;
@@ -44,7 +52,7 @@ static void fill_result(struct job *job)
 	result->labels = job->task->labels; /* lent for the encoding */
 	result->n_labels = job->task->n_labels;
 	if (job->chunk_failures)
-		copy_text(result->message, sizeof(result->message), "some output could not be streamed");
+		note_chunk_failures(result);
 	job_mark_timing(job, RESULT_STAGE_TOTAL, job->born_mono_ns);
 	result->finished_ms = clock_wall_ms();
 }
@@ -66,20 +74,22 @@ static int tell(struct job *job)
 	const struct report_source source = { .partition = job->partition, .offset = job->offset, .epoch = job->epoch };
 	bool is_dead = job->end == JOB_END_TELL && job->result.outcome == RESULT_OUTCOME_REJECTED;
 	struct buf message = { 0 };
-	int r = 0;
+	void *dead = is_dead ? malloc(job->raw_len + 1) : NULL; /* a copy: told or not, the job may be rejected again */
+	int r = is_dead && !dead ? -ENOMEM : 0;
 
-	if (job->end == JOB_END_TELL) {
+	if (r == 0 && job->end == JOB_END_TELL) {
 		fill_result(job);
 		r = result_encode(&job->result, &message);
 		job->result.labels = NULL;
 		job->result.n_labels = 0;
 	}
+	if (dead)
+		memcpy(dead, job->raw, job->raw_len);
 	if (r == 0)
-		r = report_add(job->engine->report, &source, job->task->id, &message, is_dead ? job->raw : NULL,
-			       is_dead ? job->raw_len : 0, job->has_lease ? &job->lease_deadline_mono_ms : NULL, on_told,
-			       job);
-	if (r == 0 && is_dead)
-		job->raw = NULL; /* the report owns it now */
+		r = report_add(job->engine->report, &source, job->task->id, &message, dead, dead ? job->raw_len : 0,
+			       job->has_lease ? &job->lease_deadline_mono_ms : NULL, on_told, job);
+	if (r < 0)
+		free(dead);
 	buf_free(&message);
 	return r;
 }

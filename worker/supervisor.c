@@ -22,6 +22,7 @@
 #include "worker/lane/lane.h"
 
 #define RESTART_MS 200 /* at least, between two starts of one lane: one that dies at once must not spin */
+#define FAREWELL_MS 2000 /* for a child that was killed: one that hangs in the kernel is left to it */
 
 struct lane_process {
 	const char *name;
@@ -34,6 +35,7 @@ struct supervisor {
 	const struct settings *settings;
 	struct lane_setup setup;
 	struct lane_process lanes[ENGINE_LANE_COUNT];
+	int lane_fds[ENGINE_LANE_COUNT]; /* the engine's ends, until it has them */
 	pid_t engine;
 	int engine_fd;
 	int signal_fd;
@@ -88,7 +90,8 @@ static int send_lane(int engine_fd, unsigned lane, int lane_fd)
 	return sendmsg(engine_fd, &message, MSG_NOSIGNAL) == 1 ? 0 : -errno;
 }
 
-/* In the child: only `keep_fd` of the sockets stays, signals are as in a fresh process, and it dies with its parent. */
+/* In the child: of the supervisor's descriptors only the engine's ends of the lanes stay, signals are as in a fresh process,
+ * and it dies with its parent. */
 static void become_child(const struct supervisor *supervisor, pid_t parent)
 {
 	sigset_t none;
@@ -104,7 +107,14 @@ static void become_child(const struct supervisor *supervisor, pid_t parent)
 		(void)close(supervisor->engine_fd);
 }
 
-static int start_lane(struct supervisor *supervisor, unsigned index, int *ret_fd, struct err *err)
+static void close_lane_fds(struct supervisor *supervisor)
+{
+	for (unsigned i = 0; i < ENGINE_LANE_COUNT; i++)
+		close_fd(&supervisor->lane_fds[i]);
+}
+
+/* The engine's end goes to lane_fds. */
+static int start_lane(struct supervisor *supervisor, unsigned index, struct err *err)
 {
 	struct lane_process *lane = &supervisor->lanes[index];
 	pid_t parent = getpid();
@@ -116,6 +126,7 @@ static int start_lane(struct supervisor *supervisor, unsigned index, int *ret_fd
 	if (lane->pid == 0) {
 		close_fd(&pair[0]);
 		become_child(supervisor, parent);
+		close_lane_fds(supervisor); /* the end of another lane's socket must be seen by it */
 		log_init(lane->name, (enum log_level)log_level_parse(supervisor->settings->log_level));
 		_exit(lane->main(pair[1], &supervisor->setup));
 	}
@@ -126,7 +137,7 @@ static int start_lane(struct supervisor *supervisor, unsigned index, int *ret_fd
 		return err_set(err, ERR_HOST, errno, "fork the %s lane", lane->name);
 	}
 	lane->started_mono_ms = clock_mono_ms();
-	*ret_fd = pair[0];
+	supervisor->lane_fds[index] = pair[0];
 	return 0;
 }
 
@@ -137,55 +148,58 @@ static int start_engine(struct supervisor *supervisor, const char *accel, struct
 	int pair[2];
 	int r = 0;
 
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-		return err_set(err, ERR_HOST, errno, "a socket for the engine");
 	for (unsigned i = 0; i < ENGINE_LANE_COUNT && r == 0; i++)
-		r = start_lane(supervisor, i, &ends.lane_fds[i], err);
+		r = start_lane(supervisor, i, err);
 	if (r < 0)
 		return r;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return err_set(err, ERR_HOST, errno, "a socket for the engine");
 	supervisor->engine = fork();
 	if (supervisor->engine == 0) {
 		close_fd(&pair[0]);
 		become_child(supervisor, parent);
 		log_init("engine", (enum log_level)log_level_parse(supervisor->settings->log_level));
 		ends.supervisor_fd = pair[1];
+		memcpy(ends.lane_fds, supervisor->lane_fds, sizeof(ends.lane_fds));
 		exit(engine_main(supervisor->settings, &ends)); /* exit(3): the leak check is an exit handler */
 	}
 	close_fd(&pair[1]);
-	for (unsigned i = 0; i < ENGINE_LANE_COUNT; i++)
-		close_fd(&ends.lane_fds[i]);
+	close_lane_fds(supervisor);
 	supervisor->engine_fd = pair[0];
 	return supervisor->engine < 0 ? err_set(err, ERR_HOST, errno, "fork the engine") : 0;
 }
 
 static void end_child(pid_t *pid)
 {
+	uint64_t deadline_ms = clock_mono_ms() + FAREWELL_MS;
+
 	if (*pid <= 0)
 		return;
-	(void)kill(*pid, SIGKILL);
-	while (waitpid(*pid, NULL, 0) < 0 && errno == EINTR)
-		;
+	(void)kill(*pid, SIGKILL); /* ours, not yet waited for */
+	while (waitpid(*pid, NULL, WNOHANG) == 0 && clock_mono_ms() < deadline_ms)
+		(void)poll(NULL, 0, 1);
 	*pid = 0;
 }
 
-/* Guards are the lane's children and outlive it on purpose. */
-static void replace_lane(struct supervisor *supervisor, unsigned index)
+/* Guards are the lane's children and outlive it on purpose. A worker without a lane could do nothing but hold its tasks: when
+ * none can be made, it ends, and its tasks run elsewhere. */
+static int replace_lane(struct supervisor *supervisor, unsigned index)
 {
 	struct lane_process *lane = &supervisor->lanes[index];
 	uint64_t age = clock_mono_ms() - lane->started_mono_ms;
 	struct err err;
-	int fd;
 
 	end_child(&lane->pid);
 	if (age < RESTART_MS)
 		(void)poll(NULL, 0, (int)(RESTART_MS - age));
 	log_warn("supervisor.lane", "lane=%s message=\"replaced\"", lane->name);
-	if (start_lane(supervisor, index, &fd, &err) < 0) {
-		log_error("supervisor.lane", "message=\"%s\"", err.msg);
-		return;
+	if (start_lane(supervisor, index, &err) < 0) {
+		log_error("supervisor.lane", "message=\"%s; this worker ends\"", err.msg);
+		return -1;
 	}
-	(void)send_lane(supervisor->engine_fd, index, fd); /* an engine that is gone is seen by its exit */
-	close_fd(&fd);
+	(void)send_lane(supervisor->engine_fd, index, supervisor->lane_fds[index]); /* one that is gone is seen by its exit */
+	close_lane_fds(supervisor);
+	return 0;
 }
 
 /* The engine's exit status once it has ended, else -1. Lanes that died wait for the engine to ask: it knows which request
@@ -234,9 +248,10 @@ static int watch(struct supervisor *supervisor)
 		if (poll(fds, ARRAY_SIZE(fds), -1) < 0 && errno != EINTR)
 			return 1;
 		if (fds[1].revents & POLLIN && recv(supervisor->engine_fd, &lane, 1, MSG_DONTWAIT) == 1 &&
-		    lane < ENGINE_LANE_COUNT)
-			replace_lane(supervisor, lane);
-		else if (fds[1].revents & (POLLHUP | POLLERR))
+		    lane < ENGINE_LANE_COUNT) {
+			if (replace_lane(supervisor, lane) < 0)
+				return 1;
+		} else if (fds[1].revents & (POLLHUP | POLLERR))
 			close_fd(&supervisor->engine_fd); /* its exit follows */
 		if (fds[0].revents & POLLIN)
 			status = take_signal(supervisor);
@@ -299,6 +314,7 @@ int supervise(const struct settings *settings)
 	struct supervisor supervisor = { .settings = settings,
 					 .lanes = { [ENGINE_LANE_DISK] = { "disk-lane", lane_disk_main, 0, 0 },
 						    [ENGINE_LANE_VMM] = { "vmm-lane", lane_vmm_main, 0, 0 } },
+					 .lane_fds = { -1, -1 },
 					 .engine_fd = -1,
 					 .signal_fd = -1 };
 	const char *accel;

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import signal
 import time
 import unittest
 
@@ -220,6 +221,23 @@ class Queue(EndToEnd):
         self.services.start_kafka()
         ids += [fleet.submit(argv=["true"]) for _ in range(100)]
         self.assert_told_once(fleet.results(ids, 240), ids)
+
+    def test_a_drain_ends_although_kafka_hangs(self):
+        fleet = self.fleet(slots=4, null_run_ms=1500, drain_ms=3000)
+        fleet.start_reaper()
+        worker = fleet.start_worker()
+        ids = [fleet.submit(argv=["true"]) for _ in range(12)]
+        fleet.flush()
+        wait_until("some run", lambda: "state=running" in fleet.log())
+        self.services.kafka.send_signal(signal.SIGSTOP)
+        try:
+            worker.terminate()
+            self.assertEqual(worker.wait(120), 0)
+        finally:
+            self.services.kafka.send_signal(signal.SIGCONT)
+        self.assertIn("engine.leave", fleet.log())
+        fleet.start_worker()
+        self.assert_told_once(fleet.results(ids, 120), ids)
 
     def test_null_vmm_wants_two_keys(self):
         fleet = self.fleet(allow_null_vmm="no")
