@@ -92,7 +92,7 @@ static int main_ps(struct target *target, int argc, char **argv)
 	else
 		print_table(&now);
 	leases_now_clear(&now);
-	return status > 0 || fflush(stdout) != 0;
+	return status > 0 || !command_flush("mayfly ps");
 }
 
 const struct command cmd_ps = {

@@ -41,7 +41,8 @@ struct run {
 	struct result result;
 	struct gather gather;
 	struct screen_step step;
-	bool is_broken; /* our own output cannot be written any more */
+	bool is_broken; /* our own output cannot be written any more, because of: */
+	int broken_errno;
 };
 
 static void say(struct run *run, enum screen_paint paint, const char *text)
@@ -70,8 +71,10 @@ static void print_piece(struct run *run, enum output_stream stream, const struct
 	FILE *to = stream == OUTPUT_STREAM_STDOUT ? stdout : stderr;
 
 	screen_step_vanish(&run->step);
-	if (piece->len && (fwrite(piece->data, 1, piece->len, to) != piece->len || fflush(to) != 0))
-		run->is_broken = true;
+	if (!piece->len || (fwrite(piece->data, 1, piece->len, to) == piece->len && fflush(to) == 0))
+		return;
+	run->broken_errno = errno;
+	run->is_broken = true;
 }
 
 static void take_output(struct run *run, const struct client_record *record)
@@ -297,11 +300,16 @@ static int write_collected(struct run *run, int status)
  * ends a program that runs here, too. */
 static int leave(struct run *run)
 {
-	if (run->is_broken)
+	if (run->is_broken && !run->is_finished)
 		(void)send_cancel(run); /* else the task ends by its limits */
 	client_flush(run->client, CANCEL_MS);
-	if (run->is_broken)
+	if (run->is_broken && run->broken_errno == EPIPE)
 		return EXIT_BROKEN_PIPE;
+	if (run->is_broken) {
+		(void)fprintf(stderr, "mayfly run: its output cannot be written here: %s%s\n", strerror(run->broken_errno),
+			      run->is_finished ? "" : "; the task is being cancelled");
+		return EXIT_NO_RUN;
+	}
 	(void)fprintf(stderr, "mayfly run: left task %s; `mayfly watch --from beginning --id %s` shows how it ended\n",
 		      run->order.task->id, run->order.task->id);
 	return EXIT_CANCELLED;
@@ -309,6 +317,8 @@ static int leave(struct run *run)
 
 static int follow_task(struct run *run)
 {
+	int status;
+
 	while (!run->is_finished && !run->undelivered[0] && !should_leave(run)) {
 		turn(run);
 		show_waiting(run);
@@ -322,7 +332,8 @@ static int follow_task(struct run *run)
 	if (!run->is_finished)
 		return leave(run);
 	finish_output(run);
-	return write_collected(run, conclude(run));
+	status = write_collected(run, conclude(run));
+	return run->is_broken ? leave(run) : status;
 }
 
 static int catch_signals(struct run *run, struct err *err)
@@ -350,7 +361,7 @@ static int submit(struct run *run, struct target *target, const struct buf *byte
 		r = catch_signals(run, err);
 	if (r == 0)
 		r = client_send(run->client, CLIENT_TOPIC_TASKS, id, strlen(id), bytes->data, bytes->len, run, err);
-	screen_step_begin(&run->step, "waiting for a worker");
+	screen_step_begin(&run->step, "waiting for its start");
 	return r;
 }
 
@@ -422,8 +433,8 @@ const struct command cmd_run = {
 		"  --into DIR           where collected files go (the current directory)\n"
 		"  --quiet              say nothing but errors\n\n"
 		"Durations: 250ms 30s 5m 1h. Sizes: 64K 256M 1G.\n"
-		"Exit status: the program's; 128+N when signal N ended it; 124 timed out; 125 it did not run, is lost, or\n"
-		"ended well without a file to collect; 130 cancelled; 2 the command line is wrong.\n\n"
+		"Exit status: the program's; 128+N when signal N ended it; 124 timed out; 125 it did not run, is lost, its\n"
+		"output cannot be written here, or it ended well without a file to collect; 130 cancelled; 2 the command line is wrong.\n\n"
 		"  mayfly run -- echo hello\n"
 		"  mayfly run --image python --file sum.py --file data.csv --collect out.csv -- python3 sum.py data.csv\n",
 	.run = main_run,

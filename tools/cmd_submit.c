@@ -96,7 +96,7 @@ static void show(struct submit *submit, const struct result *result)
 		result_line_print(result, stdout);
 	else if (result_json_print(result, stdout, &err) < 0)
 		complain(submit, err.msg);
-	submit->is_broken |= fflush(stdout) != 0 || ferror(stdout);
+	submit->is_broken |= !command_flush("mayfly submit");
 }
 
 static void take_finished(struct submit *submit, const struct result *result)
@@ -230,7 +230,7 @@ static void submit_lines(struct submit *submit)
 		client_turn(submit->client, others, ARRAY_SIZE(others), TURN_MS);
 		if (others[0].revents)
 			is_open = read_some(submit);
-		submit->is_broken |= !submit->first && fflush(stdout) != 0;
+		submit->is_broken |= !submit->first && !command_flush("mayfly submit");
 	}
 }
 
@@ -324,6 +324,8 @@ static int check_words(struct submit *submit, int n_words)
 					"what shall be submitted? A program after --, or - for JSON lines");
 	if (submit->is_json && !submit->does_wait)
 		return command_complain(&cmd_submit, "--json says how results are printed: it goes with --wait");
+	if (submit->within_ms && !submit->does_wait)
+		return command_complain(&cmd_submit, "--within says how long to wait for results: it goes with --wait");
 	return -1;
 }
 
@@ -376,7 +378,8 @@ static int conclude(struct submit *submit)
 	client_flush(submit->client, 2 * CLIENT_DELIVERY_MS);
 	if (submit->waiting)
 		status = wait_for_results(submit);
-	submit->is_broken |= fflush(stdout) != 0;
+	if (!submit->is_broken)
+		submit->is_broken = !command_flush("mayfly submit");
 	if (submit->is_flawed)
 		return EXIT_USAGE;
 	return submit->is_broken || submit->n_failed ? 1 : status;

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/ident.h"
 #include "tools/client.h"
 #include "tools/command.h"
 #include "tools/result_json.h"
@@ -40,7 +41,7 @@ static void show(struct watch *watch, const struct result *result)
 		watch->is_broken |= result_json_print(result, stdout, &err) < 0;
 	else
 		result_line_print(result, stdout);
-	watch->is_broken |= fflush(stdout) != 0 || ferror(stdout);
+	watch->is_broken |= !command_flush("mayfly watch");
 }
 
 static void on_record(void *ctx, const struct client_record *record)
@@ -83,6 +84,9 @@ static int take_option(struct watch *watch, int code)
 	} else {
 		if (watch->n_ids == IDS_MAX)
 			return command_complain(&cmd_watch, "--id can be given %d times", IDS_MAX);
+		if (!ident_is_id(optarg, strlen(optarg)))
+			return command_complain(&cmd_watch, "--id '%s' is no task id: those are 1 to %d letters, digits, '.', '_' or "
+						"'-', starting with a letter or digit", optarg, IDENT_ID_MAX);
 		watch->ids[watch->n_ids++] = optarg;
 	}
 	return 0;
@@ -123,7 +127,7 @@ static int follow(struct watch *watch, struct target *target)
 		result_line_head(stdout);
 	while (!watch->is_broken && (!watch->n_ids || watch->n_over < watch->n_ids))
 		client_turn(client, NULL, 0, 1000);
-	return 0;
+	return watch->is_broken ? 1 : 0;
 }
 
 static int main_watch(struct target *target, int argc, char **argv)

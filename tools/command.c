@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #define OPTION_HELP 2000
 
@@ -73,6 +74,19 @@ int command_fail(const struct command *command, const struct err *err, int statu
 {
 	(void)fprintf(stderr, "mayfly %s: %s\n", command->name, err->msg);
 	return status;
+}
+
+bool command_flush(const char *who)
+{
+	bool has_failed = ferror(stdout) != 0;
+
+	errno = 0;
+	if (fflush(stdout) == 0 && !has_failed)
+		return true;
+	if (errno != EPIPE)
+		(void)fprintf(stderr, "%s: standard output cannot be written: %s\n", who,
+			      errno ? strerror(errno) : "an earlier write failed");
+	return false;
 }
 
 void command_help(const struct command *command)

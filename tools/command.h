@@ -3,6 +3,7 @@
 #pragma once
 
 #include <getopt.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/err.h"
@@ -45,5 +46,8 @@ int command_complain(const struct command *command, const char *fmt, ...) __attr
 
 /* "mayfly NAME: message" on stderr. Answers `status`. */
 int command_fail(const struct command *command, const struct err *err, int status);
+
+/* What was printed goes out. False when it cannot: the user was told why, unless nobody reads it any more. */
+bool command_flush(const char *who);
 
 void command_help(const struct command *command);

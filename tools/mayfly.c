@@ -102,5 +102,7 @@ int main(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	status = read_options(&target, argc, argv, &err);
-	return status >= 0 ? status : dispatch(&target, argc - optind, argv + optind);
+	if (status < 0)
+		status = dispatch(&target, argc - optind, argv + optind);
+	return status == 0 && !command_flush("mayfly") ? 1 : status;
 }

@@ -454,7 +454,9 @@ static int start_part(struct stack *stack, enum stack_part part, struct err *err
 
 	static_assert(ARRAY_SIZE(starts) == STACK_PART_COUNT, "a start for every stack_part");
 	if (daemon_find(&stack->parts[part], NULL)) {
-		(void)fprintf(stderr, "· %s is running already\n", part_names[part]);
+		(void)fprintf(stderr, "· %s is running already%s\n", part_names[part],
+			      part == STACK_PART_WORKER && stack->slots ? "; --slots counts when it starts: `mayfly dev stop` first" :
+									  "");
 		return 0;
 	}
 	(void)snprintf(what, sizeof(what), "starting %s", part_names[part]);

@@ -4,11 +4,12 @@ cli_run.py."""
 import glob
 import json
 import os
+import subprocess
 import time
 import unittest
 
 from case import REPO, EndToEnd, wait_until
-from cli import begin, mayfly
+from cli import MAYFLY, begin, environment, mayfly
 
 BAD = os.path.join(REPO, "schemas", "vectors", "bad")
 
@@ -118,8 +119,9 @@ class Queue(EndToEnd):
         self.assertIn(b"running", mayfly(fleet, "ps").stdout)
 
     def test_nothing_runs(self):
+        """Between two tasks of another test that is so, too: each form is waited for by itself."""
         wait_until("nothing runs", lambda: self.mayfly("ps", "--json").stdout == b"", 60)
-        self.assertIn(b"no task is running", self.mayfly("ps").stdout)
+        wait_until("nothing runs", lambda: b"no task is running" in self.mayfly("ps").stdout, 60)
 
     def test_no_fleet_says_what_to_do(self):
         tries = [begin(self.shared, args[0], "--brokers", "127.0.0.1:1", *args[1:])
@@ -135,7 +137,8 @@ class Queue(EndToEnd):
     def test_wrong_command_lines(self):
         for args in (("submit", "--id", "x"), ("submit", "--json", "--", "x"), ("submit", "--ttl", "soon", "--", "x"), ("submit", "-", "x"),
                      ("watch", "--from", "yesterday"), ("run",), ("run", "--nonsense"), ("run", "--file", "/no/such", "--", "x"),
-                     ("nonsense",), ("dev", "nonsense"), ("dev",), ("run", "--memory", "1M", "--", "x"), ("--redis", "x", "ps")):
+                     ("nonsense",), ("dev", "nonsense"), ("dev",), ("run", "--memory", "1M", "--", "x"), ("--redis", "x", "ps"),
+                     ("watch", "--id", ""), ("submit", "--within", "3s", "--", "true")):
             done = mayfly(self.shared, *args)
             self.assertEqual(done.returncode, 2, f"{args}: {done.stderr}")
             self.assertTrue(done.stderr and not done.stdout, args)
@@ -146,6 +149,14 @@ class Queue(EndToEnd):
             self.assertEqual(asked, self.mayfly("help", command).stdout)
             self.assertIn(f"usage: mayfly {command}".encode(), asked)
             self.assertIn(command.encode(), self.mayfly("--help").stdout)
+
+    def test_a_full_disk_is_told(self):
+        for args in (("--help",), ("ps",), ("submit", "--", "true"), ("submit", "--wait", "--json", "--", "true")):
+            with open("/dev/full", "wb") as full:
+                done = subprocess.run([MAYFLY, *args], stdout=full, stderr=subprocess.PIPE, timeout=60, check=False,
+                                      env=environment(self.shared))
+            self.assertEqual(done.returncode, 1, args)
+            self.assertIn(b"No space left on device", done.stderr)
 
     def test_a_reader_that_goes_away(self):
         process = begin(self.shared, "watch", "--json", "--from", "beginning")

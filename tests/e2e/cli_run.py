@@ -9,7 +9,7 @@ import time
 import unittest
 
 from case import REPO, EndToEnd, wait_until
-from cli import begin, mayfly
+from cli import MAYFLY, begin, environment, mayfly
 
 
 class Run(EndToEnd):
@@ -83,6 +83,13 @@ class Run(EndToEnd):
         process.stdin.close()
         process.stderr.close()
         self.assertIn(b"cancelled", mayfly(self.shared, "watch", "--from", "beginning", "--id", "unread").stdout)
+
+    def test_a_full_disk_is_told(self):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([MAYFLY, "run", "--", "echo", "lost"], stdout=full, stderr=subprocess.PIPE, timeout=120,
+                                  check=False, env=environment(self.shared))
+        self.assertEqual(done.returncode, 125)
+        self.assertIn(b"No space left on device", done.stderr)
 
     def test_files_there_and_back(self):
         for name, text in (("in.txt", "lower case\n"), ("with:colon", "kept\n"), ("tool.sh", "tr a-z A-Z <in.txt >out/upper.txt\n")):
