@@ -136,8 +136,8 @@ static void erase_next(struct round *round);
 
 static void note_erased(struct item *item, const struct lane_reply *reply)
 {
-	if (reply->rc == 0 && reply->op == LANE_OP_DISK_DESTROY_KEY)
-		item->what.is_key_destroyed = reply->verified;
+	if (reply->rc == 0 && reply->op == LANE_OP_DISK_DESTROY_KEY && reply->verified)
+		item->what.lease.is_key_destroyed = true;
 	if (reply->rc == 0)
 		return;
 	item->is_failed = true;
@@ -159,7 +159,7 @@ static void on_erased(void *ctx, const void *data, size_t len)
 	note_erased(item, &reply);
 	if (++round->erase_op == ARRAY_SIZE(erase_ops)) {
 		log_info("reaper.erased", "id=%s complete=%d key_destroyed=%d", item->what.lease.id, !item->is_failed,
-			 item->what.is_key_destroyed);
+			 item->what.lease.is_key_destroyed);
 		if (item->is_failed)
 			item->plan = PLAN_LEAVE; /* its lease keeps it from being run until it is gone */
 		round->erase_op = 0;
@@ -346,7 +346,9 @@ static bool start_settle(struct round *round)
 			continue;
 		settlements[round->n_chosen] = (struct reap_settlement){ .id = item->what.lease.id,
 									 .token = item->what.lease.token,
-									 .verb = item->verb };
+									 .verb = item->verb,
+									 .is_key_destroyed =
+										 item->what.lease.is_key_destroyed };
 		round->chosen[round->n_chosen++] = i;
 	}
 	if (round->n_chosen == 0)

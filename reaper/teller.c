@@ -197,7 +197,7 @@ static int encode_result(const struct teller *teller, const struct teller_item *
 	result.kind = TASK_KIND_RUN;
 	result.outcome = item->is_expired ? RESULT_OUTCOME_EXPIRED : RESULT_OUTCOME_LOST;
 	result.ran = RESULT_RAN_UNKNOWN;
-	result.is_key_destroyed = item->is_key_destroyed;
+	result.is_key_destroyed = lease->is_key_destroyed;
 	result.attempt = lease->attempt;
 	result.token = lease->token;
 	result.partition = lease->partition;

@@ -3,7 +3,7 @@
  *
  * A lease is one line of text, its fields separated by one space (a field never holds one):
  *
- *	state owner token attempt host slot expires_ms topic partition offset [victim]
+ *	state owner token attempt host slot expires_ms topic partition offset [victim [key]]
  *
  * A line and not a hash, because a batch of lines is read by one MGET and written by one MSET: half of Redis's time
  * for the same work (docs/decisions/2026-11-23-a-lease-is-a-line.md). Whether a caller still is the holder is the

@@ -47,6 +47,7 @@ struct reap_lease {
 	char topic[REAP_TOPIC_MAX + 1]; /* "-": no record, only objects that nobody owned */
 	int32_t partition;
 	int64_t offset;
+	bool is_key_destroyed; /* the reaper saw that of the last attempt's disk */
 	uint64_t due_ms; /* Redis's wall clock; of a scan only */
 };
 
@@ -71,6 +72,7 @@ struct reap_settlement {
 	const char *id;
 	uint64_t token;
 	enum reap_verb verb; /* not NONE */
+	bool is_key_destroyed;
 };
 
 struct reap_server {

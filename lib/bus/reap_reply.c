@@ -7,7 +7,7 @@
 
 #include "base/own.h"
 
-#define LINE_MAX_BYTES 1024 /* eleven fields, the longest a topic of 249 */
+#define LINE_MAX_BYTES 1024 /* twelve fields, the longest a topic of 249 */
 #define SCAN_HEAD      3    /* now, number of leases, of those due */
 #define SCAN_FIELDS    3    /* id, score, line */
 
@@ -75,6 +75,15 @@ static enum reap_state next_state(struct line_reader *reader)
 	return REAP_STATE_COUNT;
 }
 
+static bool next_key(struct line_reader *reader)
+{
+	const char *word = next_word(reader);
+	bool is_destroyed = strcmp(word, "destroyed") == 0;
+
+	reader->is_bad |= !is_destroyed && strcmp(word, "-") != 0;
+	return is_destroyed;
+}
+
 int reap_line_parse(const char *line, size_t len, struct reap_lease *ret, struct err *err)
 {
 	struct line_reader reader = { 0 };
@@ -97,6 +106,7 @@ int reap_line_parse(const char *line, size_t len, struct reap_lease *ret, struct
 	memcpy(ret->victim, "-", 2);
 	if (reader.rest)
 		next_text(&reader, ret->victim, sizeof(ret->victim));
+	ret->is_key_destroyed = reader.rest && next_key(&reader);
 	if (reader.is_bad || reader.rest)
 		return err_set(err, ERR_HOST, EBADMSG,
 			       "a lease in Redis reads '%.*s', which is none of ours: delete its key",

@@ -48,17 +48,18 @@ static const char reap_take_lua[] = LEASE_LUA_NOW LEASE_LUA_TOKEN LEASE_LUA_READ
 	"keep_token()\n"
 	"return answers\n";
 
-/* ARGV: owner lease_ms lost_after_ms, then per lease: id token verb. Answers per lease: 1, or 0 when it is not ours
- * any more. Verbs: delete; orphan (anyone may claim it, until lost_after_ms or its time-to-live end); ended; told (to
- * be looked at again without hurry). */
+/* ARGV: owner lease_ms lost_after_ms, then per lease: id token verb key ("destroyed": seen to be by now; else "-").
+ * Answers per lease: 1, or 0 when it is not ours any more. Verbs: delete; orphan (anyone may claim it, until
+ * lost_after_ms or its time-to-live end); ended; told (to be looked at again without hurry). */
 static const char reap_settle_lua[] = LEASE_LUA_NOW LEASE_LUA_READ REAP_LUA_WRITE
 	"local answers = {}\n"
-	"local keys, lines = read_all(4, 3)\n"
+	"local keys, lines = read_all(4, 4)\n"
 	"for n = 1, #keys do\n"
-	"  local id, its_token, verb = ARGV[1 + 3 * n], ARGV[2 + 3 * n], ARGV[3 + 3 * n]\n"
+	"  local id, its_token, verb = ARGV[4 * n], ARGV[4 * n + 1], ARGV[4 * n + 2]\n"
 	"  local field = fields_of(lines[n] or '')\n"
 	"  local is_mine = field[2] == ARGV[1] and field[3] == its_token\n"
 	"  answers[n] = is_mine and 1 or 0\n"
+	"  field[11], field[12] = field[11] or '-', ARGV[4 * n + 3]\n"
 	"  if is_mine and verb == 'delete' then\n"
 	"    redis.call('DEL', keys[n])\n"
 	"    redis.call('ZREM', KEYS[1], id)\n"

@@ -76,7 +76,7 @@ class Crash(EndToEnd):
         self.at_state(fleet, task_id, "running")
         fleet.kill_group(worker)
         result = fleet.result(task_id)
-        self.assertEqual((result["outcome"], result["ran"]), ("lost", "unknown"))
+        self.assertEqual((result["outcome"], result["ran"], result["key_destroyed"]), ("lost", "unknown", True))
         wait_until("files and processes are gone", lambda: not [x for x in fleet.leftovers() if "lease" not in x] or None, 30)
         fleet.start_worker()
         time.sleep(3)

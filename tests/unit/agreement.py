@@ -397,9 +397,10 @@ def check_lease(schemas, tally):
     """What the page allows and what it does not; bus/lease and bus/reap have their own tests against Redis."""
     lease = {"state": "running", "owner": "w1.abc", "token": "1795453739364000", "attempt": "1", "host": "h1", "slot": "0",
              "expires_ms": "1795454339364", "topic": "mayfly.tasks", "partition": "0", "offset": "12"}
-    good = [lease, {**lease, "state": "orphan", "owner": "-"}, {**lease, "state": "reaping", "victim": "w1.abc"}]
+    good = [lease, {**lease, "state": "orphan", "owner": "-"}, {**lease, "state": "reaping", "victim": "w1.abc"},
+            {**lease, "state": "orphan", "owner": "-", "victim": "w1.abc", "key": "destroyed"}]
     bad = [{**lease, "owner": "-"}, {**lease, "owner": "a b"}, {**lease, "token": "-1"}, {**lease, "state": "held"},
-           {**lease, "colour": "red"}, {**lease, "offset": 12}, {**lease, "topic": "t" * 250},
+           {**lease, "colour": "red"}, {**lease, "victim": "-", "key": "gone"}, {**lease, "offset": 12}, {**lease, "topic": "t" * 250},
            {key: value for key, value in lease.items() if key != "token"}]
     validator = Validator(schemas["lease"])
     if not all(map(validator.is_valid, good)) or any(map(validator.is_valid, bad)):

@@ -99,6 +99,11 @@ static void test_line(void **state)
 	assert_string_equal(lease.victim, "-");
 	assert_int_equal(parse("told r 1 0 h 0 0 - 0 9223372036854775806 w1", &lease), 0);
 	assert_string_equal(lease.victim, "w1");
+	assert_false(lease.is_key_destroyed);
+	assert_int_equal(parse("orphan - 1 0 h 0 0 - 0 9 w1 -", &lease), 0);
+	assert_false(lease.is_key_destroyed);
+	assert_int_equal(parse("orphan - 1 0 h 0 0 - 0 9 w1 destroyed", &lease), 0);
+	assert_true(lease.is_key_destroyed);
 }
 
 static void test_bad_lines(void **state)
@@ -110,6 +115,7 @@ static void test_bad_lines(void **state)
 		"running w1.a 17 2 h1 3 99 t 4",
 		"running  17 2 h1 3 99 t 4 5",
 		"running w1.a 17 2 h1 3 99 t 4 5 v w",
+		"running w1.a 17 2 h1 3 99 t 4 5 v destroyed -",
 		"running w1.a 17 2 h1 3 99 t 4 5 ",
 		"running w1.a -1 2 h1 3 99 t 4 5",
 		"running w1.a 1x 2 h1 3 99 t 4 5",
