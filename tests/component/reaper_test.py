@@ -130,8 +130,7 @@ class Case(unittest.TestCase):
             f.write(os.urandom(1 << 20))
         sleeper = subprocess.Popen(["sleep", "1000"], start_new_session=True)
         self.sleepers.append(sleeper)
-        for root in cgroup_roots():
-            group = os.path.join(root, "mayfly." + self.fleet.name, "vm-" + task_id)
+        for group in self.group_paths(task_id):
             os.makedirs(group)
             with open(os.path.join(group, "cgroup.procs"), "w", encoding="ascii") as f:
                 f.write(str(sleeper.pid))
@@ -140,9 +139,11 @@ class Case(unittest.TestCase):
     def disk(self, task_id):
         return os.path.join(self.fleet.state, "scratch", task_id + ".luks")
 
+    def group_paths(self, task_id):
+        return [os.path.join(root, "mayfly." + self.fleet.name, "vm-" + task_id) for root in cgroup_roots()]
+
     def groups(self, task_id):
-        paths = [os.path.join(root, "mayfly." + self.fleet.name, "vm-" + task_id) for root in cgroup_roots()]
-        return [path for path in paths if os.path.isdir(path)]
+        return [path for path in self.group_paths(task_id) if os.path.isdir(path)]
 
     def objects(self, task_id, sleeper):
         return os.path.exists(self.disk(task_id)), bool(self.groups(task_id)), sleeper.poll() is None

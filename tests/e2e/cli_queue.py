@@ -4,12 +4,11 @@ cli_run.py."""
 import glob
 import json
 import os
-import subprocess
 import time
 import unittest
 
 from case import REPO, EndToEnd, wait_until
-from cli import MAYFLY, begin, environment, mayfly
+from cli import begin, mayfly
 
 BAD = os.path.join(REPO, "schemas", "vectors", "bad")
 
@@ -153,8 +152,7 @@ class Queue(EndToEnd):
     def test_a_full_disk_is_told(self):
         for args in (("--help",), ("ps",), ("submit", "--", "true"), ("submit", "--wait", "--json", "--", "true")):
             with open("/dev/full", "wb") as full:
-                done = subprocess.run([MAYFLY, *args], stdout=full, stderr=subprocess.PIPE, timeout=60, check=False,
-                                      env=environment(self.shared))
+                done = mayfly(self.shared, *args, stdout=full)
             self.assertEqual(done.returncode, 1, args)
             self.assertIn(b"No space left on device", done.stderr)
 

@@ -9,7 +9,7 @@ import time
 import unittest
 
 from case import REPO, EndToEnd, wait_until
-from cli import MAYFLY, begin, environment, mayfly
+from cli import begin, mayfly
 
 
 class Run(EndToEnd):
@@ -86,8 +86,7 @@ class Run(EndToEnd):
 
     def test_a_full_disk_is_told(self):
         with open("/dev/full", "wb") as full:
-            done = subprocess.run([MAYFLY, "run", "--", "echo", "lost"], stdout=full, stderr=subprocess.PIPE, timeout=120,
-                                  check=False, env=environment(self.shared))
+            done = mayfly(self.shared, "run", "--", "echo", "lost", stdout=full)
         self.assertEqual(done.returncode, 125)
         self.assertIn(b"No space left on device", done.stderr)
 

@@ -15,10 +15,10 @@ def environment(fleet=None, **more):
     return env
 
 
-def mayfly(fleet, *args, stdin=b"", seconds=180, cwd=None, **env):
+def mayfly(fleet, *args, stdin=b"", stdout=subprocess.PIPE, seconds=180, cwd=None, **env):
     """Runs it to its end; the answer has returncode, stdout, stderr (bytes)."""
-    return subprocess.run([MAYFLY, *map(str, args)], input=stdin, capture_output=True, timeout=seconds, check=False, cwd=cwd,
-                          env=environment(fleet, **env))
+    return subprocess.run([MAYFLY, *map(str, args)], input=stdin, stdout=stdout, stderr=subprocess.PIPE, timeout=seconds,
+                          check=False, cwd=cwd, env=environment(fleet, **env))
 
 
 def begin(fleet, *args, cwd=None):
