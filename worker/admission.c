@@ -9,7 +9,6 @@ struct admission {
 	struct admission_limits limits;
 	uint64_t memory_mib;  /* promised */
 	uint64_t disk_mib;    /* promised */
-	uint32_t n_taken;
 	uint32_t n_free;
 	uint32_t free_slots[]; /* a stack: the slot given back last is the warmest */
 };
@@ -69,23 +68,16 @@ enum admission_verdict admission_ask(struct admission *admission, const struct t
 	ret->disk_mib = task->disk_mib;
 	admission->memory_mib += ret->memory_mib;
 	admission->disk_mib += ret->disk_mib;
-	admission->n_taken++;
 	return ADMISSION_VERDICT_ADMITTED;
 }
 
 void admission_return(struct admission *admission, const struct reservation *reservation)
 {
-	assert(admission->n_taken > 0);
+	assert(admission->n_free < admission->limits.slots);
 	assert(admission->memory_mib >= reservation->memory_mib && admission->disk_mib >= reservation->disk_mib);
 	admission->free_slots[admission->n_free++] = reservation->slot;
-	admission->n_taken--;
 	admission->memory_mib -= reservation->memory_mib;
 	admission->disk_mib -= reservation->disk_mib;
-}
-
-uint32_t admission_slots_taken(const struct admission *admission)
-{
-	return admission->n_taken;
 }
 
 void admission_free(struct admission *admission)

@@ -44,6 +44,4 @@ bool admission_is_possible(const struct admission *admission, const struct task 
 
 void admission_return(struct admission *admission, const struct reservation *reservation);
 
-uint32_t admission_slots_taken(const struct admission *admission);
-
 void admission_free(struct admission *admission);

@@ -101,6 +101,7 @@ struct job {
 	bool has_vm; /* a start was asked for: something may exist */
 	bool is_vm_pending;
 	unsigned n_destroy_tries;
+	unsigned n_restarts; /* of the guest's kernel, in this boot */
 
 	/* STAGE_GUEST */
 	enum guest_step guest;

@@ -1,10 +1,13 @@
 #include "worker/settings.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/ident.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "host/accel.h"
+#include "wire/lane.h"
 
 #define TEXT(name, preset_) { #name, CONF_TYPE_TEXT, offsetof(struct settings, name), 0, 0, preset_ }
 #define UINT(name, min_, max_, preset_) { #name, CONF_TYPE_UINT, offsetof(struct settings, name), min_, max_, preset_ }
@@ -21,7 +24,7 @@ static const struct conf_key keys[] = {
 	TEXT(state_dir, "/var/lib/mayfly"),
 	TEXT(libexec_dir, "/usr/libexec/mayfly"),
 	UINT(partitions, 1, 1000, "8"),
-	UINT(slots, 1, 10000, "2"),
+	UINT(slots, 1, LANE_MAX_SLOTS, "2"),
 	UINT(memory_mib, 64, UINT32_MAX, "2048"),
 	UINT(disk_mib, 16, UINT32_MAX, "8192"),
 	UINT(lease_ms, 3000, 600000, "10000"), /* renewed after a third, given up a second before its end */
@@ -69,12 +72,38 @@ static int check_meaning(const char *path, const struct settings *settings, stru
 		return err_set(err, ERR_INPUT, 0,
 			       "%s: vmm = null runs nothing; it is for queue benchmarks and tests: add allow_null_vmm = yes",
 			       path);
-	return check_idents(path, settings, err);
+	return 0;
+}
+
+static bool is_slot_uid(const struct settings *settings, uint64_t uid)
+{
+	return uid >= settings->slot_uid_base && uid - settings->slot_uid_base < settings->slots;
+}
+
+/* A VMM that was taken over must not be the engine's, nor the probe's, equal. */
+static int check_uids(const char *path, const struct settings *settings, struct err *err)
+{
+	uint64_t last = settings->slot_uid_base + settings->slots - 1;
+
+	if (is_slot_uid(settings, settings->engine_uid))
+		return err_set(err, ERR_INPUT, 0,
+			       "%s: engine_uid: %" PRIu64 " is one of the slots' uids, %" PRIu64 " to %" PRIu64 "; write another one", path,
+			       settings->engine_uid, settings->slot_uid_base, last);
+	if (is_slot_uid(settings, ACCEL_PROBE_UID))
+		return err_set(err, ERR_INPUT, 0,
+			       "%s: slot_uid_base: the slots' uids %" PRIu64 " to %" PRIu64
+			       " hold %d, which the KVM probe runs as; write another one",
+			       path, settings->slot_uid_base, last, ACCEL_PROBE_UID);
+	return 0;
 }
 
 int settings_load(const char *path, struct settings *ret, struct err *err)
 {
 	int r = conf_load(path, keys, ARRAY_SIZE(keys), ret, err);
 
-	return r < 0 ? r : check_meaning(path, ret, err);
+	if (r == 0)
+		r = check_meaning(path, ret, err);
+	if (r == 0)
+		r = check_idents(path, ret, err);
+	return r < 0 ? r : check_uids(path, ret, err);
 }

@@ -62,6 +62,18 @@ void stage_disk_start(struct job *job)
 	}
 }
 
+static void forget_disk(struct job *job)
+{
+	job->has_disk = false;
+	job_stage_stopped(job, STAGE_DISK);
+}
+
+static void leave_disk(struct job *job, const char *why)
+{
+	log_error("disk.left", "id=%s message=\"%s; the reaper will find it\"", job->task->id, why);
+	forget_disk(job);
+}
+
 static void on_erased(void *ctx, const struct lane_reply *reply, int *fds, const struct err *err)
 {
 	struct job *job = ctx;
@@ -71,17 +83,19 @@ static void on_erased(void *ctx, const struct lane_reply *reply, int *fds, const
 	if (err && ++job->n_erase_tries < LANE_TRIES && call_disk_lane(job, LANE_OP_DISK_ERASE, on_erased) == 0)
 		return;
 	if (err)
-		log_error("disk.left", "id=%s message=\"%s; the reaper will find it\"", job->task->id, err->msg);
-	job->has_disk = false;
-	job_stage_stopped(job, STAGE_DISK);
+		leave_disk(job, err->msg);
+	else
+		forget_disk(job);
 }
 
 void stage_disk_stop(struct job *job)
 {
 	close_fd(&job->disk_fd);
 	job->n_erase_tries = 0;
-	if (!job->has_disk || call_disk_lane(job, LANE_OP_DISK_ERASE, on_erased) < 0)
-		job_stage_stopped(job, STAGE_DISK);
+	if (!job->has_disk)
+		forget_disk(job);
+	else if (call_disk_lane(job, LANE_OP_DISK_ERASE, on_erased) < 0)
+		leave_disk(job, "no memory to ask for its end");
 }
 
 void stage_key_start(struct job *job)

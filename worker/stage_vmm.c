@@ -15,6 +15,7 @@
 #define KILL_PATIENCE_MS 5000    /* from asking the guard to the lane's own kill */
 #define GUARD_SLACK_MS 15000     /* the guard's deadline beyond what the engine's own timers allow */
 #define DESTROY_TRIES 3
+#define RESTART_LIMIT 16 /* of the guest's kernel, in one boot */
 
 static void on_disk(void *ctx, const struct err *err)
 {
@@ -36,9 +37,37 @@ static void on_control_broken(void *ctx, const struct err *err)
 		job_fault(job, "", err);
 }
 
-static const struct vmm_events vmm_events = { .on_disk = on_disk, .on_broken = on_control_broken };
+/* A guest that finds its timer mismeasured does this (docs/decisions/2026-11-24-a-guest-looks-at-its-timer.md); one that cannot
+ * boot at all does nothing else. */
+static void on_restart(void *ctx)
+{
+	struct job *job = ctx;
+	struct err err;
+
+	log_warn("vm.restart", "id=%s n=%u", job->task->id, ++job->n_restarts);
+	if (job->n_restarts < RESTART_LIMIT)
+		return;
+	(void)err_set(&err, ERR_HOST, 0, "the guest: it started its kernel %d times without saying hello", RESTART_LIMIT);
+	job_fault(job, "", &err);
+}
+
+static const struct vmm_events vmm_events = {
+	.on_disk = on_disk, .on_restart = on_restart, .on_broken = on_control_broken
+};
 
 static int call_vmm_lane(struct job *job, enum lane_op op, lane_link_fn fn);
+
+static void forget_vm(struct job *job)
+{
+	job->has_vm = false;
+	job_stage_stopped(job, STAGE_VMM);
+}
+
+static void leave_vm(struct job *job, const char *why)
+{
+	log_error("vm.left", "id=%s message=\"%s; the reaper will find it\"", job->task->id, why);
+	forget_vm(job);
+}
 
 static void on_destroyed(void *ctx, const struct lane_reply *reply, int *fds, const struct err *err)
 {
@@ -50,9 +79,9 @@ static void on_destroyed(void *ctx, const struct lane_reply *reply, int *fds, co
 	    call_vmm_lane(job, LANE_OP_VM_DESTROY, on_destroyed) == 0)
 		return;
 	if (err)
-		log_error("vm.left", "id=%s message=\"%s; the reaper will find it\"", job->task->id, err->msg);
-	job->has_vm = false;
-	job_stage_stopped(job, STAGE_VMM);
+		leave_vm(job, err->msg);
+	else
+		forget_vm(job);
 }
 
 static void let_go_of_guard(struct job *job)
@@ -69,7 +98,7 @@ static void destroy_by_lane(struct job *job)
 	let_go_of_guard(job);
 	job->n_destroy_tries = 0;
 	if (call_vmm_lane(job, LANE_OP_VM_DESTROY, on_destroyed) < 0)
-		job_stage_stopped(job, STAGE_VMM);
+		leave_vm(job, "no memory to ask for its end");
 }
 
 static void explain_exit(struct job *job, const struct vm_exit *vm_exit)
@@ -190,6 +219,7 @@ void stage_vmm_start(struct job *job)
 		return;
 	}
 	job->has_vm = job->is_vm_pending = true;
+	job->n_restarts = 0;
 	if (call_vmm_lane(job, LANE_OP_VM_START, on_started) < 0) {
 		job->has_vm = job->is_vm_pending = false;
 		(void)err_set(&err, ERR_HOST, ENOMEM, "ask for a microVM");

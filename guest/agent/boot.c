@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/own.h"
+#include "guest/agent/timer.h"
 
 #define PORT_NAME	 "agent"
 #define PORT_PATIENCE_MS 20000 /* it takes milliseconds; a host whose processors are all taken stretches them */
@@ -130,6 +131,8 @@ int boot_prepare(struct err *err)
 
 	if (r == 0)
 		r = open_stdio(err);
+	if (r == 0)
+		r = timer_check(err);
 	if (r == 0)
 		r = load_modules(err);
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(settings); i++)

@@ -7,8 +7,8 @@
 
 #define CGROUP_ROOT "/sys/fs/cgroup"
 
-/* Mount the agent's own /dev, /proc, /sys and cgroup2, load the initrd's modules in their order, close what an
- * unprivileged task need not reach in the kernel. */
+/* Mount the agent's own /dev, /proc, /sys and cgroup2, look at the timer, load the initrd's modules in their order, close
+ * what an unprivileged task need not reach in the kernel. */
 int boot_prepare(struct err *err);
 
 /* Open the virtio-serial port named "agent", which appears a little after its module; nonblocking. */

@@ -3,7 +3,7 @@
  * Boots, says hello, and then does what the host says over the channel of wire/frame.h, one step after the other:
  * setup, input files, a program, files back. It shares the kernel with programs it must not trust; they get nothing of
  * it but the other ends of three pipes. It ends only together with the VM: when the host is gone, or when it cannot go
- * on. A bad frame, or a step that fails, is answered once with `fail`; then it only waits for the host to end the VM. */
+ * on; before it said hello, the VM then starts its kernel again. A bad frame, or a step that fails, is answered once with `fail`; then it only waits for the host to end the VM. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>

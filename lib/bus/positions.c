@@ -1,7 +1,8 @@
 #include "bus/positions.h"
 
-#include <librdkafka/rdkafka.h>
 #include <string.h>
+
+#include "bus/kafka_conf.h"
 
 struct positions {
 	rd_kafka_t *kafka;
@@ -9,19 +10,9 @@ struct positions {
 
 DEFINE_FREEP(rd_kafka_topic_partition_list_t, rd_kafka_topic_partition_list_destroy)
 
-static int set_conf(rd_kafka_conf_t *conf, const char *const (*pairs)[2], size_t n, struct err *err)
-{
-	char why[160];
-
-	for (size_t i = 0; i < n; i++)
-		if (rd_kafka_conf_set(conf, pairs[i][0], pairs[i][1], why, sizeof(why)) != RD_KAFKA_CONF_OK)
-			return err_set(err, ERR_INPUT, 0, "Kafka setting %s = %s: %s", pairs[i][0], pairs[i][1], why);
-	return 0;
-}
-
 int positions_new(const char *brokers, const char *group, struct positions **ret, struct err *err)
 {
-	const char *const pairs[][2] = {
+	const struct kafka_pair pairs[] = {
 		{ "bootstrap.servers", brokers },
 		{ "group.id", group },
 		{ "isolation.level", "read_committed" }, /* makes the look-up wait for transactions in flight */
@@ -29,24 +20,13 @@ int positions_new(const char *brokers, const char *group, struct positions **ret
 		{ "log_level", "3" }, /* a broker that is away is told by the failing call */
 	};
 	cleanup_(positions_freep) struct positions *positions = calloc(1, sizeof(*positions));
-	rd_kafka_conf_t *conf = rd_kafka_conf_new();
-	char why[160];
 	int r;
 
-	if (!positions) {
-		rd_kafka_conf_destroy(conf);
+	if (!positions)
 		return err_set(err, ERR_HOST, ENOMEM, "ask for offsets of group %s", group);
-	}
-	r = set_conf(conf, pairs, ARRAY_SIZE(pairs), err);
-	if (r < 0) {
-		rd_kafka_conf_destroy(conf);
-		return r;
-	}
-	positions->kafka = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof(why));
-	if (!positions->kafka) {
-		rd_kafka_conf_destroy(conf);
-		return err_set(err, ERR_HOST, 0, "a Kafka client for offsets of group %s: %s", group, why);
-	}
+	r = kafka_new(RD_KAFKA_CONSUMER, pairs, ARRAY_SIZE(pairs), 0, NULL, &positions->kafka, err);
+	if (r < 0)
+		return err_wrap(err, "ask for offsets of group %s", group);
 	*ret = TAKE_PTR(positions);
 	return 0;
 }

@@ -16,7 +16,6 @@
 #include "host/qemu.h"
 #include "wire/frame.h"
 
-#define PROBE_UID 65533 /* nobody's slot; the probe runs no task */
 #define PROBE_MEMORY_MIB 256
 #define LINE_BYTES 256
 
@@ -106,7 +105,7 @@ static int boot_on_kvm(const struct host_place *place, const char *libexec_dir, 
 {
 	char id[32]; /* another worker may be at it, too */
 	const struct qemu_request request = { .id = id,
-					      .uid = PROBE_UID,
+					      .uid = ACCEL_PROBE_UID,
 					      .shape = { .accel = ACCEL_KVM,
 							 .memory_mib = PROBE_MEMORY_MIB,
 							 .cpus = 1,

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "base/clock.h"
 #include "base/own.h"
@@ -181,19 +182,40 @@ bool cgroup_has_oom_kill(const char *path)
 	return false;
 }
 
+static bool is_member(const char *procs, int pid)
+{
+	cleanup_file FILE *stream = fopen(procs, "re");
+	int member;
+
+	while (stream && fscanf(stream, "%d", &member) == 1)
+		if (member == pid)
+			return true;
+	return false;
+}
+
+/* A number may be somebody else's by the time it is signalled, a descriptor cannot: it is opened first and the membership
+ * looked at again. One that is gone already is what we want. */
+static void kill_member(const char *procs, int pid)
+{
+	cleanup_fd int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+
+	if (pidfd >= 0 && is_member(procs, pid))
+		(void)syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
+}
+
 /* How many processes were there to be killed. */
 static size_t kill_all(const char *hierarchy, const char *path)
 {
 	cleanup_file FILE *stream = NULL;
-	char full[PATH_MAX];
+	char procs[PATH_MAX];
 	size_t n = 0;
 	int pid;
 
-	join(full, hierarchy, path, "cgroup.procs");
-	stream = fopen(full, "re");
+	join(procs, hierarchy, path, "cgroup.procs");
+	stream = fopen(procs, "re");
 	while (stream && fscanf(stream, "%d", &pid) == 1) {
-		if (pid > 0)
-			(void)kill(pid, SIGKILL); /* one that is gone already is what we want */
+		if (pid > 0) /* 0: of another pid namespace */
+			kill_member(procs, pid);
 		n++;
 	}
 	return n;

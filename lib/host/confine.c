@@ -41,6 +41,9 @@ static const int allowed_calls[] = {
 #endif
 };
 
+/* Kafka and Redis; none that sees packets or talks to the kernel. */
+static const int socket_families[] = { AF_UNIX, AF_INET, AF_INET6 };
+
 static int add_rules(scmp_filter_ctx filter)
 {
 	int r = 0;
@@ -66,9 +69,9 @@ static int add_rules(scmp_filter_ctx filter)
 	if (r == 0)
 		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 0);
 #endif
-	/* abort(3) may signal this very process; a target beside it is another uid's business, and kill(2) is refused. */
-	if (r == 0)
-		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_LE, AF_INET6, 0));
+	for (size_t i = 0; i < ARRAY_SIZE(socket_families) && r == 0; i++)
+		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
+				     SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)socket_families[i], 0));
 	return r;
 }
 

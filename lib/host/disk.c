@@ -13,6 +13,7 @@
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -20,6 +21,7 @@
 
 #include "wire/lane.h"
 
+#define MAKING_SUFFIX ".making"
 #define SECTOR 512
 #define MIB (1024ull * 1024)
 #define PAYLOAD_OFFSET (2 * MIB)  /* LUKS1's default: header and eight keyslots of a 512-bit key in 4096 sectors */
@@ -68,16 +70,17 @@ static int run_mkfs(char *path, struct err *err)
 	return status ? err_set(err, ERR_HOST, 0, "mkfs.ext4 on '%s' ended with status %d", path, WEXITSTATUS(status)) : 0;
 }
 
+/* The folder is locked: what is there under the unfinished name was left by a crash. */
 static int prepare_blank(const struct host_place *place, unsigned mib, struct err *err)
 {
-	char path[PATH_MAX], making[PATH_MAX + 16];
+	char path[PATH_MAX], making[PATH_MAX + sizeof(MAKING_SUFFIX)];
 	int fd, r;
 
 	names_blank(place, mib, path);
 	if (access(path, R_OK) == 0)
 		return 0;
-	(void)snprintf(making, sizeof(making), "%s.%d", path, (int)getpid());
-	fd = open(making, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	(void)snprintf(making, sizeof(making), "%s" MAKING_SUFFIX, path);
+	fd = open(making, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return err_set(err, ERR_HOST, errno, "make '%s'", making);
 	r = ftruncate(fd, (off_t)(mib * MIB)) < 0 ? err_set(err, ERR_HOST, errno, "size '%s'", making) : 0;
@@ -93,6 +96,7 @@ static int prepare_blank(const struct host_place *place, unsigned mib, struct er
 
 int disk_prepare_blanks(const struct host_place *place, struct err *err)
 {
+	cleanup_fd int dir_fd = -1;
 	char path[PATH_MAX];
 	int r;
 
@@ -101,6 +105,11 @@ int disk_prepare_blanks(const struct host_place *place, struct err *err)
 	names_blank_dir(place, path);
 	if (r == 0 && access(path, F_OK) < 0)
 		r = make_dir(path, err);
+	if (r < 0)
+		return r;
+	dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir_fd < 0 || flock(dir_fd, LOCK_EX) < 0)
+		return err_set(err, ERR_HOST, errno, "lock the folder '%s'", path);
 	for (size_t i = 0; i < ARRAY_SIZE(size_classes_mib) && r == 0; i++)
 		r = prepare_blank(place, size_classes_mib[i], err);
 	return r;
@@ -174,13 +183,15 @@ static int copy_extent(struct copy *copy, off_t from, off_t to)
 	while (from < to) {
 		size_t want = (size_t)(to - from) < COPY_BYTES ? (size_t)(to - from) : COPY_BYTES;
 		ssize_t n = pread(copy->from_fd, copy->plain, want, from);
+		ssize_t written;
 
 		if (n <= 0 || n % SECTOR)
 			return n < 0 ? -errno : -EIO;
 		if (encrypt_sectors(copy->cipher, copy->plain, copy->sealed, (size_t)n, (uint64_t)from / SECTOR) < 0)
 			return -EIO;
-		if (pwrite(copy->to_fd, copy->sealed, (size_t)n, (off_t)PAYLOAD_OFFSET + from) != n)
-			return errno ? -errno : -ENOSPC;
+		written = pwrite(copy->to_fd, copy->sealed, (size_t)n, (off_t)PAYLOAD_OFFSET + from);
+		if (written != n)
+			return written < 0 ? -errno : -ENOSPC;
 		from += n;
 	}
 	return 0;

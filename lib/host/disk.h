@@ -24,7 +24,8 @@ int disk_prepare_blanks(const struct host_place *place, struct err *err);
 int disk_format(const struct host_place *place, const char *id, unsigned disk_mib, struct secret **ret_key, int *ret_fd,
 		struct err *err);
 
-/* Overwrite the header and all key material, synced to the device; then try to load the volume again. *ret_is_gone says that this failed, as it must. Fine when there is no disk (*ret_is_gone = false). */
+/* Overwrite the header and all key material, synced to the device; then try to load the volume again. *ret_is_gone says
+ * that this failed, as it must. Fine when there is no disk (*ret_is_gone = false). */
 int disk_destroy_key(const struct host_place *place, const char *id, bool *ret_is_gone, struct err *err);
 
 /* disk_destroy_key() if that was not done, then unlink. Fine when there is no disk. */

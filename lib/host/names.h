@@ -1,5 +1,5 @@
-/* The one place that names objects on a host. Every object that is made for a workspace gets its name here, from the
- * workspace's id, so that the worker's unwind, the reaper's erase and an audit find the same things. */
+/* The one place that names what is made for a workspace on a host, from the workspace's id, so that the worker's unwind,
+ * the reaper's erase and an audit find the same things; and what all workspaces of a host share. */
 #pragma once
 
 #include <limits.h>

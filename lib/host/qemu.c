@@ -30,7 +30,7 @@ void qemu_command_fill(struct qemu_command *command, const struct qemu_shape *sh
 {
 	const char *const fixed[] = {
 		"/usr/bin/qemu-system-x86_64", "-M", "microvm,acpi=on,rtc=on,pit=off,pic=off,isa-serial=off", "-nodefaults",
-		"-no-user-config", "-no-reboot", "-display", "none",
+		"-no-user-config", "-display", "none", "-action", shape->accel == ACCEL_KVM ? "reboot=shutdown" : "reboot=reset",
 		"-object", "main-loop,id=main-loop,thread-pool-max=16", /* VM_PIDS in jail/guard.c has room for these */
 		"-accel", shape->accel == ACCEL_KVM ? "kvm" : "tcg,tb-size=64", "-cpu",
 		shape->accel == ACCEL_KVM ? "host" : "max", "-m", command->memory, "-smp", command->cpus,

@@ -14,7 +14,7 @@ static const struct {
 	unsigned takes;
 	unsigned n_fds; /* of a good reply */
 } ops[] = {
-	[LANE_OP_PING] = { "ping", 0, 0 },
+	[LANE_OP_NONE] = { "none", 0, 0 },
 	[LANE_OP_DISK_FORMAT] = { "disk_format", TAKES_ID | TAKES_DISK, 1 },
 	[LANE_OP_DISK_DESTROY_KEY] = { "disk_destroy_key", TAKES_ID, 0 },
 	[LANE_OP_DISK_ERASE] = { "disk_erase", TAKES_ID, 0 },
@@ -37,7 +37,7 @@ static bool is_text(const char *text, size_t size)
 static bool is_good_shape(const struct lane_request *request)
 {
 	return request->cpus >= 1 && request->cpus <= TASK_MAX_CPUS && request->memory_mib >= TASK_MIN_MEMORY_MIB &&
-	       request->memory_mib <= TASK_MAX_MEMORY_MIB && request->slot < 10000 &&
+	       request->memory_mib <= TASK_MAX_MEMORY_MIB && request->slot < LANE_MAX_SLOTS &&
 	       request->deadline_ms <= 2 * TASK_MAX_TTL_MS;
 }
 
@@ -48,7 +48,7 @@ int lane_request_check(const void *data, size_t len, struct lane_request *ret, s
 	if (len != sizeof(*ret))
 		return err_set(err, ERR_BUG, EBADMSG, "a lane request of %zu bytes instead of %zu", len, sizeof(*ret));
 	memcpy(ret, data, sizeof(*ret));
-	if (ret->magic != LANE_MAGIC || ret->op >= LANE_OP_COUNT)
+	if (ret->magic != LANE_MAGIC || ret->op == LANE_OP_NONE || ret->op >= LANE_OP_COUNT)
 		return err_set(err, ERR_BUG, EBADMSG, "a lane request with magic %#x and op %u", ret->magic, ret->op);
 	takes = ops[ret->op].takes;
 	if (!is_text(ret->id, sizeof(ret->id)) || !is_text(ret->image, sizeof(ret->image)))
@@ -73,7 +73,8 @@ int lane_reply_check(const void *data, size_t len, size_t n_fds, struct lane_rep
 	if (len != sizeof(*ret))
 		return err_set(err, ERR_BUG, EBADMSG, "a lane reply of %zu bytes instead of %zu", len, sizeof(*ret));
 	memcpy(ret, data, sizeof(*ret));
-	if (ret->magic != LANE_MAGIC || ret->op >= LANE_OP_COUNT || ret->err_kind >= ERR_KIND_COUNT || ret->rc > 0)
+	if (ret->magic != LANE_MAGIC || ret->op == LANE_OP_NONE || ret->op >= LANE_OP_COUNT ||
+	    ret->err_kind >= ERR_KIND_COUNT || ret->rc > 0)
 		return err_set(err, ERR_BUG, EBADMSG, "a lane reply with magic %#x, op %u and status %d", ret->magic,
 			       ret->op, ret->rc);
 	if (!is_text(ret->msg, sizeof(ret->msg)) || !is_text(ret->id, sizeof(ret->id)) ||

@@ -11,10 +11,11 @@
 
 #define LANE_MAGIC 0x4d46314cu /* "MF1L" */
 #define LANE_MAX_FDS 4
+#define LANE_MAX_SLOTS 10000
 #define LANE_KEY_BYTES 64 /* hex text of a 256-bit keyslot secret */
 
 enum lane_op {
-	LANE_OP_PING,
+	LANE_OP_NONE,             /* never sent: what was not filled in is not an operation */
 	LANE_OP_DISK_FORMAT,      /* id, disk_mib -> key, fd 0: the backing file, read-write */
 	LANE_OP_DISK_DESTROY_KEY, /* id -> verified: 1 when opening was tried afterwards and failed */
 	LANE_OP_DISK_ERASE,       /* id: destroy the key if it is there, unlink; fine when nothing is there */

@@ -27,7 +27,9 @@ class Boots(EndToEnd):
         # A boot that hung would have been ended by the watchdog and tried again: that is in the log, and counts as a hang.
         self.assertEqual(re.findall(r"job\.fault .*", fleet.log()), [])
         boots = sorted(r[0]["timings_ms"]["boot"] for r in found.values())
-        print(f"{BOOTS} boots under load: median {boots[BOOTS // 2]} ms, longest {boots[-1]} ms, 0 hung")
+        restarts = fleet.log().count("vm.restart")
+        print(f"{BOOTS} boots under load: median {boots[BOOTS // 2]} ms, longest {boots[-1]} ms, 0 hung, "
+              f"{restarts} kernels started over")
 
 
 if __name__ == "__main__":

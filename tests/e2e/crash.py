@@ -7,31 +7,9 @@ import time
 import unittest
 
 from case import EndToEnd, wait_until
+from processes import children, find, uid
 
 STATES = ("leasing", "preparing", "booting", "running", "collecting", "erasing", "telling", "releasing")
-
-
-def children(pid):
-    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
-        return [int(p) for p in f.read().split()]
-
-
-def uid(pid):
-    with open(f"/proc/{pid}/status", encoding="ascii") as f:
-        return next(int(line.split()[1]) for line in f if line.startswith("Uid:"))
-
-
-def find(what):
-    """Pids whose command line holds `what`."""
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{pid}/cmdline", "rb") as f:
-                if what in f.read():
-                    found.append(int(pid))
-        except OSError:
-            continue
-    return found
 
 
 class Crash(EndToEnd):

@@ -20,7 +20,6 @@ static int op_format(struct lane_context *context, const struct lane_request *re
 }
 
 static const lane_op_fn ops[LANE_OP_COUNT] = {
-	[LANE_OP_PING] = lane_op_ping,
 	[LANE_OP_DISK_FORMAT] = op_format,
 	[LANE_OP_DISK_DESTROY_KEY] = lane_op_destroy_key,
 	[LANE_OP_DISK_ERASE] = lane_op_erase,

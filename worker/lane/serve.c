@@ -12,13 +12,6 @@
 #include "host/disk.h"
 #include "host/vm.h"
 
-int lane_op_ping(struct lane_context *context, const struct lane_request *request, struct lane_reply *reply,
-		 int fds[LANE_MAX_FDS], struct err *err)
-{
-	(void)context, (void)request, (void)reply, (void)fds, (void)err;
-	return 0;
-}
-
 int lane_op_destroy_key(struct lane_context *context, const struct lane_request *request, struct lane_reply *reply,
 			int fds[LANE_MAX_FDS], struct err *err)
 {

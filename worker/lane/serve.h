@@ -17,8 +17,6 @@ typedef int (*lane_op_fn)(struct lane_context *context, const struct lane_reques
 int lane_serve(int socket_fd, struct lane_context *context, const lane_op_fn *ops);
 
 /* Operations that more than one lane has. */
-int lane_op_ping(struct lane_context *context, const struct lane_request *request, struct lane_reply *reply,
-		 int fds[LANE_MAX_FDS], struct err *err);
 int lane_op_destroy_key(struct lane_context *context, const struct lane_request *request, struct lane_reply *reply,
 			int fds[LANE_MAX_FDS], struct err *err);
 int lane_op_erase(struct lane_context *context, const struct lane_request *request, struct lane_reply *reply,

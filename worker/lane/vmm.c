@@ -29,7 +29,6 @@ static int op_start(struct lane_context *context, const struct lane_request *req
 }
 
 static const lane_op_fn ops[LANE_OP_COUNT] = {
-	[LANE_OP_PING] = lane_op_ping,
 	[LANE_OP_VM_START] = op_start,
 	[LANE_OP_VM_DESTROY] = lane_op_destroy_vm,
 };

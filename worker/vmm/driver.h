@@ -17,6 +17,8 @@ struct vmm; /* one VMM's control channel */
 struct vmm_events {
 	/* The disk is readable by the guest (err NULL), or will never be. Once per attach_disk. */
 	void (*on_disk)(void *ctx, const struct err *err);
+	/* The guest starts its kernel again, which it may until its agent listens. */
+	void (*on_restart)(void *ctx);
 	/* The control channel broke. At most once; nothing follows it. */
 	void (*on_broken)(void *ctx, const struct err *err);
 };
@@ -32,7 +34,7 @@ struct vmm_driver {
 	/* Hand over the encrypted disk: a descriptor of the backing file (borrowed) and the keyslot's secret. The key goes over
 	 * the private control socket and the VMM is told to forget it once the disk is open. */
 	int (*attach_disk)(struct vmm *vmm, int disk_fd, const struct secret *key, struct err *err);
-	/* The agent has spoken: it listens from now on. NULL when the VMM needs no telling. */
+	/* The agent has spoken: it listens from now on, and a guest that restarts ends its VM. NULL when the VMM needs no telling. */
 	int (*agent_listens)(struct vmm *vmm, struct err *err);
 	void (*close)(struct vmm *vmm); /* accepts NULL */
 };

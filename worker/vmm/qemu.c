@@ -20,7 +20,7 @@ enum qmp_command {
 	COMMAND_BLOCKDEV_ADD,
 	COMMAND_SECRET_DEL,
 	COMMAND_REOPEN,
-	COMMAND_QUERY_STATUS
+	COMMAND_SET_ACTION
 };
 
 struct vmm {
@@ -60,19 +60,27 @@ static void take_message(struct vmm *vmm, const struct qmp_message *message)
 			end_attachment(vmm, NULL);
 		return;
 	case QMP_KIND_ERROR:
+		if (message->id == COMMAND_SET_ACTION) {
+			(void)err_set(&err, ERR_HOST, 0, "QEMU did not forbid its guest to restart: %s", message->text);
+			vmm_break(vmm, &err);
+			return;
+		}
 		(void)err_set(&err, ERR_HOST, 0, "QEMU refused step %" PRIu64 " of attaching the disk: %s", message->id,
 			      message->text);
 		end_attachment(vmm, &err);
 		return;
+	case QMP_KIND_EVENT: /* how a VM ended is the guard's to tell */
+		if (strcmp(message->text, "RESET") == 0)
+			vmm->events->on_restart(vmm->ctx);
+		return;
 	case QMP_KIND_GREETING:
-	case QMP_KIND_EVENT:
-		return; /* how a VM ended is the guard's to tell */
+		return;
 	case QMP_KIND_COUNT:
 		assert(false);
 	}
 }
 
-/* One line at a time, because a callback may close the VMM's job. */
+/* No callback closes the VMM (a job ends in a turn of its own), but one may find it broken. */
 static void take_lines(struct vmm *vmm)
 {
 	struct err err;
@@ -168,7 +176,7 @@ static int qemu_open(struct event_base *base, int control_fd, const struct vmm_e
 {
 	cleanup_fd int fd = control_fd;
 	cleanup_(qemu_closep) struct vmm *vmm = NULL;
-	struct buf out = { 0 };
+	cleanup_(buf_free) struct buf out = { 0 };
 	int r;
 
 	vmm = calloc(1, sizeof(*vmm));
@@ -185,7 +193,6 @@ static int qemu_open(struct event_base *base, int control_fd, const struct vmm_e
 	if (r < 0)
 		return err_set(err, ERR_HOST, -r, "a QMP command");
 	r = send_all(vmm, out.data, out.len, -1, err);
-	buf_free(&out);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(vmm);
@@ -255,12 +262,13 @@ static int qemu_attach_disk(struct vmm *vmm, int disk_fd, const struct secret *k
 	return r;
 }
 
-/* QEMU stops watching the guest channel's socket while no guest process has the port open, and does not look again when one
- * opens it; whatever wakes its main loop makes it look (docs/decisions/2026-11-24-a-poke-for-qemu.md). */
+/* The command would also have to be sent if there were nothing to say: QEMU stops watching the guest channel's socket while
+ * no guest process has the port open, and does not look again when one opens it; whatever wakes its main loop makes it look
+ * (docs/decisions/2026-11-24-a-poke-for-qemu.md). */
 static int qemu_agent_listens(struct vmm *vmm, struct err *err)
 {
 	struct buf out = { 0 };
-	int r = qmp_encode(&out, "query-status", NULL, COMMAND_QUERY_STATUS);
+	int r = qmp_encode(&out, "set-action", "{\"reboot\":\"shutdown\"}", COMMAND_SET_ACTION);
 
 	r = r < 0 ? err_set(err, ERR_HOST, -r, "a QMP command") : send_all(vmm, out.data, out.len, -1, err);
 	buf_free(&out);

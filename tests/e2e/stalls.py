@@ -1,0 +1,48 @@
+#!/usr/bin/python3
+"""A host that takes the processor away from a booting VM again and again: its kernel measures its timer wrongly, the agent
+sees that and has it start over, and the task never learns of it."""
+import contextlib
+import os
+import re
+import signal
+import time
+import unittest
+
+from case import EndToEnd
+from processes import children, find
+
+RUNS_S, STANDS_S = 0.02, 0.15  # a kernel that is stopped for 100 ms in the wrong moment has no timer afterwards
+BOOTS = 12                     # one in two of those starts over
+
+
+class Stalls(EndToEnd):
+    def boot_with_stalls(self, fleet):
+        """Until its kernel started over, or its agent spoke."""
+        task_id = fleet.submit(argv=["/bin/sleep", "0.2"], disk_mib=16, memory_mib=128)
+        fleet.flush()
+        over = re.compile(rf"vm\.restart id={task_id}|id={task_id} state=running|job\.fault id={task_id}")
+        vmms = []
+        while not over.search(fleet.log()):
+            vmms = vmms or [vmm for guard in find(b"mayfly." + fleet.name.encode() + b"/") for vmm in children(guard)]
+            for sign, pause in ((signal.SIGSTOP, STANDS_S), (signal.SIGCONT, RUNS_S)):
+                for vmm in vmms:
+                    with contextlib.suppress(ProcessLookupError):  # ended, as the log is about to say
+                        os.kill(vmm, sign)
+                time.sleep(pause)
+        return fleet.result(task_id)
+
+    def test_a_guest_whose_timer_is_wrong_starts_over(self):
+        fleet = self.fleet(slots=1, boot_ms=120000)
+        fleet.start_worker()
+        for _ in range(BOOTS):
+            result = self.boot_with_stalls(fleet)
+            self.assertEqual((result["outcome"], result["attempt"]), ("succeeded", 1))
+            if "vm.restart" in fleet.log():
+                break
+        self.assertIn("vm.restart", fleet.log(), "no boot was disturbed: this test would see nothing")
+        self.assertNotIn("job.fault", fleet.log())
+        self.assert_nothing_left(fleet)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
