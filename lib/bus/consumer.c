@@ -16,6 +16,7 @@
 
 #define LOOKUP_MS 5000       /* of one look-up; then it is asked again */
 #define LOOKUP_AGAIN_MS 100  /* a dead member's open transaction holds the offsets until it is fenced or times out */
+#define LOOKUPS_TO_WARN 100  /* refused in a row: longer than any transaction takes to time out */
 #define BELT_MS 1000         /* a poll at least this often: librdkafka counts polls, and a wake-up may be missed */
 #define ALL_PARTITIONS (-1)
 
@@ -32,6 +33,7 @@ struct consumer {
 	bool is_unsettled;  /* `assigned` is new and its positions are not known yet */
 	bool is_looking_up; /* a look-up is on its way: the one with this number */
 	uintptr_t lookup;   /* answers to earlier ones are about an assignment that is over */
+	unsigned n_refused; /* look-ups in a row */
 	bool is_all_paused;
 	bool *is_paused; /* by partition number */
 	size_t n_paused;
@@ -63,23 +65,6 @@ static void look_up(struct consumer *consumer)
 	rd_kafka_ListConsumerGroupOffsets(consumer->kafka, &request, 1, options, consumer->lookups);
 	rd_kafka_ListConsumerGroupOffsets_destroy(request);
 	rd_kafka_AdminOptions_destroy(options);
-}
-
-static void on_rebalance(struct consumer *consumer, rd_kafka_event_t *event)
-{
-	rd_kafka_topic_partition_list_t *list = rd_kafka_event_topic_partition_list(event);
-
-	consumer->is_looking_up = consumer->is_unsettled = false;
-	if (rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
-		assign_none(consumer);
-		consumer->events->on_revoked(consumer->ctx);
-		return;
-	}
-	if (consumer->assigned)
-		rd_kafka_topic_partition_list_destroy(consumer->assigned);
-	consumer->assigned = rd_kafka_topic_partition_list_copy(list);
-	consumer->is_unsettled = true;
-	look_up(consumer);
 }
 
 static void pause_what_was(struct consumer *consumer)
@@ -131,6 +116,27 @@ static void start_partitions(struct consumer *consumer, const rd_kafka_topic_par
 	pause_what_was(consumer);
 }
 
+static void on_rebalance(struct consumer *consumer, rd_kafka_event_t *event)
+{
+	rd_kafka_topic_partition_list_t *list = rd_kafka_event_topic_partition_list(event);
+
+	consumer->is_looking_up = consumer->is_unsettled = false;
+	if (rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+		assign_none(consumer);
+		consumer->events->on_revoked(consumer->ctx);
+		return;
+	}
+	if (consumer->assigned)
+		rd_kafka_topic_partition_list_destroy(consumer->assigned);
+	consumer->assigned = rd_kafka_topic_partition_list_copy(list);
+	consumer->n_refused = 0;
+	consumer->is_unsettled = list->cnt > 0;
+	if (consumer->is_unsettled)
+		look_up(consumer);
+	else /* more members than partitions; Kafka does not look up the offsets of nothing */
+		start_partitions(consumer, consumer->assigned);
+}
+
 /* The look-up's list, when it is whole and free of errors. */
 static const rd_kafka_topic_partition_list_t *found_positions(rd_kafka_event_t *event, const char **why)
 {
@@ -174,7 +180,9 @@ static void on_lookup_wake(void *ctx)
 				consumer->is_unsettled = false;
 				start_partitions(consumer, found);
 			} else {
-				log_debug("consumer.lookup", "message=\"%s\"", why);
+				if (++consumer->n_refused % LOOKUPS_TO_WARN == 0)
+					log_warn("consumer.lookup", "tries=%u message=\"the group's committed offsets cannot be "
+							    "read: %s\"", consumer->n_refused, why);
 				(void)event_add(consumer->lookup_again, &again); /* a timer that exists needs no memory */
 			}
 		}
