@@ -265,6 +265,7 @@ static int open_parts(struct engine *engine, struct err *err)
 				      .teller = engine->teller,
 				      .host = settings->host,
 				      .max_attempts = (unsigned)settings->max_attempts,
+				      .lease_ms = (unsigned)settings->lease_ms,
 				      .is_stopping = is_stopping,
 				      .on_done = on_round_done,
 				      .on_judged = on_judged,

@@ -67,9 +67,11 @@ static int submit(struct herald *herald, const struct publish_batch *batch, stru
 	timer_stop(herald->late);
 	if (r < 0)
 		return err_set(err, ERR_HOST, 0, "the loop that waits for Kafka failed");
-	if (!herald->is_done)
+	if (!herald->is_done) {
+		publisher_free(TAKE_PTR(herald->publisher)); /* its thread has the batch, which is the caller's again from here */
 		return err_set(err, ERR_BUSY, ETIMEDOUT, "Kafka did not answer the reaper's transaction in %u ms",
 			       herald->timeout_ms);
+	}
 	if (herald->verdict == PUBLISH_VERDICT_COMMITTED)
 		return 0;
 	return err_set(err, ERR_BUSY, EAGAIN, "the reaper's transaction was %s (%s)",

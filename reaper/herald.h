@@ -36,7 +36,7 @@ void herald_batch_clear(struct herald_batch *batch);
 int herald_new(const struct herald_config *config, struct herald **ret, struct err *err);
 
 /* 0: told and committed. -EAGAIN: nothing of it was, because of an abort or because another reaper fenced us.
- * -ETIMEDOUT: unknown; only a new herald can tell. */
+ * -ETIMEDOUT: unknown; this one is of no more use, only a new herald can tell. */
 int herald_publish(struct herald *herald, const struct herald_batch *batch, struct err *err);
 
 void herald_free(struct herald *herald);

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "reaper/teller.h"
 #include "wire/lane.h"
@@ -30,6 +31,7 @@ struct round {
 	struct round_config config;
 	unsigned step;
 	uint64_t now_ms;
+	uint64_t ours_until_mono_ms; /* afterwards another reaper may have given a lease to a worker, here */
 	struct item items[REAP_BATCH_MAX];
 	size_t n;
 	struct reap_find finds[REAP_BATCH_MAX]; /* of a healing round */
@@ -119,6 +121,7 @@ static bool start_take(struct round *round)
 
 	for (size_t i = 0; i < round->n; i++)
 		leases[i] = round->items[i].what.lease;
+	round->ours_until_mono_ms = clock_mono_ms() + round->config.lease_ms;
 	reap_take(round->config.reap, leases, round->n, on_taken, round);
 	return true;
 }
@@ -143,6 +146,18 @@ static void note_erased(struct item *item, const struct lane_reply *reply)
 	item->is_failed = true;
 	log_error("reaper.erase", "id=%s op=%s error=\"%s\"", item->what.lease.id,
 		  lane_op_name((enum lane_op)reply->op), reply->msg);
+}
+
+/* What was not begun in time is left to whoever takes it next. */
+static void leave_the_rest(struct round *round)
+{
+	for (size_t i = round->erasing; i < round->n; i++) {
+		if (!is_here(round, &round->items[i]))
+			continue;
+		log_warn("reaper.late", "id=%s message=\"erasing what came before it took as long as a lease\"",
+			 round->items[i].what.lease.id);
+		round->items[i].plan = PLAN_LEAVE;
+	}
 }
 
 static void on_erased(void *ctx, const void *data, size_t len)
@@ -172,6 +187,8 @@ static void erase_next(struct round *round)
 {
 	struct lane_request *request = &round->lane_request;
 
+	if (round->erase_op == 0 && clock_mono_ms() >= round->ours_until_mono_ms)
+		leave_the_rest(round);
 	while (round->erasing < round->n && !is_here(round, &round->items[round->erasing]))
 		round->erasing++;
 	if (round->erasing == round->n) {
@@ -421,6 +438,7 @@ void round_heal(struct round *round, const struct reap_find *finds, size_t n, ui
 	round->now_ms = now_ms;
 	memcpy(round->finds, finds, n * sizeof(*finds));
 	round->step = 0; /* instead of taking */
+	round->ours_until_mono_ms = clock_mono_ms() + round->config.lease_ms;
 	reap_heal(round->config.reap, round->finds, n, on_healed, round);
 }
 

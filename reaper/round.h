@@ -27,6 +27,7 @@ struct round_config {
 	struct ask *teller;
 	const char *host;
 	unsigned max_attempts;
+	unsigned lease_ms; /* what is taken is ours for so long */
 	/* Between two steps; true ends the round there. */
 	bool (*is_stopping)(void *ctx);
 	/* The round is over. */

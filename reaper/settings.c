@@ -29,7 +29,7 @@ static const struct conf_key keys[] = {
 	UINT(scan_ms, 50, 60000, "1000"),
 	UINT(lost_after_ms, 1000, 86400000, "60000"),
 	UINT(max_attempts, 1, 100, "3"),
-	UINT(engine_uid, 1, 4000000000u, "64200"),
+	UINT(engine_uid, 1, 4000000000u, "64201"),
 	TEXT(log_level, "info"),
 };
 

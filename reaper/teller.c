@@ -186,6 +186,15 @@ static int read_ledger(struct teller *teller, struct pages *pages, struct err *e
 	return r;
 }
 
+/* An owner is <worker>.<its process start>. */
+static int worker_len(const char *owner)
+{
+	const char *dot = strrchr(owner, '.');
+	size_t len = dot ? (size_t)(dot - owner) : strlen(owner);
+
+	return len > IDENT_ID_MAX ? IDENT_ID_MAX : (int)len;
+}
+
 static int encode_result(const struct teller *teller, const struct teller_item *item, struct buf *out)
 {
 	const struct reap_lease *lease = &item->lease;
@@ -205,7 +214,7 @@ static int encode_result(const struct teller *teller, const struct teller_item *
 	result.finished_ms = clock_wall_ms();
 	memcpy(result.id, lease->id, sizeof(result.id));
 	(void)snprintf(result.host, sizeof(result.host), "%s", lease->host); /* both are bounded by their type */
-	(void)snprintf(result.worker, sizeof(result.worker), "%.64s", lease->victim);
+	(void)snprintf(result.worker, sizeof(result.worker), "%.*s", worker_len(lease->victim), lease->victim);
 	(void)snprintf(result.topic, sizeof(result.topic), "%.127s", teller->topics.tasks);
 	(void)snprintf(result.message, sizeof(result.message),
 		       item->is_expired ? "its time-to-live ended under a worker that did not answer for it"
