@@ -6,7 +6,7 @@
  * (PDEATHSIG), and the reaper finds the group by its name. It reads nothing that comes from outside: from its socket only
  * that there is something, from the VMM's stderr only what it repeats, cleaned, in a log line.
  *
- * usage: mayfly-guard CGROUP MEMORY_MIB CPUS DEADLINE_MS JAIL ROOT UID kvm|nokvm VMM [ARG...]
+ * usage: mayfly-guard CGROUP MEMORY_MIB CPUS DEADLINE_MS JAIL ROOT UID kvm|nokvm FILE_MIB VMM [ARG...]
  * descriptors: 3 is its socket; 4 and up become 3 and up of the VMM. */
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -49,7 +49,7 @@ struct guard {
 
 static int parse(struct guard *guard, int argc, char **argv)
 {
-	if (argc < 10)
+	if (argc < 11)
 		return -EINVAL;
 	guard->cgroup = argv[1];
 	guard->limits.memory_bytes = strtoull(argv[2], NULL, 10) << 20;
@@ -203,7 +203,7 @@ int main(int argc, char **argv)
 
 	log_init("guard", LOG_LEVEL_INFO);
 	if (parse(&guard, argc, argv) < 0) {
-		(void)fputs("usage: mayfly-guard CGROUP MEMORY_MIB CPUS DEADLINE_MS JAIL ROOT UID kvm|nokvm VMM [ARG...]\n",
+		(void)fputs("usage: mayfly-guard CGROUP MEMORY_MIB CPUS DEADLINE_MS JAIL ROOT UID kvm|nokvm FILE_MIB VMM [ARG...]\n",
 			    stderr);
 		return 2;
 	}

@@ -4,7 +4,7 @@
  * file but the jail's root, takes no decision, and keeps nothing: the VMM gets descriptors 0, 1, 2 and those
  * from 3 on that the guard left open.
  *
- * usage: mayfly-jail ROOT UID kvm|nokvm VMM [ARG...]          (ROOT holds VMM; everything in it is read-only)
+ * usage: mayfly-jail ROOT UID kvm|nokvm FILE_MIB VMM [ARG...]          (ROOT holds VMM; everything in it is read-only)
  *
  * JAIL_WEAK has the bits of the locks that a test leaves open, to prove that the jail suite notices. It is set when the
  * test's own binary is compiled, never here, and nothing at run time can set it. */
@@ -45,7 +45,6 @@ enum lock {
 #endif
 
 #define MAX_OPEN_FILES 256
-#define MAX_FILE_BYTES (16ull << 30) /* backing files: the largest disk is 8 GiB */
 #define MAX_THREADS 128              /* of this uid, which is this slot's alone; its control group is exact */
 
 static bool is_locked(enum lock lock)
@@ -117,13 +116,14 @@ static void limit(int resource, rlim_t value)
 	check(setrlimit(resource, &both), "setrlimit");
 }
 
-static void set_limits(void)
+/* `file_mib`: of its backing file, which it may fill and not outgrow. */
+static void set_limits(rlim_t file_mib)
 {
 	if (!is_locked(LOCK_LIMITS))
 		return;
 	limit(RLIMIT_CORE, 0);
 	limit(RLIMIT_NOFILE, MAX_OPEN_FILES);
-	limit(RLIMIT_FSIZE, MAX_FILE_BYTES);
+	limit(RLIMIT_FSIZE, file_mib << 20);
 	limit(RLIMIT_NPROC, MAX_THREADS);
 	limit(RLIMIT_MEMLOCK, 0);
 	limit(RLIMIT_MSGQUEUE, 0);
@@ -210,18 +210,20 @@ int main(int argc, char **argv)
 {
 	static char *const environment[] = { "LC_ALL=C", "PATH=/usr/bin", NULL };
 	bool needs_kvm = argc > 3 && strcmp(argv[3], "kvm") == 0;
+	rlim_t file_mib;
 	uid_t uid;
 
-	if (argc < 5 || argv[1][0] != '/' || (uid = (uid_t)strtoul(argv[2], NULL, 10)) == 0) {
-		(void)dprintf(STDERR_FILENO, "usage: mayfly-jail ROOT UID kvm|nokvm VMM [ARG...]\n");
+	if (argc < 6 || argv[1][0] != '/' || (uid = (uid_t)strtoul(argv[2], NULL, 10)) == 0 ||
+	    (file_mib = strtoul(argv[4], NULL, 10)) == 0) {
+		(void)dprintf(STDERR_FILENO, "usage: mayfly-jail ROOT UID kvm|nokvm FILE_MIB VMM [ARG...]\n");
 		return 2;
 	}
 	(void)umask(077);
 	leave_the_host();
 	enter_root(argv[1], uid, needs_kvm);
-	set_limits();
+	set_limits(file_mib);
 	drop_privileges(uid);
 	filter_calls();
-	execve(argv[4], argv + 4, environment);
-	die(argv[4]);
+	execve(argv[5], argv + 5, environment);
+	die(argv[5]);
 }

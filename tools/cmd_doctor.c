@@ -75,7 +75,7 @@ static void check_kvm(struct doctor *doctor)
 	} else if (geteuid() != 0 || !exists(kernel)) {
 		say(doctor, MARK_WARN, "KVM",
 		    "/dev/kvm is there; whether a guest really runs is probed by root with a kernel bundle");
-	} else if (target_libexec(libexec, &err) < 0 || accel_probe(&doctor->stack.place, libexec, &accel, &err) < 0) {
+	} else if (target_libexec(libexec, &err) < 0 || accel_probe(&doctor->stack.place, libexec, true, &accel, &err) < 0) {
 		say(doctor, MARK_WARN, "KVM", "the probe guest could not be started: %s", err.msg);
 	} else if (accel == ACCEL_KVM) {
 		say(doctor, MARK_GOOD, "KVM", "a probe guest ran on it");

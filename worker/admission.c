@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "host/disk.h"
+
 struct admission {
 	struct admission_limits limits;
 	uint64_t memory_mib;  /* promised */
@@ -35,6 +37,16 @@ static bool flaw_too_much(struct task_flaw *flaw, const char *field, const char 
 	return false;
 }
 
+/* A disk is made in one of few sizes. */
+static uint64_t largest_class_mib(uint64_t limit_mib)
+{
+	uint64_t largest = limit_mib;
+
+	while (largest > 0 && disk_size_class_mib((unsigned)largest) > limit_mib)
+		largest /= 2;
+	return largest;
+}
+
 bool admission_is_possible(const struct admission *admission, const struct task *task, struct task_flaw *flaw)
 {
 	const struct admission_limits *limits = &admission->limits;
@@ -47,8 +59,8 @@ bool admission_is_possible(const struct admission *admission, const struct task 
 				     limits->memory_mib > limits->overhead_mib ?
 					     limits->memory_mib - limits->overhead_mib :
 					     0);
-	if (task->disk_mib > largest_disk)
-		return flaw_too_much(flaw, "disk_mib", "MiB", task->disk_mib, largest_disk);
+	if (task->disk_mib > largest_disk || disk_size_class_mib(task->disk_mib) > largest_disk)
+		return flaw_too_much(flaw, "disk_mib", "MiB", task->disk_mib, largest_class_mib(largest_disk));
 	return true;
 }
 
@@ -57,15 +69,16 @@ enum admission_verdict admission_ask(struct admission *admission, const struct t
 {
 	const struct admission_limits *limits = &admission->limits;
 	uint64_t memory_mib = (uint64_t)task->memory_mib + limits->overhead_mib;
+	uint64_t disk_mib = disk_size_class_mib(task->disk_mib);
 
 	if (!admission_is_possible(admission, task, flaw))
 		return ADMISSION_VERDICT_IMPOSSIBLE;
 	if (admission->n_free == 0 || admission->memory_mib + memory_mib > limits->memory_mib ||
-	    admission->disk_mib + task->disk_mib > limits->disk_mib)
+	    admission->disk_mib + disk_mib > limits->disk_mib)
 		return ADMISSION_VERDICT_WAIT;
 	ret->slot = admission->free_slots[--admission->n_free];
 	ret->memory_mib = memory_mib;
-	ret->disk_mib = task->disk_mib;
+	ret->disk_mib = disk_mib;
 	admission->memory_mib += ret->memory_mib;
 	admission->disk_mib += ret->disk_mib;
 	return ADMISSION_VERDICT_ADMITTED;

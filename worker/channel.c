@@ -39,12 +39,12 @@ static int64_t take_frames(struct channel *channel, struct err *err)
 		int r;
 
 		if (extent < 0)
-			return err_set(err, ERR_HOST, EBADMSG, "the guest sent a frame of impossible length");
+			return err_set(err, ERR_BUSY, EBADMSG, "the guest sent a frame of impossible length");
 		if (extent == 0 || (size_t)extent > channel->in.len - used)
 			break;
 		r = frame_decode(channel->in.data + used, (size_t)extent, &frame, why);
 		if (r < 0)
-			return err_set(err, ERR_HOST, -r, "the guest sent a bad frame: %s", why);
+			return err_set(err, ERR_BUSY, -r, "the guest sent a bad frame: %s", why);
 		channel->is_held = !channel->events->on_frame(channel->ctx, &frame);
 		frame_clear(&frame);
 		if (!channel->is_held)
@@ -78,7 +78,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 
 	(void)what;
 	if (buf_reserve(&channel->in, READ_BYTES) < 0) {
-		(void)err_set(&err, ERR_HOST, E2BIG, "the guest sent more than one frame can hold");
+		(void)err_set(&err, ERR_BUSY, E2BIG, "the guest sent more than one frame can hold");
 		channel_break(channel, &err);
 		return;
 	}
@@ -86,7 +86,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
-		(void)err_set(&err, ERR_HOST, n < 0 ? errno : 0, "the guest's channel closed");
+		(void)err_set(&err, ERR_BUSY, n < 0 ? errno : 0, "the guest's channel closed");
 		channel_break(channel, &err);
 		return;
 	}
@@ -102,7 +102,7 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 
 	(void)what;
 	if (n < 0 && errno != EAGAIN && errno != EINTR) {
-		(void)err_set(&err, ERR_HOST, errno, "write to the guest's channel");
+		(void)err_set(&err, ERR_BUSY, errno, "write to the guest's channel");
 		channel_break(channel, &err);
 		return;
 	}
@@ -141,10 +141,10 @@ int channel_send(struct channel *channel, const struct frame *frame, struct err 
 	int r;
 
 	if (channel->is_broken)
-		return err_set(err, ERR_HOST, EPIPE, "the guest's channel is closed");
+		return err_set(err, ERR_BUSY, EPIPE, "the guest's channel is closed");
 	r = frame_encode(frame, &channel->out);
 	if (r < 0)
-		return err_set(err, ERR_HOST, -r, "queue a '%s' frame for the guest", frame_type_name(frame->type));
+		return err_set(err, ERR_BUSY, -r, "queue a '%s' frame for the guest", frame_type_name(frame->type));
 	if (event_add(channel->writable, NULL) < 0)
 		return err_set(err, ERR_HOST, ENOMEM, "watch a guest channel");
 	return 0;

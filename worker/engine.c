@@ -21,6 +21,7 @@
 #define SESSION_TIMEOUT_MS 10000    /* Kafka group session: a dead worker's partitions move after this */
 #define TRANSACTION_TIMEOUT_MS 10000 /* a dead worker's open transaction blocks readers at most this long */
 #define FAREWELL_MS 15000 /* of a drain whose time is over: to destroy keys, and for the brokers to answer */
+#define HOST_FAULTS_MAX 3 /* in a row, of any tasks: one may be bad luck */
 #define BACKLOG_MAX_BYTES (64u << 20) /* of answers that are not committed yet */
 
 void engine_die(struct engine *engine, const char *why)
@@ -52,6 +53,8 @@ void engine_stream_event(struct engine *engine, const struct job *job)
 	started.partition = job->partition;
 	started.offset = job->offset;
 	started.finished_ms = clock_wall_ms();
+	started.labels = job->task->labels; /* lent for the encoding */
+	started.n_labels = job->task->n_labels;
 	engine_fill_origin(engine, &started);
 	if (result_encode(&started, &message) < 0 ||
 	    streamer_send(engine->streamer, engine->topics.results, started.id, strlen(started.id), message.data,
@@ -160,7 +163,6 @@ static void on_admit(evutil_socket_t fd, short what, void *arg)
 static void tick_jobs(struct engine *engine, uint64_t now)
 {
 	bool is_renewal_due = now - engine->renew_mono_ms >= engine->settings->lease_ms / 3;
-	uint64_t wall = clock_wall_ms();
 	struct job *job;
 
 	TAILQ_FOREACH(job, &engine->active, link) {
@@ -168,7 +170,7 @@ static void tick_jobs(struct engine *engine, uint64_t now)
 			stage_lease_renew(job);
 		stage_lease_tick(job, now);
 		stage_guest_tick(job, now);
-		if (wall >= job->expires_wall_ms && job->stages[STAGE_LEASE] == STAGE_READY)
+		if (now >= job->expires_mono_ms && job->stages[STAGE_LEASE] == STAGE_READY)
 			job_tell(job, RESULT_OUTCOME_EXPIRED, job_has_run(job) ? RESULT_RAN_RAN : RESULT_RAN_NOT_STARTED,
 				 "its time-to-live of %llu ms ended", (unsigned long long)job->task->ttl_ms);
 	}
@@ -228,12 +230,8 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	tick_drain(engine, now);
 }
 
-static void on_terminate(evutil_socket_t fd, short what, void *arg)
+static void drain(struct engine *engine)
 {
-	struct engine *engine = arg;
-
-	(void)fd;
-	(void)what;
 	if (engine->drain_mono_ms)
 		return;
 	log_info("engine.drain", "active=%zu held=%zu drain_ms=%llu", engine->n_active, engine->n_held,
@@ -242,6 +240,27 @@ static void on_terminate(evutil_socket_t fd, short what, void *arg)
 	engine->is_paused = true;
 	consumer_pause(engine->consumer, -1);
 	drop_all(&engine->held, "the worker drains");
+}
+
+static void on_terminate(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	drain(arg);
+}
+
+void engine_host_fails(struct engine *engine, const char *why)
+{
+	if (++engine->n_host_faults < HOST_FAULTS_MAX || engine->drain_mono_ms)
+		return;
+	log_error("engine.host", "faults=%u message=\"%s; this host is not fit: it takes no more tasks\"", engine->n_host_faults, why);
+	engine->exit_code = 1;
+	drain(engine);
+}
+
+void engine_host_works(struct engine *engine)
+{
+	engine->n_host_faults = 0;
 }
 
 static void on_supervisor(evutil_socket_t fd, short what, void *arg)

@@ -44,6 +44,7 @@ struct engine {
 	uint64_t renew_mono_ms; /* when leases were last renewed */
 	uint64_t drain_mono_ms; /* 0, or when draining must be over */
 	bool is_paused;         /* full: no new records */
+	unsigned n_host_faults; /* in a row */
 	bool is_cut_short; /* drained as far as possible: nothing answers any more */
 	int exit_code;
 };
@@ -60,6 +61,11 @@ int engine_main(const struct settings *settings, const struct engine_ends *ends)
 
 /* It cannot go on: say why, kill what runs (closing the lifelines does) and leave with status 1. */
 void engine_die(struct engine *engine, const char *why);
+
+/* From jobs: a fault of this host; a VM and its disk that work. After some faults in a row the worker drains and ends with status
+ * 1: other hosts do its work. */
+void engine_host_fails(struct engine *engine, const char *why);
+void engine_host_works(struct engine *engine);
 
 /* From jobs. */
 void engine_job_enters_held(struct engine *engine, struct job *job);

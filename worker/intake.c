@@ -69,11 +69,25 @@ static void hold(struct engine *engine, const struct partition *partition, const
 	job->offset = record->offset;
 	job->epoch = partition->epoch;
 	job->expires_wall_ms = expiry(task, record);
+	job->expires_mono_ms = clock_mono_ms() + (job->expires_wall_ms > now ? job->expires_wall_ms - now : 0);
 	job->is_cancelled = cancelled_has(engine->cancelled, task->id, job->expires_wall_ms - task->ttl_ms, now);
 	job->is_impossible = !admission_is_possible(engine->admission, task, &flaw);
 	if (record->time_ms > 0 && (uint64_t)record->time_ms <= now)
 		job->result.timings_ms[RESULT_STAGE_QUEUED] = (int64_t)(now - (uint64_t)record->time_ms);
 	engine_job_enters_held(engine, job);
+}
+
+/* What is below the committed offset is answered, or was; what comes after it is not there. Only a person can say from where
+ * to go on. */
+static void die_of_lost_records(struct engine *engine, const struct partition *partition, int64_t offset)
+{
+	char why[900];
+
+	(void)snprintf(why, sizeof(why),
+		       "partition %d of '%s' has lost records: %lld was asked for, %lld came; see which tasks are missing and reset the "
+		       "offsets of group '%s'",
+		       partition->id, engine->topics.tasks, (long long)partition->start, (long long)offset, engine->settings->group);
+	engine_die(engine, why);
 }
 
 static void on_record(void *ctx, const struct consumer_record *record)
@@ -91,6 +105,8 @@ static void on_record(void *ctx, const struct consumer_record *record)
 		partition->is_paused = true;
 		consumer_rewind(engine->consumer, partition->id, record->offset);
 	}
+	if (receipt == PARTITION_RECEIPT_BELOW)
+		die_of_lost_records(engine, partition, record->offset);
 	if (receipt != PARTITION_RECEIPT_NEW)
 		return;
 	if (offsets_is_full(partition->offsets) && !partition->is_paused) {
@@ -199,7 +215,7 @@ void intake_control(void *ctx, const uint8_t *data, size_t len)
 
 bool intake_is_foregone(const struct job *job)
 {
-	return job->is_cancelled || job->is_impossible || clock_wall_ms() >= job->expires_wall_ms;
+	return job->is_cancelled || job->is_impossible || clock_mono_ms() >= job->expires_mono_ms;
 }
 
 void intake_tell_foregone(struct job *job)

@@ -14,6 +14,7 @@
 
 #define REQUEUE_LIMIT 2        /* tries on this host before the task is told to have failed */
 #define REQUEUE_DELAY_MS 250   /* a lane or a VMM that just failed gets a moment */
+#define HOST_DELAY_MS 1000     /* a host that is not fit, too, before it is seen to be */
 
 #define TO(state) (1u << (state))
 
@@ -187,7 +188,7 @@ void job_hold_again(struct job *job)
 	result_clear(&job->result);
 	result_init(&job->result);
 	job->result.timings_ms[RESULT_STAGE_QUEUED] = queued_ms;
-	job->has_run_before |= job_has_run(job);
+	job->has_run_before = job_may_have_run(job);
 	job->guest = GUEST_SILENT;
 	job->has_hello = job->is_timed_out = job->is_oom = job->is_cut = false;
 	job->next_seq = job->chunk_failures = 0;
@@ -218,12 +219,6 @@ static bool decide(struct job *job, enum job_end end)
 	return true;
 }
 
-/* Also before this try: another worker's attempt, or one of ours that was given up. */
-static bool may_have_run(const struct job *job)
-{
-	return job->attempt > 1 || job->has_run_before;
-}
-
 void job_tell(struct job *job, enum result_outcome outcome, enum result_ran ran, const char *message, ...)
 {
 	va_list ap;
@@ -231,7 +226,9 @@ void job_tell(struct job *job, enum result_outcome outcome, enum result_ran ran,
 	if (!decide(job, JOB_END_TELL))
 		return;
 	job->result.outcome = outcome;
-	job->result.ran = ran == RESULT_RAN_NOT_STARTED && may_have_run(job) ? RESULT_RAN_UNKNOWN : ran;
+	if (ran == RESULT_RAN_NOT_STARTED && (job->attempt > 1 || job_may_have_run(job)))
+		ran = RESULT_RAN_UNKNOWN;
+	job->result.ran = ran;
 	va_start(ap, message);
 	(void)vsnprintf(job->result.message, sizeof(job->result.message), message, ap); /* cut at its size */
 	va_end(ap);
@@ -272,16 +269,25 @@ bool job_has_run(const struct job *job)
 	return job->guest >= GUEST_RUNNING;
 }
 
+bool job_may_have_run(const struct job *job)
+{
+	return job->guest >= GUEST_LAUNCH || job->has_run_before;
+}
+
 void job_fault(struct job *job, const char *field, const struct err *err)
 {
 	if (job->end != JOB_END_NONE)
 		return;
 	log_warn("job.fault", "id=%s state=%s kind=%s message=\"%s\"", job->task->id, job_state_name(job->state),
 		 err_kind_name(err->kind), err->msg);
+	if (err->kind == ERR_HOST)
+		engine_host_fails(job->engine, err->msg);
 	if (err->kind == ERR_INPUT)
 		job_reject(job, field, err->msg);
 	else if (job_has_run(job))
 		job_tell(job, RESULT_OUTCOME_FAILED, RESULT_RAN_RAN, "%s", err->msg);
+	else if (err->kind == ERR_HOST)
+		job_requeue(job, HOST_DELAY_MS, err->msg);
 	else if (job->n_requeues < REQUEUE_LIMIT) {
 		job->n_requeues++;
 		job_requeue(job, REQUEUE_DELAY_MS, err->msg);

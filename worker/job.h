@@ -65,7 +65,8 @@ struct job {
 	int32_t partition;
 	int64_t offset;
 	uint64_t epoch; /* of the partition when the record came: see worker/partitions.h */
-	uint64_t expires_wall_ms;
+	uint64_t expires_wall_ms; /* for others to read */
+	uint64_t expires_mono_ms; /* ours to keep: a step of the clock ends nothing */
 	uint64_t not_before_mono_ms;
 	unsigned n_requeues; /* for reasons of this host */
 	bool is_cancelled;
@@ -107,7 +108,7 @@ struct job {
 	enum guest_step guest;
 	bool has_hello;
 	bool has_run_before; /* in a try that was given up */
-	uint64_t guest_deadline_mono_ms; /* of the current step; the agent's own timer comes first */
+	uint64_t guest_deadline_mono_ms; /* of the current step, from the start of the VMM on; the agent's own timer comes first */
 	EVP_MD_CTX *digests[2];
 	uint64_t next_seq;
 	uint64_t chunk_failures;
@@ -148,10 +149,11 @@ void job_requeue(struct job *job, unsigned delay_ms, const char *why);
 void job_drop(struct job *job, const char *why);
 void job_skip(struct job *job, const char *why);
 
-/* A stage failed: the kind of the fault decides (INPUT: reject `field`; else once more from the start while user code has
- * not run, then failed). */
+/* A stage failed: the kind of the fault decides. INPUT: reject `field`. User code has run: failed. HOST: not here, this host may
+ * have to drain. Else once more from the start, some times, then failed. */
 void job_fault(struct job *job, const char *field, const struct err *err);
 
-bool job_has_run(const struct job *job); /* user code was started */
+bool job_has_run(const struct job *job);	/* user code was started */
+bool job_may_have_run(const struct job *job); /* or it was asked for, here or in an earlier try, and nothing was heard */
 void job_mark_timing(struct job *job, enum result_stage stage, uint64_t since_mono_ns);
 const char *job_state_name(enum job_state state);

@@ -85,7 +85,7 @@ static void on_patience(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	(void)err_set(&err, ERR_HOST, ETIMEDOUT, "the %s lane did not answer '%s' for workspace %s in %d ms", link->name,
+	(void)err_set(&err, ERR_BUSY, ETIMEDOUT, "the %s lane did not answer '%s' for workspace %s in %d ms", link->name,
 		      lane_op_name((enum lane_op)TAILQ_FIRST(&link->calls)->request.op),
 		      TAILQ_FIRST(&link->calls)->request.id, LANE_LINK_PATIENCE_MS);
 	lose_lane(link, &err);

@@ -121,6 +121,7 @@ int64_t partitions_assign(struct partitions *partitions, int32_t id, int64_t com
 	partition->is_owned = true;
 	partition->is_paused = false;
 	partition->epoch = ++partitions->last_epoch;
+	partition->start = committed > 0 ? committed : 0;
 	partition->next_received = 0;
 	partition->has_plan = false;
 	partition->position.committed = committed;
@@ -138,6 +139,8 @@ void partitions_settle(struct partitions *partitions)
 
 enum partition_receipt partition_receive(struct partition *partition, int64_t offset)
 {
+	if (offset < partition->start)
+		return PARTITION_RECEIPT_BELOW;
 	if (offset < partition->next_received)
 		return PARTITION_RECEIPT_AGAIN;
 	if (!offsets_has_room(partition->offsets, offset))

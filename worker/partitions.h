@@ -24,6 +24,7 @@ struct partition {
 	bool is_owned;
 	uint64_t epoch;
 	struct offsets *offsets;
+	int64_t start;	       /* the first that was asked for when it was assigned */
 	int64_t next_received; /* one beyond the last record delivered */
 	struct partition_position position; /* as last seen or made: it tells whether somebody else was here */
 	bool has_plan;                      /* a commit is being made; how it ends is not known yet: */
@@ -58,6 +59,7 @@ enum partition_receipt {
 	PARTITION_RECEIPT_NEW, /* to be worked on */
 	PARTITION_RECEIPT_AGAIN, /* done, or in hand: librdkafka delivers records again after a pause, a resume or a seek */
 	PARTITION_RECEIPT_NO_ROOM, /* beyond the window of open offsets: not received, to be delivered again */
+	PARTITION_RECEIPT_BELOW, /* never asked for: Kafka no longer has what was, and starts over */
 	PARTITION_RECEIPT_COUNT
 };
 

@@ -19,6 +19,11 @@
 #define COLLECT_MS 60000
 #define CHUNKS_IN_FLIGHT_MAX 64 /* of one job: the producer's queue is everybody's, and a guest may write byte by byte */
 
+uint64_t stage_guest_longest_ms(const struct job *job)
+{
+	return job->engine->settings->boot_ms + SETUP_MS + LAUNCH_MS + job->task->timeout_ms + RUN_SLACK_MS + COLLECT_MS;
+}
+
 struct chunk {
 	struct job *job;
 	size_t len;
@@ -71,13 +76,13 @@ static void finish_null(struct job *job)
 
 void stage_guest_start(struct job *job)
 {
-	const struct settings *settings = job->engine->settings;
+	uint64_t null_run_ms = job->engine->settings->null_run_ms;
 
 	job_set_state(job, JOB_BOOTING);
 	if (!job->engine->driver->is_real) {
 		job_set_state(job, JOB_RUNNING);
-		job->guest_deadline_mono_ms = clock_mono_ms() + settings->null_run_ms;
-		if (settings->null_run_ms == 0)
+		job->guest_deadline_mono_ms = clock_mono_ms() + null_run_ms;
+		if (null_run_ms == 0)
 			finish_null(job);
 		return;
 	}
@@ -88,7 +93,6 @@ void stage_guest_start(struct job *job)
 			return;
 		}
 	}
-	job->guest_deadline_mono_ms = clock_mono_ms() + settings->boot_ms;
 	if (job->has_hello)
 		send_setup(job);
 }
@@ -170,7 +174,9 @@ static void send_run(struct job *job)
 
 static void take_ready(struct job *job)
 {
+	engine_host_works(job->engine);
 	job_mark_timing(job, RESULT_STAGE_SETUP, job->stage_mono_ns[STAGE_GUEST]);
+	job->stage_mono_ns[STAGE_GUEST] = clock_mono_ns();
 	for (size_t i = 0; i < job->task->n_files; i++)
 		send_file(job, &job->task->files[i]);
 	send_run(job);
@@ -180,6 +186,7 @@ static void take_ready(struct job *job)
 
 static void take_started(struct job *job)
 {
+	job_mark_timing(job, RESULT_STAGE_LAUNCH, job->stage_mono_ns[STAGE_GUEST]);
 	job_mark_timing(job, RESULT_STAGE_START, job->born_mono_ns);
 	set_step(job, GUEST_RUNNING, job->task->timeout_ms + RUN_SLACK_MS);
 	job->stage_mono_ns[STAGE_GUEST] = clock_mono_ns();
@@ -410,10 +417,12 @@ static void take_fail(struct job *job, const struct frame *frame)
 	char why[160];
 
 	(void)snprintf(why, sizeof(why), "%.*s", (int)frame->error.len, frame->error.text);
-	if (job->guest == GUEST_LAUNCH)
-		job_tell(job, RESULT_OUTCOME_FAILED, RESULT_RAN_NOT_STARTED, "%s", why);
-	else
+	if (job->guest != GUEST_LAUNCH) {
 		guest_fault(job, why);
+		return;
+	}
+	job->guest = GUEST_SETUP; /* what was asked for did not happen */
+	job_tell(job, RESULT_OUTCOME_FAILED, RESULT_RAN_NOT_STARTED, "%s", why);
 }
 
 static bool take_frame(struct job *job, const struct frame *frame)
@@ -457,10 +466,18 @@ static void on_broken(void *ctx, const struct err *err)
 
 const struct channel_events stage_guest_events = { .on_frame = on_frame, .on_broken = on_broken };
 
+/* It boots while its disk is made; who has no VMM of its own yet waits for a lane, which has its own patience. */
+static bool is_waited_for(const struct job *job)
+{
+	bool is_real = job->engine->driver->is_real;
+
+	return job->stages[STAGE_GUEST] == STAGE_STARTING ||
+	       (is_real && job->stages[STAGE_GUEST] == STAGE_IDLE && job->stages[STAGE_VMM] == STAGE_READY);
+}
+
 void stage_guest_tick(struct job *job, uint64_t now_mono_ms)
 {
-	if (job->end != JOB_END_NONE || job->stages[STAGE_GUEST] != STAGE_STARTING ||
-	    now_mono_ms < job->guest_deadline_mono_ms)
+	if (job->end != JOB_END_NONE || !is_waited_for(job) || now_mono_ms < job->guest_deadline_mono_ms)
 		return;
 	if (!job->engine->driver->is_real)
 		finish_null(job);
@@ -469,6 +486,8 @@ void stage_guest_tick(struct job *job, uint64_t now_mono_ms)
 			 (unsigned long long)job->task->timeout_ms);
 	else if (job->guest == GUEST_COLLECT)
 		job_tell(job, RESULT_OUTCOME_FAILED, RESULT_RAN_RAN, "the guest did not hand over its files in time");
+	else if (job->stages[STAGE_GUEST] == STAGE_IDLE)
+		guest_fault(job, "its VMM did not open its disk in time");
 	else
 		guest_fault(job, job->has_hello ? "it did not set itself up in time" : "it did not boot in time");
 }

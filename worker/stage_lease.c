@@ -33,8 +33,6 @@ static void on_claimed(void *ctx, const struct lease_grant *grant)
 	case LEASE_VERDICT_CLAIMED:
 		if (intake_is_foregone(job))
 			intake_tell_foregone(job);
-		else if (!job->has_reservation) /* it was foregone when it was admitted: the clock was set back */
-			job_requeue(job, RETRY_HELD_MS, "it was admitted without room");
 		else
 			job_stage_ready(job, STAGE_LEASE);
 		return;
@@ -46,7 +44,7 @@ static void on_claimed(void *ctx, const struct lease_grant *grant)
 		job_reject(job, "id", "id: another task with this id is running; choose a new one");
 		return;
 	case LEASE_VERDICT_ENDED:
-		job_skip(job, "the reaper answers for this record");
+		job_skip(job, "the reaper answered for this record");
 		return;
 	case LEASE_VERDICT_HELD:
 	case LEASE_VERDICT_GONE:
@@ -91,10 +89,10 @@ void stage_lease_stop(struct job *job)
 		job_stage_stopped(job, STAGE_LEASE);
 	else if (job->is_told)
 		lease_finish(leases, job->task->id, job->token, on_given_up, job);
-	else if (job_has_run(job))
-		lease_abandon(leases, job->task->id, job->token, on_given_up, job);
+	else if (job_may_have_run(job))
+		lease_abandon(leases, job->task->id, job->token, job->result.is_key_destroyed, on_given_up, job);
 	else
-		lease_release(leases, job->task->id, job->token, on_given_up, job);
+		lease_release(leases, job->task->id, job->token, job->result.is_key_destroyed, on_given_up, job);
 }
 
 static void on_renewed(void *ctx, const struct lease_grant *grant)
@@ -106,6 +104,7 @@ static void on_renewed(void *ctx, const struct lease_grant *grant)
 		job->lease_deadline_mono_ms = grant->deadline_mono_ms;
 	} else if (grant->verdict == LEASE_VERDICT_GONE) {
 		job->has_lease = false;
+		job->lease_deadline_mono_ms = 0; /* what waits to be told is not told any more */
 		job_requeue(job, RETRY_HELD_MS, "the lease was taken away");
 	} /* else Redis is away: go on until the local deadline */
 }

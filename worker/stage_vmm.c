@@ -13,7 +13,7 @@
 #include "worker/engine.h"
 
 #define KILL_PATIENCE_MS 5000    /* from asking the guard to the lane's own kill */
-#define GUARD_SLACK_MS 15000     /* the guard's deadline beyond what the engine's own timers allow */
+#define GUARD_SLACK_MS 15000     /* the guard's deadline beyond the engine's own timers: it never comes first */
 #define DESTROY_TRIES 3
 #define RESTART_LIMIT 16 /* of the guest's kernel, in one boot */
 
@@ -25,6 +25,8 @@ static void on_disk(void *ctx, const struct err *err)
 		job_fault(job, "", err);
 		return;
 	}
+	secret_free(TAKE_PTR(job->disk_key)); /* QEMU has the disk open and has forgotten it, too */
+	close_fd(&job->disk_fd);
 	job_mark_timing(job, RESULT_STAGE_KEY, job->stage_mono_ns[STAGE_KEY]);
 	job_stage_ready(job, STAGE_KEY);
 }
@@ -33,7 +35,9 @@ static void on_control_broken(void *ctx, const struct err *err)
 {
 	struct job *job = ctx;
 
-	if (job->guard_fd < 0) /* else the guard knows more: wait for it */
+	bool has_ended = err->errnum == 0 || err->errnum == EPIPE || err->errnum == ECONNRESET;
+
+	if (!has_ended || job->guard_fd < 0) /* else the guard knows more: wait for it */
 		job_fault(job, "", err);
 }
 
@@ -47,7 +51,7 @@ static void on_restart(void *ctx)
 	log_warn("vm.restart", "id=%s n=%u", job->task->id, ++job->n_restarts);
 	if (job->n_restarts < RESTART_LIMIT)
 		return;
-	(void)err_set(&err, ERR_HOST, 0, "the guest: it started its kernel %d times without saying hello", RESTART_LIMIT);
+	(void)err_set(&err, ERR_BUSY, 0, "the guest: it started its kernel %d times without saying hello", RESTART_LIMIT);
 	job_fault(job, "", &err);
 }
 
@@ -188,21 +192,21 @@ static void on_started(void *ctx, const struct lane_reply *reply, int *fds, cons
 		job_fault(job, "image", &err);
 	else
 		job_stage_ready(job, STAGE_VMM);
+	job->guest_deadline_mono_ms = clock_mono_ms() + job->engine->settings->boot_ms;
 	if (job->stages[STAGE_VMM] == STAGE_STOPPING)
 		stage_vmm_stop(job);
 }
 
 static int call_vmm_lane(struct job *job, enum lane_op op, lane_link_fn fn)
 {
-	const struct settings *settings = job->engine->settings;
 	struct lane_request request = { .op = op,
 					.slot = job->reservation.slot,
 					.cpus = job->task->cpus,
 					.memory_mib = job->task->memory_mib,
 					.disk_mib = job->task->disk_mib };
-	uint64_t now = clock_wall_ms();
-	uint64_t left = job->expires_wall_ms > now ? job->expires_wall_ms - now : 0;
-	uint64_t longest = settings->boot_ms + job->task->timeout_ms;
+	uint64_t now = clock_mono_ms();
+	uint64_t left = job->expires_mono_ms > now ? job->expires_mono_ms - now : 0;
+	uint64_t longest = stage_guest_longest_ms(job);
 
 	request.deadline_ms = (left < longest ? left : longest) + GUARD_SLACK_MS;
 	memcpy(request.id, job->task->id, sizeof(request.id));

@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "base/own.h"
 #include "host/accel.h"
+#include "host/disk.h"
 #include "worker/engine.h"
 #include "worker/lane/lane.h"
 
@@ -283,7 +284,7 @@ static int choose_accel(struct supervisor *supervisor, const char **ret, struct 
 	*ret = "none";
 	if (strcmp(settings->vmm, "null") == 0)
 		return 0;
-	r = accel_probe(&supervisor->setup.place, settings->libexec_dir, &accel, err);
+	r = accel_probe(&supervisor->setup.place, settings->libexec_dir, settings->allow_emulation, &accel, err);
 	if (r < 0)
 		return r;
 	*ret = accel_name(accel);
@@ -298,6 +299,14 @@ static int choose_accel(struct supervisor *supervisor, const char **ret, struct 
 	return 0;
 }
 
+/* Once, before there is a lane: it takes longer than the engine waits for one. */
+static int prepare_disks(const struct supervisor *supervisor, struct err *err)
+{
+	if (strcmp(supervisor->settings->vmm, "null") == 0)
+		return 0;
+	return disk_prepare_blanks(&supervisor->setup.place, err);
+}
+
 static void fill_setup(struct supervisor *supervisor)
 {
 	const struct settings *settings = supervisor->settings;
@@ -307,6 +316,7 @@ static void fill_setup(struct supervisor *supervisor)
 	(void)snprintf(setup->place.state_dir, sizeof(setup->place.state_dir), "%s", settings->state_dir);
 	(void)snprintf(setup->libexec_dir, sizeof(setup->libexec_dir), "%s", settings->libexec_dir);
 	setup->slot_uid_base = (uint32_t)settings->slot_uid_base;
+	setup->n_slots = (uint32_t)settings->slots;
 }
 
 int supervise(const struct settings *settings)
@@ -322,7 +332,7 @@ int supervise(const struct settings *settings)
 	int status = 1;
 
 	fill_setup(&supervisor);
-	if (choose_accel(&supervisor, &accel, &err) < 0 || open_signals(&supervisor, &err) < 0 ||
+	if (choose_accel(&supervisor, &accel, &err) < 0 || prepare_disks(&supervisor, &err) < 0 || open_signals(&supervisor, &err) < 0 ||
 	    start_engine(&supervisor, accel, &err) < 0)
 		log_error("supervisor.start", "message=\"%s\"", err.msg);
 	else

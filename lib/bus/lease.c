@@ -211,33 +211,41 @@ void lease_claim(struct leases *leases, const char *id, const struct lease_sourc
 	redis_args_add(args, source_text);
 }
 
-static void ask_about_mine(struct leases *leases, enum lease_op op, const char *id, uint64_t token, lease_fn fn,
-			   void *ctx)
+/* Answers its arguments so far. */
+static struct redis_args *ask_about_mine(struct leases *leases, enum lease_op op, const char *id, uint64_t token,
+					 lease_fn fn, void *ctx)
 {
 	struct redis_args *args = &collect(leases, op, fn, ctx, token)->args;
 
 	redis_args_add(args, id);
 	redis_args_add_number(args, token);
+	return args;
 }
 
 void lease_renew(struct leases *leases, const char *id, uint64_t token, lease_fn fn, void *ctx)
 {
-	ask_about_mine(leases, LEASE_OP_RENEW, id, token, fn, ctx);
+	(void)ask_about_mine(leases, LEASE_OP_RENEW, id, token, fn, ctx);
 }
 
 void lease_finish(struct leases *leases, const char *id, uint64_t token, lease_fn fn, void *ctx)
 {
-	ask_about_mine(leases, LEASE_OP_FINISH, id, token, fn, ctx);
+	(void)ask_about_mine(leases, LEASE_OP_FINISH, id, token, fn, ctx);
 }
 
-void lease_release(struct leases *leases, const char *id, uint64_t token, lease_fn fn, void *ctx)
+static void give_back(struct leases *leases, enum lease_op op, const char *id, uint64_t token, bool is_key_destroyed,
+		      lease_fn fn, void *ctx)
 {
-	ask_about_mine(leases, LEASE_OP_RELEASE, id, token, fn, ctx);
+	redis_args_add(ask_about_mine(leases, op, id, token, fn, ctx), is_key_destroyed ? "destroyed" : "-");
 }
 
-void lease_abandon(struct leases *leases, const char *id, uint64_t token, lease_fn fn, void *ctx)
+void lease_release(struct leases *leases, const char *id, uint64_t token, bool is_key_destroyed, lease_fn fn, void *ctx)
 {
-	ask_about_mine(leases, LEASE_OP_ABANDON, id, token, fn, ctx);
+	give_back(leases, LEASE_OP_RELEASE, id, token, is_key_destroyed, fn, ctx);
+}
+
+void lease_abandon(struct leases *leases, const char *id, uint64_t token, bool is_key_destroyed, lease_fn fn, void *ctx)
+{
+	give_back(leases, LEASE_OP_ABANDON, id, token, is_key_destroyed, fn, ctx);
 }
 
 static void batch_forget(struct lease_batch *batch, const void *ctx)

@@ -6,8 +6,8 @@
  * its local monotonic deadline from the moment *before* a successful request was sent. Tokens only grow: max(old + 1,
  * redis time in us).
  *
- * States of a lease: `running` (owner, token, ends_ms), `orphan` (reaped: its objects are gone, anyone may claim) and
- * `ended` (the reaper answered or will answer for it: nobody may run it). schemas/lease.md has the fields. */
+ * A worker sees a lease as `running` (its own or another's), `orphan` (its objects are gone, anyone may claim it) or in the
+ * reaper's hands. schemas/lease.md has all states and the fields. */
 #pragma once
 
 #include <event2/event.h>
@@ -37,9 +37,9 @@ struct lease_source {
 
 enum lease_verdict {
 	LEASE_VERDICT_CLAIMED, /* granted; of a renewal, finish or release: done */
-	LEASE_VERDICT_HELD, /* the same record is (or was, until the reaper comes) somebody else's: ask again later */
+	LEASE_VERDICT_HELD, /* the same record is somebody else's (or was: the reaper has yet to come, or to tell): ask again later */
 	LEASE_VERDICT_DUPLICATE, /* another record with this id is running */
-	LEASE_VERDICT_ENDED,	 /* the reaper answers for this record: mark it done, tell nothing */
+	LEASE_VERDICT_ENDED,	 /* the reaper answered for this record: mark it done, tell nothing */
 	LEASE_VERDICT_EXHAUSTED, /* claimed too often: the claim was granted so that the caller can answer `lost` */
 	LEASE_VERDICT_GONE,	 /* renew, finish: missing or another's. Stop the job now, publish nothing */
 	LEASE_VERDICT_UNKNOWN,	 /* Redis did not answer in time: nothing is known */
@@ -65,10 +65,11 @@ void lease_claim(struct leases *leases, const char *id, const struct lease_sourc
 void lease_renew(struct leases *leases, const char *id, uint64_t token, lease_fn fn, void *ctx);
 /* The result is committed and every object is gone: remove the lease. */
 void lease_finish(struct leases *leases, const char *id, uint64_t token, lease_fn fn, void *ctx);
-/* Hand back unrun (drain, lost partition): everything is gone, the attempt does not count. */
-void lease_release(struct leases *leases, const char *id, uint64_t token, lease_fn fn, void *ctx);
-/* Hand back after its code ran and nothing was told: everything is gone, the attempt counts. */
-void lease_abandon(struct leases *leases, const char *id, uint64_t token, lease_fn fn, void *ctx);
+/* Hand back unrun (drain, lost partition): everything is gone, the attempt does not count. `is_key_destroyed`: seen to be,
+ * for the result that the reaper may have to tell. */
+void lease_release(struct leases *leases, const char *id, uint64_t token, bool is_key_destroyed, lease_fn fn, void *ctx);
+/* Hand back when its code may have run and nothing was told: everything is gone, the attempt counts. */
+void lease_abandon(struct leases *leases, const char *id, uint64_t token, bool is_key_destroyed, lease_fn fn, void *ctx);
 /* No answer will be delivered for requests with this ctx any more. */
 void lease_forget(struct leases *leases, const void *ctx);
 

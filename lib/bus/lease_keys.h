@@ -5,7 +5,7 @@
 
 struct lease_keys {
 	char deadlines[96];    /* sorted set: id -> when the reaper must look (Redis time, ms) */
-	char lease_prefix[96]; /* + id: a hash, schemas/lease.md */
+	char lease_prefix[96]; /* + id: a line of text, schemas/lease.md */
 	char token[96];	       /* the highest fencing token ever given */
 };
 

@@ -7,8 +7,8 @@
  *
  * A line and not a hash, because a batch of lines is read by one MGET and written by one MSET: half of Redis's time
  * for the same work (docs/decisions/2026-11-23-a-lease-is-a-line.md). Whether a caller still is the holder is the
- * beginning of that line. When the lease ends is its score in the deadlines, so a renewal writes nothing else. The
- * score is when the reaper must look: the end of the lease or of the time-to-live, whichever is first.
+ * beginning of that line. When the lease ends is its score in the deadlines, so a renewal writes nothing else. A lease
+ * is not renewed for ever: LATE_LEASES after the end of the time-to-live it runs out, however alive its worker is.
  *
  * Every script gets KEYS[1] the deadlines, KEYS[2] the prefix of lease keys and KEYS[3] the highest token ever given.
  * The lease keys themselves are built inside, which Redis Cluster allows because the hash tag {mayfly} puts all of
@@ -21,6 +21,10 @@
 #define LEASE_LUA_NOW                       \
 	"local time = redis.call('TIME')\n" \
 	"local now = time[1] * 1000 + math.floor(time[2] / 1000)\n"
+
+/* A worker that is well ends a task at its time-to-live by itself; then its result may still wait for Kafka (a broker's
+ * failover, a last chunk of output), and a worker is not declared dead for that. */
+#define LEASE_LUA_LATE_LEASES "local LATE_LEASES = 3\n"
 
 /* The next token: above all before it, even when Redis lost its memory (then by the clock) or its clock went back (then
  * by the memory). %.0f because Lua's own conversion keeps 14 digits. */
@@ -57,8 +61,9 @@
  *
  * An orphan's id may be claimed for another record: that record is a task of its own. The orphan's record is still
  * uncommitted in Kafka, so it is delivered again, waits while the id is taken, and then starts anew from attempt 1.
- * An ended lease blocks its id for other records until its own record is marked done, or that mark would be lost and
- * the record would run again after its terminal result. */
+ * A told lease blocks its id for other records until its own record is marked done, or that mark would be lost and
+ * the record would run again after its terminal result. An ended one is not told yet: a record that was marked done
+ * before its result is in Kafka would look answered to the reaper, and nobody would ever tell it. */
 static const char lease_claim_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_NOW LEASE_LUA_TOKEN LEASE_LUA_READ
 	"local max_attempts = tonumber(ARGV[4])\n"
 	"local function judge(line, source)\n"
@@ -71,7 +76,7 @@ static const char lease_claim_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_NOW LEASE_LUA
 	"  end\n"
 	"  if state == 'orphan' then return CLAIMED, 1 end\n"
 	"  if state == 'running' and not is_same then return DUPLICATE, 0 end\n"
-	"  if (state == 'ended' or state == 'told') and is_same then return ENDED, 0 end\n"
+	"  if state == 'told' and is_same then return ENDED, 0 end\n"
 	"  return HELD, 0\n"
 	"end\n"
 	"local ends = now + tonumber(ARGV[3])\n"
@@ -94,7 +99,7 @@ static const char lease_claim_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_NOW LEASE_LUA
 	"    grants[#grants + 1] = keys[n]\n"
 	"    grants[#grants + 1] = 'running ' .. ARGV[1] .. ' ' .. mine_text .. ' ' .. attempt .. ' ' .. ARGV[2]\n"
 	"      .. ' ' .. ARGV[i + 1] .. ' ' .. expires .. ' ' .. source\n"
-	"    due[#due + 1] = tonumber(expires) < ends and expires or ends_text\n"
+	"    due[#due + 1] = ends_text\n"
 	"    due[#due + 1] = id\n"
 	"  end\n"
 	"  answers[3 * n - 2], answers[3 * n - 1], answers[3 * n] = verdict, mine, attempt\n"
@@ -106,8 +111,9 @@ static const char lease_claim_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_NOW LEASE_LUA
 	"end\n"
 	"return answers\n";
 
-/* ARGV: owner lease_ms, then per lease: id token. Answers a verdict per lease. */
-static const char lease_renew_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_NOW LEASE_LUA_READ LEASE_LUA_IS_HELD
+/* ARGV: owner lease_ms, then per lease: id token. Answers a verdict per lease. A task may be claimed after its
+ * time-to-live, to tell so: its token says when (LEASE_LUA_TOKEN). */
+static const char lease_renew_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_NOW LEASE_LUA_LATE_LEASES LEASE_LUA_READ LEASE_LUA_IS_HELD
 	"local ends = now + tonumber(ARGV[2])\n"
 	"local keys, lines = read_all(3, 2)\n"
 	"local answers, due = {}, {}\n"
@@ -116,7 +122,8 @@ static const char lease_renew_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_NOW LEASE_LUA
 	"  answers[n] = GONE\n"
 	"  if is_held(lines[n], ARGV[1], token) then\n"
 	"    answers[n] = CLAIMED\n"
-	"    due[#due + 1] = string.format('%.0f', math.min(ends, tonumber(fields_of(lines[n])[7])))\n"
+	"    local last = math.max(tonumber(fields_of(lines[n])[7]), math.floor(tonumber(token) / 1000))\n"
+	"    due[#due + 1] = string.format('%.0f', math.min(ends, last + LATE_LEASES * tonumber(ARGV[2])))\n"
 	"    due[#due + 1] = id\n"
 	"  end\n"
 	"end\n"
@@ -142,15 +149,16 @@ static const char lease_finish_lua[] =
 							    "end\n"
 							    "return answers\n";
 
-/* give_back(key, id, line, uncounted): with 1, as if it had not been claimed; with 0, its attempt stays counted. No attempt
- * leaves nothing; others leave an orphan, or they would be forgotten. It is not lost, only queued: the reaper looks when
- * its time-to-live ends. */
+/* give_back(key, id, line, uncounted, destroyed): with 1, as if it had not been claimed; with 0, its attempt stays counted.
+ * No attempt leaves nothing; others leave an orphan, or they would be forgotten. It is not lost, only queued: the reaper
+ * looks when its time-to-live ends. `destroyed`: what the line says of the disk's key. */
 #define LEASE_LUA_GIVE_BACK                                                \
-	"local function give_back(key, id, line, uncounted)\n"             \
+	"local function give_back(key, id, line, uncounted, destroyed)\n"  \
 	"  local field = fields_of(line)\n"                                \
 	"  local attempts = tonumber(field[4]) - uncounted\n"              \
 	"  if attempts > 0 then\n"                                         \
 	"    field[1], field[2], field[4] = 'orphan', '-', attempts\n"     \
+	"    field[11], field[12] = '-', destroyed\n"                      \
 	"    redis.call('SET', key, table.concat(field, ' '))\n"           \
 	"    redis.call('ZADD', KEYS[1], field[7], id)\n"                  \
 	"  else\n"                                                         \
@@ -159,14 +167,14 @@ static const char lease_finish_lua[] =
 	"  end\n"                                                          \
 	"end\n"
 
-/* ARGV: owner, then per lease: id token. Answers a verdict per lease. */
+/* ARGV: owner, then per lease: id token key ("destroyed" or "-"). Answers a verdict per lease. */
 #define LEASE_LUA_GIVE_BACK_ALL(uncounted)                                                      \
-	"local keys, lines = read_all(2, 2)\n"                                                  \
+	"local keys, lines = read_all(2, 3)\n"                                                  \
 	"local answers = {}\n"                                                                  \
 	"for n = 1, #keys do\n"                                                                 \
-	"  local id, token = ARGV[2 * n], ARGV[1 + 2 * n]\n"                                    \
+	"  local id, token, key = ARGV[3 * n - 1], ARGV[3 * n], ARGV[3 * n + 1]\n"              \
 	"  answers[n] = is_held(lines[n], ARGV[1], token) and CLAIMED or GONE\n"                \
-	"  if answers[n] == CLAIMED then give_back(keys[n], id, lines[n], " uncounted ") end\n" \
+	"  if answers[n] == CLAIMED then give_back(keys[n], id, lines[n], " uncounted ", key) end\n" \
 	"end\n"                                                                                 \
 	"return answers\n"
 
@@ -187,6 +195,6 @@ static const char lease_undo_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_READ LEASE_LUA
 	"  local is_mine = field[1] == 'running' and field[2] == ARGV[1]\n"
 	"    and field[8] .. ' ' .. field[9] .. ' ' .. field[10] == ARGV[i + 3]\n"
 	"  answers[n] = is_mine and CLAIMED or GONE\n"
-	"  if is_mine then give_back(keys[n], ARGV[i], lines[n], 1) end\n"
+	"  if is_mine then give_back(keys[n], ARGV[i], lines[n], 1, '-') end\n"
 	"end\n"
 	"return answers\n";

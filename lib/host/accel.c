@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -46,7 +47,14 @@ static void cache_path(const struct host_place *place, char out[PATH_MAX])
 	(void)snprintf(out, PATH_MAX, "%s/accel", place->state_dir);
 }
 
-static bool read_cache(const struct host_place *place, enum accel *ret)
+static bool is_old(FILE *stream)
+{
+	struct stat st;
+
+	return fstat(fileno(stream), &st) < 0 || time(NULL) - st.st_mtime > ACCEL_NO_KEPT_S;
+}
+
+static bool read_cache(const struct host_place *place, bool trusts_no, enum accel *ret)
 {
 	char path[PATH_MAX], line[LINE_BYTES], key[LINE_BYTES];
 	cleanup_file FILE *stream = NULL;
@@ -57,7 +65,7 @@ static bool read_cache(const struct host_place *place, enum accel *ret)
 	if (!stream || !fgets(line, sizeof(line), stream) || strncmp(line, key, strlen(key)) != 0)
 		return false;
 	*ret = strstr(line, " kvm") ? ACCEL_KVM : ACCEL_TCG;
-	return true;
+	return *ret == ACCEL_KVM || (trusts_no && !is_old(stream));
 }
 
 /* A cache that cannot be written costs the next start some seconds, nothing else. */
@@ -115,7 +123,8 @@ static int boot_on_kvm(const struct host_place *place, const char *libexec_dir, 
 	struct qemu_ends ends;
 	int r;
 
-	(void)snprintf(id, sizeof(id), "accel-probe-%d", (int)getpid());
+	/* No workspace's name: the reaper has no business with it, and its guard dies with us. */
+	(void)snprintf(id, sizeof(id), "_accel-probe-%d", (int)getpid());
 	r = qemu_start(place, libexec_dir, &request, &ends, err);
 	if (r < 0)
 		return r;
@@ -126,14 +135,15 @@ static int boot_on_kvm(const struct host_place *place, const char *libexec_dir, 
 	return vm_destroy(place, id, err);
 }
 
-int accel_probe(const struct host_place *place, const char *libexec_dir, enum accel *ret, struct err *err)
+int accel_probe(const struct host_place *place, const char *libexec_dir, bool trusts_no, enum accel *ret, struct err *err)
 {
 	cleanup_fd int kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	int r;
 
 	*ret = ACCEL_TCG;
-	if (kvm_fd < 0 || read_cache(place, ret))
+	if (kvm_fd < 0 || read_cache(place, trusts_no, ret))
 		return 0;
+	*ret = ACCEL_TCG;
 	close_fd(&kvm_fd);
 	r = boot_on_kvm(place, libexec_dir, ret, err);
 	if (r < 0)

@@ -107,6 +107,14 @@ static int make_with_parent(const char *hierarchy, const char *path, bool is_v2,
 	return r < 0 ? r : make_one(hierarchy, path, err);
 }
 
+/* ENOENT: a kernel without swap accounting. */
+static int put_if_there(const char *hierarchy, const char *path, const char *file, uint64_t value, struct err *err)
+{
+	int r = put_number(hierarchy, path, file, value, err);
+
+	return r == -ENOENT ? 0 : r;
+}
+
 static int limit_v2(const char *path, const struct cgroup_limits *limits, struct err *err)
 {
 	char quota[64];
@@ -118,15 +126,17 @@ static int limit_v2(const char *path, const struct cgroup_limits *limits, struct
 		r = put_number("", path, "pids.max", limits->pids, err);
 	if (r == 0)
 		r = put("", path, "cpu.max", quota, err);
-	if (r == 0 && put("", path, "memory.swap.max", "0", err) < 0 && err->errnum != ENOENT)
-		r = -err->errnum; /* ENOENT: a kernel without swap accounting */
-	return r;
+	return r < 0 ? r : put_if_there("", path, "memory.swap.max", 0, err);
 }
 
 static int limit_v1(const char *path, const struct cgroup_limits *limits, struct err *err)
 {
 	int r = put_number("memory", path, "memory.limit_in_bytes", limits->memory_bytes, err);
 
+	if (r == 0)
+		r = put_if_there("memory", path, "memory.memsw.limit_in_bytes", limits->memory_bytes, err);
+	if (r == 0)
+		r = put_if_there("memory", path, "memory.swappiness", 0, err);
 	if (r == 0)
 		r = put_number("pids", path, "pids.max", limits->pids, err);
 	if (r == 0 && is_mounted("cpu"))

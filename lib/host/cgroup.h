@@ -16,10 +16,10 @@ struct cgroup_limits {
 /* 1 or 2; 0 when neither has the memory and pids controllers. */
 int cgroup_version(void);
 
-/* Make the group, and its parents, with limits. Fine when it exists. */
+/* Make the group, and its parents, with limits; none of its memory is swapped. Fine when it exists. */
 int cgroup_make(const char *path, const struct cgroup_limits *limits, struct err *err);
 
-/* Move the calling process into it. Async-signal-safe enough for a freshly cloned child: no allocation. */
+/* Move the calling process into it. */
 int cgroup_enter(const char *path, struct err *err);
 
 /* Did the kernel kill something in it for memory? */

@@ -1,10 +1,12 @@
 #include "host/confine.h"
 
+#include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -19,14 +21,14 @@ static const int allowed_calls[] = {
 	SCMP_SYS(accept4), SCMP_SYS(access), SCMP_SYS(bind), SCMP_SYS(brk), SCMP_SYS(clock_getres),
 	SCMP_SYS(clock_gettime), SCMP_SYS(clock_nanosleep), SCMP_SYS(close), SCMP_SYS(connect), SCMP_SYS(dup),
 	SCMP_SYS(epoll_create1), SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_pwait), SCMP_SYS(epoll_wait), SCMP_SYS(eventfd2),
-	SCMP_SYS(exit), SCMP_SYS(exit_group), SCMP_SYS(faccessat), SCMP_SYS(faccessat2), SCMP_SYS(fcntl), SCMP_SYS(fstat),
+	SCMP_SYS(exit), SCMP_SYS(exit_group), SCMP_SYS(faccessat), SCMP_SYS(faccessat2), SCMP_SYS(fstat),
 	SCMP_SYS(fstatfs), SCMP_SYS(futex), SCMP_SYS(getcpu), SCMP_SYS(getcwd), SCMP_SYS(getdents64), SCMP_SYS(getegid),
 	SCMP_SYS(geteuid), SCMP_SYS(getgid), SCMP_SYS(getpeername), SCMP_SYS(getpid), SCMP_SYS(getppid),
 	SCMP_SYS(getrandom), SCMP_SYS(getrlimit), SCMP_SYS(getrusage), SCMP_SYS(getsockname), SCMP_SYS(getsockopt),
-	SCMP_SYS(gettid), SCMP_SYS(gettimeofday), SCMP_SYS(getuid), SCMP_SYS(ioctl), SCMP_SYS(lseek), SCMP_SYS(lstat),
+	SCMP_SYS(gettid), SCMP_SYS(gettimeofday), SCMP_SYS(getuid), SCMP_SYS(lseek), SCMP_SYS(lstat),
 	SCMP_SYS(madvise), SCMP_SYS(membarrier), SCMP_SYS(mlock), SCMP_SYS(mlock2), SCMP_SYS(mmap), SCMP_SYS(mprotect),
 	SCMP_SYS(mremap), SCMP_SYS(munlock), SCMP_SYS(munmap), SCMP_SYS(nanosleep), SCMP_SYS(newfstatat), SCMP_SYS(open),
-	SCMP_SYS(openat), SCMP_SYS(pipe2), SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(pread64), SCMP_SYS(prlimit64),
+	SCMP_SYS(openat), SCMP_SYS(pipe2), SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(pread64),
 	SCMP_SYS(read), SCMP_SYS(readlink), SCMP_SYS(readlinkat), SCMP_SYS(readv), SCMP_SYS(recvfrom), SCMP_SYS(recvmmsg),
 	SCMP_SYS(recvmsg), SCMP_SYS(restart_syscall), SCMP_SYS(rseq), SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask),
 	SCMP_SYS(rt_sigreturn), SCMP_SYS(sched_getaffinity), SCMP_SYS(sched_getparam), SCMP_SYS(sched_getscheduler),
@@ -41,8 +43,31 @@ static const int allowed_calls[] = {
 #endif
 };
 
-/* Kafka and Redis; none that sees packets or talks to the kernel. */
-static const int socket_families[] = { AF_UNIX, AF_INET, AF_INET6 };
+/* Calls that are allowed with some values of one argument. */
+static const struct {
+	int call;
+	unsigned argument;
+	uint64_t value;
+} allowed_uses[] = {
+	/* Kafka and Redis; no family that sees packets, talks to the kernel or reaches the host's other services. */
+	{ SCMP_SYS(socket), 0, AF_INET },
+	{ SCMP_SYS(socket), 0, AF_INET6 },
+	/* No signal to another process of the same user, which F_SETOWN would allow. */
+	{ SCMP_SYS(fcntl), 1, F_DUPFD },
+	{ SCMP_SYS(fcntl), 1, F_DUPFD_CLOEXEC },
+	{ SCMP_SYS(fcntl), 1, F_GETFD },
+	{ SCMP_SYS(fcntl), 1, F_SETFD },
+	{ SCMP_SYS(fcntl), 1, F_GETFL },
+	{ SCMP_SYS(fcntl), 1, F_SETFL },
+	/* No typing into the terminal that it was started from. */
+	{ SCMP_SYS(ioctl), 1, FIONREAD },
+	{ SCMP_SYS(ioctl), 1, FIONBIO },
+	{ SCMP_SYS(ioctl), 1, TCGETS },
+	/* Limits of its own, not of another process of the same user. */
+	{ SCMP_SYS(prlimit64), 0, 0 },
+	/* Its own threads' names, and nothing else. */
+	{ SCMP_SYS(prctl), 0, PR_SET_NAME },
+};
 
 static int add_rules(scmp_filter_ctx filter)
 {
@@ -50,9 +75,14 @@ static int add_rules(scmp_filter_ctx filter)
 
 	for (size_t i = 0; i < ARRAY_SIZE(allowed_calls) && r == 0; i++)
 		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed_calls[i], 0);
+	for (size_t i = 0; i < ARRAY_SIZE(allowed_uses) && r == 0; i++)
+		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed_uses[i].call, 1,
+				     SCMP_CMP64(allowed_uses[i].argument, SCMP_CMP_EQ, allowed_uses[i].value));
 #ifdef MAYFLY_SANITIZE
 	if (r == 0)
 		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 0);
+	if (r == 0)
+		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 0);
 #else
 	/* Threads, not processes. */
 	if (r == 0)
@@ -62,16 +92,6 @@ static int add_rules(scmp_filter_ctx filter)
 	/* Its flags are behind a pointer: glibc falls back to clone(2) on ENOSYS. */
 	if (r == 0)
 		r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
-	/* Its own threads' names, and nothing else. */
-	if (r == 0)
-		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1, SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME, 0));
-#ifdef MAYFLY_SANITIZE
-	if (r == 0)
-		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 0);
-#endif
-	for (size_t i = 0; i < ARRAY_SIZE(socket_families) && r == 0; i++)
-		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-				     SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)socket_families[i], 0));
 	return r;
 }
 

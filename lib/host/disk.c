@@ -47,6 +47,11 @@ unsigned disk_size_class_mib(unsigned disk_mib)
 	return 0;
 }
 
+unsigned disk_file_mib(unsigned disk_mib)
+{
+	return disk_size_class_mib(disk_mib) + (unsigned)(PAYLOAD_OFFSET / MIB);
+}
+
 static int make_dir(const char *path, struct err *err)
 {
 	return mkdir(path, 0700) < 0 && errno != EEXIST ? err_set(err, ERR_HOST, errno, "make folder '%s'", path) : 0;
@@ -70,7 +75,7 @@ static int run_mkfs(char *path, struct err *err)
 	return status ? err_set(err, ERR_HOST, 0, "mkfs.ext4 on '%s' ended with status %d", path, WEXITSTATUS(status)) : 0;
 }
 
-/* The folder is locked: what is there under the unfinished name was left by a crash. */
+/* The folder is locked: what is there under the unfinished name was left by a crash, whose mkfs may still be at it. */
 static int prepare_blank(const struct host_place *place, unsigned mib, struct err *err)
 {
 	char path[PATH_MAX], making[PATH_MAX + sizeof(MAKING_SUFFIX)];
@@ -80,7 +85,8 @@ static int prepare_blank(const struct host_place *place, unsigned mib, struct er
 	if (access(path, R_OK) == 0)
 		return 0;
 	(void)snprintf(making, sizeof(making), "%s" MAKING_SUFFIX, path);
-	fd = open(making, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	(void)unlink(making); /* O_EXCL says when it is still there */
+	fd = open(making, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return err_set(err, ERR_HOST, errno, "make '%s'", making);
 	r = ftruncate(fd, (off_t)(mib * MIB)) < 0 ? err_set(err, ERR_HOST, errno, "size '%s'", making) : 0;

@@ -14,8 +14,11 @@
 /* Sizes that exist prebuilt: a disk gets the smallest that is >= disk_mib. 0 when disk_mib is beyond the largest. */
 unsigned disk_size_class_mib(unsigned disk_mib);
 
+/* Of the backing file of such a disk, LUKS header included. */
+unsigned disk_file_mib(unsigned disk_mib);
+
 /* Make the prebuilt empty ext4 images that are missing below <state_dir>/blank (mkfs.ext4, non-sparse: a hole would
- * decrypt to noise). Called once when a disk lane starts; safe against a second process doing the same. */
+ * decrypt to noise). Called when a worker starts; safe against a second one doing the same. Takes a second, on a slow host many. */
 int disk_prepare_blanks(const struct host_place *place, struct err *err);
 
 /* Make the volume of workspace `id`: random 512-bit volume key, one keyslot whose secret is 256 random bits as hex text

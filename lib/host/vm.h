@@ -15,6 +15,7 @@ struct vm_plan {
 	uint32_t uid;         /* of the VMM: one per slot, because RLIMIT_NPROC counts per uid over all jails */
 	uint32_t memory_mib;  /* cgroup limit: guest memory + VM_OVERHEAD_MIB is computed here */
 	uint32_t cpus;        /* cgroup quota: cpus whole processors */
+	uint32_t file_mib;    /* the largest file that the VMM may write: the one under its disk */
 	uint64_t deadline_ms; /* from now; the guard kills then, whatever else has hung or died */
 	bool needs_kvm;       /* give it /dev/kvm */
 	const char *const *argv; /* of the VMM, path inside the jail; NULL-terminated */
@@ -33,7 +34,7 @@ struct vm_exit {
 	uint64_t cpu_ms;
 };
 
-/* Make the cgroup, start mayfly-guard, which starts mayfly-jail, which becomes the VMM. *ret_guard_fd: see struct vm_exit.
+/* Start mayfly-guard, which makes the cgroup and starts mayfly-jail in it, which becomes the VMM. *ret_guard_fd: see struct vm_exit.
  * On failure nothing is left behind. `libexec_dir` holds mayfly-guard and mayfly-jail. */
 int vm_spawn(const struct host_place *place, const char *libexec_dir, const struct vm_plan *plan, int *ret_guard_fd,
 	     struct err *err);

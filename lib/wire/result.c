@@ -19,7 +19,7 @@ static const char *const ran_names[] = { "not_started", "ran", "unknown" };
 static_assert(ARRAY_SIZE(ran_names) == RESULT_RAN_COUNT, "a name for every result_ran");
 
 static const char *const stage_names[] = { "queued", "lease", "disk", "vmm",	 "boot",  "key",
-					   "setup",  "start", "run",  "collect", "erase", "total" };
+					   "setup",  "launch", "start", "run",  "collect", "erase", "total" };
 static_assert(ARRAY_SIZE(stage_names) == RESULT_STAGE_COUNT, "a name for every result_stage");
 
 const char *result_outcome_name(enum result_outcome outcome)

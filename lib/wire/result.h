@@ -42,7 +42,8 @@ enum result_stage { /* index of timings_ms; the key in the message is the lower-
 	RESULT_STAGE_VMM,    /* spawn to QMP ready */
 	RESULT_STAGE_BOOT,   /* spawn to the agent's hello */
 	RESULT_STAGE_KEY,    /* disk handed to the VMM */
-	RESULT_STAGE_SETUP,  /* RNG, clock, mounts, input files */
+	RESULT_STAGE_SETUP,  /* RNG, clock, mounts */
+	RESULT_STAGE_LAUNCH, /* input files, exec */
 	RESULT_STAGE_START,  /* intake to the start of user code */
 	RESULT_STAGE_RUN,    /* user code */
 	RESULT_STAGE_COLLECT,

@@ -151,6 +151,16 @@ static enum lease_verdict ask(struct fixture *fixture, struct leases *leases, le
 	return answer.grant.verdict;
 }
 
+static void release(struct leases *leases, const char *id, uint64_t token, lease_fn fn, void *ctx)
+{
+	lease_release(leases, id, token, false, fn, ctx);
+}
+
+static void abandon(struct leases *leases, const char *id, uint64_t token, lease_fn fn, void *ctx)
+{
+	lease_abandon(leases, id, token, true, fn, ctx);
+}
+
 static unsigned long count_of(struct fixture *fixture, const char *stat)
 {
 	char name[64];
@@ -204,17 +214,37 @@ static void test_renewal_moves_the_deadline(void **state)
 	assert_true(strcmp(redis_server_ask(&fixture->server, "ZSCORE t:{mayfly}:deadlines a"), first) > 0);
 }
 
-/* The reaper looks at the end of the time-to-live even if the lease is renewed for ever. */
-static void test_time_to_live_bounds_the_deadline(void **state)
+static uint64_t score_of(struct fixture *fixture, const char *id)
+{
+	return strtoull(redis_server_ask(&fixture->server, "ZSCORE t:{mayfly}:deadlines %s", id), NULL, 10);
+}
+
+/* A task that is claimed after its time-to-live is told so by a worker that has a whole lease for it. */
+static void test_a_lease_after_the_time_to_live_is_whole(void **state)
 {
 	struct fixture *fixture = *state;
+	uint64_t before_ms = clock_wall_ms();
 	struct answer answer = { 0 };
 
 	lease_claim(fixture->leases, "a", &source_1, 12345, 1, on_answer, &answer);
 	turn_until(fixture, is_answered, &answer);
-	assert_string_equal(redis_server_ask(&fixture->server, "ZSCORE t:{mayfly}:deadlines a"), "12345");
+	assert_true(score_of(fixture, "a") >= before_ms + LEASE_MS);
 	assert_int_equal(ask(fixture, fixture->leases, lease_renew, "a", answer.grant.token), LEASE_VERDICT_CLAIMED);
-	assert_string_equal(redis_server_ask(&fixture->server, "ZSCORE t:{mayfly}:deadlines a"), "12345");
+	assert_true(score_of(fixture, "a") >= before_ms + LEASE_MS);
+}
+
+/* However often it is renewed: the reaper looks three leases after the time-to-live. This one's token says that it was
+ * claimed in 1970. */
+static void test_time_to_live_bounds_the_deadline(void **state)
+{
+	static const char line[] = "running w1.start 7000 1 h1 0 12345 mayfly.tasks 3 100";
+	struct fixture *fixture = *state;
+	redisContext *redis = redisConnect("127.0.0.1", (int)fixture->server.port);
+
+	freeReplyObject(redisCommand(redis, "SET t:{mayfly}:lease:a %s", line));
+	redisFree(redis);
+	assert_int_equal(ask(fixture, fixture->leases, lease_renew, "a", 7000), LEASE_VERDICT_CLAIMED);
+	assert_int_equal(score_of(fixture, "a"), 12345 + 3 * LEASE_MS);
 }
 
 static void test_verdicts_of_a_claim(void **state)
@@ -230,7 +260,7 @@ static void test_verdicts_of_a_claim(void **state)
 	assert_int_equal(claim(fixture, w1, "b", &source_1).verdict, LEASE_VERDICT_HELD);
 	assert_int_equal(claim(fixture, w1, "b", &source_2).verdict, LEASE_VERDICT_HELD);
 	set_state(fixture, "c", "ended", "r", 1, 100);
-	assert_int_equal(claim(fixture, w1, "c", &source_1).verdict, LEASE_VERDICT_ENDED);
+	assert_int_equal(claim(fixture, w1, "c", &source_1).verdict, LEASE_VERDICT_HELD); /* not told yet */
 	assert_int_equal(claim(fixture, w1, "c", &source_2).verdict, LEASE_VERDICT_HELD);
 	set_state(fixture, "d", "told", "r", 1, 100);
 	assert_int_equal(claim(fixture, w1, "d", &source_1).verdict, LEASE_VERDICT_ENDED);
@@ -262,12 +292,12 @@ static void test_release_does_not_count(void **state)
 	struct fixture *fixture = *state;
 	struct lease_grant grant = claim(fixture, fixture->leases, "a", &source_1);
 
-	assert_int_equal(ask(fixture, fixture->leases, lease_release, "a", grant.token), LEASE_VERDICT_CLAIMED);
+	assert_int_equal(ask(fixture, fixture->leases, release, "a", grant.token), LEASE_VERDICT_CLAIMED);
 	assert_string_equal(redis_server_ask(&fixture->server, "EXISTS t:{mayfly}:lease:a t:{mayfly}:deadlines"), "0");
 	set_state(fixture, "b", "orphan", "-", 1, 100);
 	grant = claim(fixture, fixture->leases, "b", &source_1);
 	assert_int_equal(grant.attempt, 2);
-	assert_int_equal(ask(fixture, fixture->leases, lease_release, "b", grant.token), LEASE_VERDICT_CLAIMED);
+	assert_int_equal(ask(fixture, fixture->leases, release, "b", grant.token), LEASE_VERDICT_CLAIMED);
 	assert_int_equal(strtoull(redis_server_ask(&fixture->server, "ZSCORE t:{mayfly}:deadlines b"), NULL, 10),
 			 FAR_MS);
 	assert_int_equal(claim(fixture, fixture->others, "b", &source_1).attempt, 2);
@@ -278,7 +308,8 @@ static void test_abandoning_counts(void **state)
 	struct fixture *fixture = *state;
 	struct lease_grant grant = claim(fixture, fixture->leases, "a", &source_1);
 
-	assert_int_equal(ask(fixture, fixture->leases, lease_abandon, "a", grant.token), LEASE_VERDICT_CLAIMED);
+	assert_int_equal(ask(fixture, fixture->leases, abandon, "a", grant.token), LEASE_VERDICT_CLAIMED);
+	assert_non_null(strstr(redis_server_ask(&fixture->server, "GET t:{mayfly}:lease:a"), " - destroyed"));
 	assert_int_equal(strtoull(redis_server_ask(&fixture->server, "ZSCORE t:{mayfly}:deadlines a"), NULL, 10),
 			 FAR_MS);
 	assert_int_equal(claim(fixture, fixture->others, "a", &source_1).attempt, 2);
@@ -287,7 +318,7 @@ static void test_abandoning_counts(void **state)
 /* Owner and token must both be right, for every request. */
 static void test_fencing(void **state)
 {
-	static const lease_call calls[] = { lease_renew, lease_finish, lease_release, lease_abandon };
+	static const lease_call calls[] = { lease_renew, lease_finish, release, abandon };
 	struct fixture *fixture = *state;
 	struct lease_grant grant = claim(fixture, fixture->leases, "a", &source_1);
 
@@ -567,6 +598,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(life),
 		TEST(renewal_moves_the_deadline),
+		TEST(a_lease_after_the_time_to_live_is_whole),
 		TEST(time_to_live_bounds_the_deadline),
 		TEST(verdicts_of_a_claim),
 		TEST(attempts_of_an_orphan),

@@ -295,7 +295,7 @@ static void test_an_abandoned_reaping_is_taken_over(void **state)
 	assert_true(second > first);
 	assert_int_equal(settle(fixture, fixture->a, "x", first, REAP_VERB_ORPHAN), 0);
 	assert_int_equal(settle(fixture, fixture->b, "x", second, REAP_VERB_ENDED), 1);
-	assert_int_equal(claim(fixture, "x").verdict, LEASE_VERDICT_ENDED);
+	assert_int_equal(claim(fixture, "x").verdict, LEASE_VERDICT_HELD);
 }
 
 static void test_ended_told_gone(void **state)
@@ -308,6 +308,7 @@ static void test_ended_told_gone(void **state)
 	lease = wait_due(fixture, fixture->a);
 	token = take(fixture, fixture->a, &lease);
 	assert_int_equal(settle(fixture, fixture->a, "x", token, REAP_VERB_ENDED), 1);
+	assert_int_equal(claim(fixture, "x").verdict, LEASE_VERDICT_HELD); /* marked done now, nobody would tell it */
 	assert_int_equal(settle(fixture, fixture->a, "x", token, REAP_VERB_TOLD), 1);
 	assert_int_equal(claim(fixture, "x").verdict, LEASE_VERDICT_ENDED);
 	lease = wait_due(fixture, fixture->b);
@@ -337,7 +338,7 @@ static void test_taking_an_orphan_ends_it(void **state)
 	lease = wait_due(fixture, fixture->a);
 	assert_int_equal(lease.state, REAP_STATE_ORPHAN);
 	assert_true(take(fixture, fixture->a, &lease) > 0);
-	assert_int_equal(claim(fixture, "x").verdict, LEASE_VERDICT_ENDED);
+	assert_int_equal(claim(fixture, "x").verdict, LEASE_VERDICT_HELD);
 }
 
 static void test_healing(void **state)

@@ -21,6 +21,7 @@
 
 #define GREEDY_BYTES (600ull << 20) /* above every limit that the suite gives, below the machine's memory */
 #define MANY_PROCESSES 200
+#define LARGE_FILE_BYTES (17ll << 20) /* the suite gives 16 MiB */
 
 static bool can_read(const char *path)
 {
@@ -148,6 +149,14 @@ static bool dump_core(void)
 	return getrlimit(RLIMIT_CORE, &limit) == 0 && limit.rlim_max > 0;
 }
 
+static bool outgrow_its_file(void)
+{
+	int fd = memfd_create("file", MFD_CLOEXEC);
+
+	(void)signal(SIGXFSZ, SIG_IGN);
+	return fd >= 0 && pwrite(fd, "x", 1, LARGE_FILE_BYTES) == 1;
+}
+
 static const struct {
 	const char *name;
 	bool (*attempt)(void);
@@ -158,7 +167,8 @@ static const struct {
 		 { "write_root", write_root },		 { "read_other_slot", read_other_slot },
 		 { "mount_something", mount_something }, { "trace", trace },
 		 { "fork_many", fork_many },		 { "find_descriptors", find_descriptors },
-		 { "dump_core", dump_core },		 { "open_kvm", open_kvm } };
+		 { "dump_core", dump_core },		 { "open_kvm", open_kvm },
+		 { "outgrow_its_file", outgrow_its_file } };
 
 int main(int argc, char **argv)
 {

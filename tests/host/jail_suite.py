@@ -12,6 +12,7 @@ import unittest
 
 JAIL_DIR, WEAK_DIR, PROBE = (os.path.abspath(p) for p in sys.argv[1:4])
 UID = 64999
+FILE_MIB = "16"
 MOUNTS, PROC, NET, USER, CAPS, SECCOMP, LIMITS, READ_ONLY = (1 << bit for bit in range(8))
 
 # attempt: the locks that must all be open for it to get through
@@ -27,6 +28,7 @@ LOCKS = {
     "mount_something": SECCOMP | USER | CAPS,
     "trace": SECCOMP,
     "dump_core": LIMITS,
+    "outgrow_its_file": LIMITS,
 }
 
 
@@ -51,7 +53,7 @@ class Jail(unittest.TestCase):
         """True: it got through."""
         jail = os.path.join(WEAK_DIR, f"jail_weak_{weak}") if weak else os.path.join(JAIL_DIR, "mayfly-jail")
         # A pid namespace, as mayfly-guard makes one; see_processes has its own test.
-        done = subprocess.run(["unshare", "--pid", "--fork", "--kill-child", jail, self.root, str(UID), kvm, "./probe", name],
+        done = subprocess.run(["unshare", "--pid", "--fork", "--kill-child", jail, self.root, str(UID), kvm, FILE_MIB, "./probe", name],
                               capture_output=True, check=False, timeout=60)
         self.assertIn(done.returncode, (0, 1), f"{name}, weak {weak}: {done}")
         return done.returncode == 0
@@ -83,13 +85,13 @@ class Jail(unittest.TestCase):
 
     def test_processes_are_seen_without_a_pid_namespace(self):
         jail = os.path.join(JAIL_DIR, "mayfly-jail")
-        done = subprocess.run([jail, self.root, str(UID), "nokvm", "./probe", "see_processes"], check=False, timeout=60)
+        done = subprocess.run([jail, self.root, str(UID), "nokvm", FILE_MIB, "./probe", "see_processes"], check=False, timeout=60)
         self.assertEqual(done.returncode, 0)
 
     def guarded(self, name, memory_mib, jail=None, pass_fds=(), uid=UID):
         """In the real guard's control group; True: it got through. The guard's log line has the wait status."""
         command = [os.path.join(JAIL_DIR, "mayfly-guard"), f"mayfly.jailtest/{name}", str(memory_mib), "1", "30000",
-                   jail or os.path.join(JAIL_DIR, "mayfly-jail"), self.root, str(uid), "nokvm", "./probe", name]
+                   jail or os.path.join(JAIL_DIR, "mayfly-jail"), self.root, str(uid), "nokvm", FILE_MIB, "./probe", name]
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours, theirs:
             high = {3: fcntl.fcntl(theirs, fcntl.F_DUPFD, 50), **{4 + i: fcntl.fcntl(fd, fcntl.F_DUPFD, 60)
@@ -115,7 +117,7 @@ class Jail(unittest.TestCase):
     def test_processes_are_limited(self):
         self.assertFalse(self.guarded("fork_many", 200)[0])
         weak = os.path.join(WEAK_DIR, f"jail_weak_{LIMITS | USER}")
-        done = subprocess.run(["unshare", "--pid", "--fork", weak, self.root, str(UID), "nokvm", "./probe", "fork_many"], check=False)
+        done = subprocess.run(["unshare", "--pid", "--fork", weak, self.root, str(UID), "nokvm", FILE_MIB, "./probe", "fork_many"], check=False)
         self.assertEqual(done.returncode, 0)
 
     def test_only_given_descriptors_are_there(self):

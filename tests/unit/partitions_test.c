@@ -82,6 +82,7 @@ static void what_is_in_hand_is_not_taken_twice(void **state)
 	assert_int_equal(partition_receive(partition, 10), PARTITION_RECEIPT_AGAIN);
 	assert_int_equal(partition_receive(partition, 12), PARTITION_RECEIPT_AGAIN);
 	assert_int_equal(partition_receive(partition, 10 + OFFSETS_WINDOW), PARTITION_RECEIPT_NO_ROOM);
+	assert_int_equal(partition_receive(partition, 9), PARTITION_RECEIPT_BELOW);
 	assert_int_equal(partition_receive(partition, 13), PARTITION_RECEIPT_NEW);
 }
 

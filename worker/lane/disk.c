@@ -1,16 +1,27 @@
 /* The disk lane: volumes are made and destroyed here, and nowhere else in a worker. */
 #include <string.h>
 
-#include "base/log.h"
 #include "base/own.h"
 #include "host/disk.h"
 #include "worker/lane/serve.h"
+
+/* Who asks holds the lease: a disk that is there was left by an attempt that could not remove it. */
+static int make_disk(const struct host_place *place, const struct lane_request *request, struct secret **ret_key, int *ret_fd,
+		     struct err *err)
+{
+	int r = disk_format(place, request->id, request->disk_mib, ret_key, ret_fd, err);
+
+	if (r != -EEXIST)
+		return r;
+	r = disk_erase(place, request->id, err);
+	return r < 0 ? r : disk_format(place, request->id, request->disk_mib, ret_key, ret_fd, err);
+}
 
 static int op_format(struct lane_context *context, const struct lane_request *request, struct lane_reply *reply,
 		     int fds[LANE_MAX_FDS], struct err *err)
 {
 	cleanup_(secret_freep) struct secret *key = NULL;
-	int r = disk_format(&context->setup->place, request->id, request->disk_mib, &key, &fds[0], err);
+	int r = make_disk(&context->setup->place, request, &key, &fds[0], err);
 
 	if (r < 0)
 		return r;
@@ -28,11 +39,6 @@ static const lane_op_fn ops[LANE_OP_COUNT] = {
 int lane_disk_main(int socket_fd, const struct lane_setup *setup)
 {
 	struct lane_context context = { .setup = setup };
-	struct err err;
 
-	if (disk_prepare_blanks(&setup->place, &err) < 0) {
-		log_error("lane.blanks", "message=\"%s\"", err.msg);
-		return 1;
-	}
 	return lane_serve(socket_fd, &context, ops);
 }

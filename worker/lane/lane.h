@@ -14,7 +14,7 @@
 struct lane_setup {
 	struct host_place place;
 	char libexec_dir[PATH_MAX / 2]; /* holds mayfly-guard and mayfly-jail */
-	uint32_t slot_uid_base;
+	uint32_t slot_uid_base, n_slots;
 	bool allow_kvm; /* a guest ran on it */
 };
 

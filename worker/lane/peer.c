@@ -10,7 +10,7 @@ int lane_send(int fd, const struct lane_request *request, struct err *err)
 	ssize_t n = send(fd, request, sizeof(*request), MSG_DONTWAIT | MSG_NOSIGNAL);
 
 	if (n != (ssize_t)sizeof(*request))
-		return err_set(err, ERR_HOST, n < 0 ? errno : EIO, "send '%s' to a lane",
+		return err_set(err, ERR_BUSY, n < 0 ? errno : EIO, "send '%s' to a lane",
 			       lane_op_name((enum lane_op)request->op));
 	return 0;
 }
@@ -45,7 +45,7 @@ int lane_receive(int fd, struct lane_reply *ret, int fds[LANE_MAX_FDS], size_t *
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return -EAGAIN;
 	if (n <= 0)
-		return err_set(err, ERR_HOST, n < 0 ? errno : EPIPE, "the lane is gone");
+		return err_set(err, ERR_BUSY, n < 0 ? errno : EPIPE, "the lane is gone");
 	n_fds = take_fds(&message, fds);
 	r = lane_reply_check(&reply, (size_t)n, n_fds, ret, err);
 	explicit_bzero(&reply, sizeof(reply));

@@ -1,6 +1,7 @@
 /* The vmm lane: VMMs are spawned here, each into its jail. */
 #include "base/own.h"
 #include "host/qemu.h"
+#include "host/vm.h"
 #include "worker/lane/serve.h"
 
 static int op_start(struct lane_context *context, const struct lane_request *request, struct lane_reply *reply,
@@ -17,8 +18,14 @@ static int op_start(struct lane_context *context, const struct lane_request *req
 						       .tsc_khz = context->tsc_khz },
 					    .deadline_ms = request->deadline_ms };
 	struct qemu_ends ends;
-	int r = qemu_start(&setup->place, setup->libexec_dir, &start, &ends, err);
+	int r;
 
+	if (request->slot >= setup->n_slots)
+		return err_set(err, ERR_BUG, ERANGE, "slot %u of %u", request->slot, setup->n_slots);
+	/* Who asks holds the lease: a VM of that name was left by an attempt that could not end it. */
+	r = vm_destroy(&setup->place, request->id, err);
+	if (r == 0)
+		r = qemu_start(&setup->place, setup->libexec_dir, &start, &ends, err);
 	if (r < 0)
 		return r;
 	fds[0] = ends.qmp_fd;

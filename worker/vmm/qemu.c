@@ -72,6 +72,11 @@ static void take_message(struct vmm *vmm, const struct qmp_message *message)
 	case QMP_KIND_EVENT: /* how a VM ended is the guard's to tell */
 		if (strcmp(message->text, "RESET") == 0)
 			vmm->events->on_restart(vmm->ctx);
+		if (strcmp(message->text, "BLOCK_IO_ERROR") == 0) {
+			(void)err_set(&err, ERR_HOST, EIO, "the file under the microVM's disk cannot be written; is the file system "
+							   "of the state directory full?");
+			vmm_break(vmm, &err);
+		}
 		return;
 	case QMP_KIND_GREETING:
 		return;
@@ -97,7 +102,7 @@ static void take_lines(struct vmm *vmm)
 		r = qmp_decode((const char *)vmm->in.data, len, &message);
 		buf_consume(&vmm->in, len + 1);
 		if (r < 0) {
-			(void)err_set(&err, ERR_HOST, EBADMSG, "QEMU said something that is not QMP");
+			(void)err_set(&err, ERR_BUSY, EBADMSG, "QEMU said something that is not QMP");
 			vmm_break(vmm, &err);
 			return;
 		}
@@ -116,12 +121,12 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
-		(void)err_set(&err, ERR_HOST, n < 0 ? errno : 0, "QEMU closed its control socket");
+		(void)err_set(&err, ERR_BUSY, n < 0 ? errno : 0, "QEMU closed its control socket");
 		vmm_break(vmm, &err);
 		return;
 	}
 	if (buf_append(&vmm->in, chunk, (size_t)n) < 0) {
-		(void)err_set(&err, ERR_HOST, E2BIG, "QEMU sent a QMP line longer than %d bytes", QMP_MAX_LINE_BYTES);
+		(void)err_set(&err, ERR_BUSY, E2BIG, "QEMU sent a QMP line longer than %d bytes", QMP_MAX_LINE_BYTES);
 		vmm_break(vmm, &err);
 		return;
 	}
@@ -152,9 +157,9 @@ static int send_all(struct vmm *vmm, const uint8_t *data, size_t len, int passed
 	}
 	n = sendmsg(vmm->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (n < 0)
-		return err_set(err, ERR_HOST, errno, "send to QEMU's control socket");
+		return err_set(err, ERR_BUSY, errno, "send to QEMU's control socket");
 	if ((size_t)n != len)
-		return err_set(err, ERR_HOST, EAGAIN, "QEMU does not read its control socket");
+		return err_set(err, ERR_BUSY, EAGAIN, "QEMU does not read its control socket");
 	return 0;
 }
 
