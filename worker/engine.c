@@ -68,7 +68,7 @@ static size_t held_max(const struct engine *engine)
 	return engine->settings->slots < 4 ? 4 : engine->settings->slots;
 }
 
-/* Full means paused partitions, with room between the two marks so that they do not flap. */
+/* Full means no new records, with room between the two marks. */
 static void press_back(struct engine *engine)
 {
 	size_t backlog = report_backlog(engine->report);
@@ -77,10 +77,10 @@ static void press_back(struct engine *engine)
 
 	if (is_full && !engine->is_paused) {
 		engine->is_paused = true;
-		consumer_pause(engine->consumer, -1);
+		consumer_pause_all(engine->consumer);
 	} else if (has_room && engine->is_paused && !engine->drain_mono_ms) {
 		engine->is_paused = false;
-		consumer_resume(engine->consumer, -1);
+		consumer_resume_all(engine->consumer);
 	}
 }
 
@@ -238,7 +238,7 @@ static void drain(struct engine *engine)
 		 (unsigned long long)engine->settings->drain_ms);
 	engine->drain_mono_ms = clock_mono_ms() + engine->settings->drain_ms + 1;
 	engine->is_paused = true;
-	consumer_pause(engine->consumer, -1);
+	consumer_pause_all(engine->consumer);
 	drop_all(&engine->held, "the worker drains");
 }
 
@@ -314,7 +314,7 @@ static int open_bus(struct engine *engine, struct err *err)
 						  .instance_id = settings->worker,
 						  .topic = engine->topics.tasks,
 						  .session_timeout_ms = SESSION_TIMEOUT_MS,
-						  .prefetch = (unsigned)held_max(engine) };
+						  .per_turn = (unsigned)held_max(engine) };
 	const struct report_config report = { .publisher = { .brokers = settings->brokers,
 							     .transactional_id = engine->owner,
 							     .group = settings->group,

@@ -1,4 +1,7 @@
-/* One consumer queue carries records, rebalances and errors; the look-up of committed offsets answers on a queue of its own.
+/* Rebalances and errors come on the group's queue, which is always polled. Records come on a queue of their own: back-pressure is
+ * not polling that, which costs nothing. (rd_kafka_pause_partitions() throws away what was fetched already; with it, a queue
+ * that runs full again and again fetches everything three times. It is for single partitions, where that is rare.) The look-up
+ * of committed offsets answers on a third queue.
  *
  * A rebalance is answered in two steps: the event says which partitions are ours, the look-up what the group committed for
  * them; only then rd_kafka_assign() starts them. Eager assignment (range): a new one always follows a revocation of all. */
@@ -18,12 +21,11 @@
 #define LOOKUP_AGAIN_MS 100  /* a dead member's open transaction holds the offsets until it is fenced or times out */
 #define LOOKUPS_TO_WARN 100  /* refused in a row: longer than any transaction takes to time out */
 #define BELT_MS 1000         /* a poll at least this often: librdkafka counts polls, and a wake-up may be missed */
-#define ALL_PARTITIONS (-1)
 
 struct consumer {
 	rd_kafka_t *kafka;
-	rd_kafka_queue_t *queue, *lookups; /* the wakes' references keep them */
-	struct kafka_wake *wake, *lookup_wake;
+	rd_kafka_queue_t *group_events, *records, *lookups; /* the wakes' references keep them */
+	struct kafka_wake *group_wake, *records_wake, *lookup_wake;
 	struct event *belt, *lookup_again;
 	char *topic, *group;
 	unsigned per_turn;
@@ -74,12 +76,24 @@ static void pause_what_was(struct consumer *consumer)
 	for (int i = 0; i < consumer->assigned->cnt; i++) {
 		int32_t partition = consumer->assigned->elems[i].partition;
 
-		if (consumer->is_all_paused || ((size_t)partition < consumer->n_paused && consumer->is_paused[partition]))
+		if ((size_t)partition < consumer->n_paused && consumer->is_paused[partition])
 			rd_kafka_topic_partition_list_add(list, consumer->topic, partition);
 	}
 	if (list->cnt)
 		(void)rd_kafka_pause_partitions(consumer->kafka, list); /* errors are per partition, of lost ones */
 	rd_kafka_topic_partition_list_destroy(list);
+}
+
+/* Before their fetching starts, or their first records would come on the group's queue, after later ones. */
+static void forward_records(struct consumer *consumer)
+{
+	for (int i = 0; i < consumer->assigned->cnt; i++) {
+		rd_kafka_queue_t *queue =
+			rd_kafka_queue_get_partition(consumer->kafka, consumer->topic, consumer->assigned->elems[i].partition);
+
+		rd_kafka_queue_forward(queue, consumer->records);
+		rd_kafka_queue_destroy(queue); /* the reference */
+	}
 }
 
 static void start_partitions(struct consumer *consumer, const rd_kafka_topic_partition_list_t *found)
@@ -110,6 +124,7 @@ static void start_partitions(struct consumer *consumer, const rd_kafka_topic_par
 		free(metadata[i]);
 	free(metadata);
 	free(positions);
+	forward_records(consumer);
 	code = rd_kafka_assign(consumer->kafka, consumer->assigned);
 	if (code)
 		log_error("consumer.assign", "message=\"%s\"", rd_kafka_err2str(code));
@@ -220,44 +235,49 @@ static void take_error(struct consumer *consumer, rd_kafka_event_t *event)
 	consumer->events->on_fault(consumer->ctx, &err);
 }
 
-static unsigned take_event(struct consumer *consumer, rd_kafka_event_t *event)
+static void on_group_wake(void *ctx)
+{
+	struct consumer *consumer = ctx;
+	rd_kafka_event_t *event;
+
+	while ((event = rd_kafka_queue_poll(consumer->group_events, 0))) {
+		if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_REBALANCE)
+			on_rebalance(consumer, event);
+		else if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_ERROR)
+			take_error(consumer, event);
+		rd_kafka_event_destroy(event);
+	}
+}
+
+static unsigned deliver_all(struct consumer *consumer, rd_kafka_event_t *event)
 {
 	const rd_kafka_message_t *message;
 	unsigned n = 0;
 
-	switch (rd_kafka_event_type(event)) {
-	case RD_KAFKA_EVENT_FETCH:
-		while ((message = rd_kafka_event_message_next(event))) {
-			deliver(consumer, message);
-			n++;
-		}
-		break;
-	case RD_KAFKA_EVENT_REBALANCE:
-		on_rebalance(consumer, event);
-		break;
-	case RD_KAFKA_EVENT_ERROR:
+	if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_ERROR)
 		take_error(consumer, event);
-		break;
-	default:
-		break;
+	while (rd_kafka_event_type(event) == RD_KAFKA_EVENT_FETCH && (message = rd_kafka_event_message_next(event))) {
+		deliver(consumer, message);
+		n++;
 	}
 	return n;
 }
 
-static void on_wake(void *ctx)
+static void on_records_wake(void *ctx)
 {
 	struct consumer *consumer = ctx;
 	unsigned n = 0;
 
-	while (n < consumer->per_turn) {
-		rd_kafka_event_t *event = rd_kafka_queue_poll(consumer->queue, 0);
+	while (n < consumer->per_turn && !consumer->is_all_paused) {
+		rd_kafka_event_t *event = rd_kafka_queue_poll(consumer->records, 0);
 
 		if (!event)
 			return;
-		n += take_event(consumer, event);
+		n += deliver_all(consumer, event);
 		rd_kafka_event_destroy(event);
 	}
-	kafka_wake_again(consumer->wake);
+	if (!consumer->is_all_paused)
+		kafka_wake_again(consumer->records_wake);
 }
 
 static void on_lookup_again(evutil_socket_t fd, short what, void *arg)
@@ -274,7 +294,8 @@ static void on_belt(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd;
 	(void)what;
-	on_wake(arg);
+	on_group_wake(arg);
+	on_records_wake(arg);
 }
 
 static int subscribe(struct consumer *consumer, struct err *err)
@@ -290,7 +311,7 @@ static int subscribe(struct consumer *consumer, struct err *err)
 
 static int open_kafka(struct consumer *consumer, const struct consumer_config *config, struct err *err)
 {
-	char session[16], prefetch[16];
+	char session[16];
 	const struct kafka_pair pairs[] = { { "bootstrap.servers", config->brokers },
 					    { "group.id", config->group },
 					    { "group.instance.id", config->instance_id },
@@ -301,14 +322,13 @@ static int open_kafka(struct consumer *consumer, const struct consumer_config *c
 					    { "enable.auto.offset.store", "false" },
 					    { "auto.offset.reset", "earliest" },
 					    { "isolation.level", "read_committed" },
-					    { "queued.min.messages", prefetch },
+					    { "queued.min.messages", "10000" }, /* so many wait here, or so many kB: */
 					    { "queued.max.messages.kbytes", "4096" },
 					    { "fetch.wait.max.ms", "50" },
 					    { "fetch.error.backoff.ms", "50" },
 					    { "reconnect.backoff.max.ms", "1000" } };
 
 	(void)snprintf(session, sizeof(session), "%u", config->session_timeout_ms);
-	(void)snprintf(prefetch, sizeof(prefetch), "%u", config->prefetch < 1 ? 1 : config->prefetch);
 	return kafka_new(RD_KAFKA_CONSUMER, pairs, ARRAY_SIZE(pairs),
 			 RD_KAFKA_EVENT_FETCH | RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_ERROR, NULL, &consumer->kafka,
 			 err);
@@ -320,9 +340,12 @@ static int open_events(struct consumer *consumer, struct event_base *base, struc
 	int r;
 
 	rd_kafka_poll_set_consumer(consumer->kafka);
-	consumer->queue = rd_kafka_queue_get_consumer(consumer->kafka);
+	consumer->group_events = rd_kafka_queue_get_consumer(consumer->kafka);
+	consumer->records = rd_kafka_queue_new(consumer->kafka);
 	consumer->lookups = rd_kafka_queue_new(consumer->kafka);
-	r = kafka_wake_new(base, consumer->queue, on_wake, consumer, &consumer->wake, err);
+	r = kafka_wake_new(base, consumer->group_events, on_group_wake, consumer, &consumer->group_wake, err);
+	if (r == 0)
+		r = kafka_wake_new(base, consumer->records, on_records_wake, consumer, &consumer->records_wake, err);
 	if (r == 0)
 		r = kafka_wake_new(base, consumer->lookups, on_lookup_wake, consumer, &consumer->lookup_wake, err);
 	if (r < 0)
@@ -344,7 +367,7 @@ int consumer_new(struct event_base *base, const struct consumer_config *config, 
 		return err_set(err, ERR_HOST, ENOMEM, "a consumer");
 	consumer->topic = strdup(config->topic);
 	consumer->group = strdup(config->group);
-	consumer->per_turn = config->prefetch < 1 ? 1 : config->prefetch;
+	consumer->per_turn = config->per_turn < 1 ? 1 : config->per_turn;
 	consumer->events = events;
 	consumer->ctx = ctx;
 	r = consumer->topic && consumer->group ? 0 : err_set(err, ERR_HOST, ENOMEM, "a consumer");
@@ -362,17 +385,14 @@ int consumer_new(struct event_base *base, const struct consumer_config *config, 
 	return 0;
 }
 
+/* The partition, if it is assigned and its fetching has started. */
 static rd_kafka_topic_partition_list_t *list_of(const struct consumer *consumer, int32_t partition)
 {
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
 
-	for (int i = 0; consumer->assigned && !consumer->is_unsettled && i < consumer->assigned->cnt; i++) {
-		int32_t one = consumer->assigned->elems[i].partition;
-		bool is_paused_itself = (size_t)one < consumer->n_paused && consumer->is_paused[one];
-
-		if (one == partition || (partition == ALL_PARTITIONS && !is_paused_itself))
-			rd_kafka_topic_partition_list_add(list, consumer->topic, one);
-	}
+	if (consumer->assigned && !consumer->is_unsettled &&
+	    rd_kafka_topic_partition_list_find(consumer->assigned, consumer->topic, partition))
+		rd_kafka_topic_partition_list_add(list, consumer->topic, partition);
 	return list;
 }
 
@@ -380,10 +400,6 @@ static void mark_paused(struct consumer *consumer, int32_t partition, bool is_pa
 {
 	size_t need = (size_t)partition + 1;
 
-	if (partition == ALL_PARTITIONS) {
-		consumer->is_all_paused = is_paused;
-		return;
-	}
 	if (need > consumer->n_paused) {
 		bool *grown = realloc(consumer->is_paused, need);
 
@@ -393,6 +409,17 @@ static void mark_paused(struct consumer *consumer, int32_t partition, bool is_pa
 		consumer->n_paused = need;
 	}
 	consumer->is_paused[partition] = is_paused;
+}
+
+void consumer_pause_all(struct consumer *consumer)
+{
+	consumer->is_all_paused = true;
+}
+
+void consumer_resume_all(struct consumer *consumer)
+{
+	consumer->is_all_paused = false;
+	kafka_wake_again(consumer->records_wake);
 }
 
 void consumer_pause(struct consumer *consumer, int32_t partition)
@@ -407,12 +434,9 @@ void consumer_pause(struct consumer *consumer, int32_t partition)
 
 void consumer_resume(struct consumer *consumer, int32_t partition)
 {
-	rd_kafka_topic_partition_list_t *list;
+	rd_kafka_topic_partition_list_t *list = list_of(consumer, partition);
 
 	mark_paused(consumer, partition, false);
-	if (partition != ALL_PARTITIONS && consumer->is_all_paused)
-		return;
-	list = list_of(consumer, partition);
 	if (list->cnt)
 		(void)rd_kafka_resume_partitions(consumer->kafka, list); /* errors are per partition, of lost ones */
 	rd_kafka_topic_partition_list_destroy(list);
@@ -442,7 +466,8 @@ void consumer_free(struct consumer *consumer)
 {
 	if (!consumer)
 		return;
-	kafka_wake_free(consumer->wake);
+	kafka_wake_free(consumer->group_wake);
+	kafka_wake_free(consumer->records_wake);
 	kafka_wake_free(consumer->lookup_wake);
 	if (consumer->belt)
 		event_free(consumer->belt);

@@ -20,7 +20,7 @@ struct consumer_config {
 	const char *instance_id; /* static membership: a restarted worker takes its partitions back at once */
 	const char *topic;
 	unsigned session_timeout_ms;
-	unsigned prefetch;       /* queued.min.messages: about the slot count */
+	unsigned per_turn;       /* records handed out in one turn of the loop; at least 1 */
 };
 
 struct consumer_record {
@@ -41,7 +41,7 @@ struct consumer_position {
 };
 
 struct consumer_events {
-	/* At most `consumer_config.prefetch` records per turn of the loop. */
+	/* At most `consumer_config.per_turn` records per turn of the loop. */
 	void (*on_record)(void *ctx, const struct consumer_record *record);
 	/* The whole new assignment, after the look-up. The owner may change `start`. */
 	void (*on_assigned)(void *ctx, struct consumer_position *positions, size_t n);
@@ -54,8 +54,12 @@ struct consumer_events {
 int consumer_new(struct event_base *base, const struct consumer_config *config, const struct consumer_events *events,
 		 void *ctx, struct consumer **ret, struct err *err);
 
-/* Back-pressure: pause and resume fetching, for one partition or (partition -1) for all of them. Idempotent; survives a
- * rebalance. Membership goes on: the loop keeps polling. A paused partition's records in flight are fetched again. */
+/* Back-pressure: no records, of all partitions, until it is resumed; what was fetched waits. Idempotent; survives a rebalance;
+ * membership goes on. */
+void consumer_pause_all(struct consumer *consumer);
+void consumer_resume_all(struct consumer *consumer);
+
+/* The same for one partition, beside that; its records in flight are fetched again. */
 void consumer_pause(struct consumer *consumer, int32_t partition);
 void consumer_resume(struct consumer *consumer, int32_t partition);
 

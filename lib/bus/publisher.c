@@ -146,7 +146,7 @@ static int make_producer(struct publisher *publisher, struct err *err)
 					    { "transactional.id", publisher->transactional_id },
 					    { "transaction.timeout.ms", timeout },
 					    { "retry.backoff.ms", "5" }, /* 100, the default, is the price of a commit */
-					    { "linger.ms", "0" },
+					    { "linger.ms", "5" },
 					    { "queue.buffering.max.messages", "100000" },
 					    { "queue.buffering.max.kbytes", "131072" },
 					    { "message.max.bytes", largest },

@@ -23,7 +23,7 @@
 #define PARTITION_COUNT 4
 #define TICK_MS         20
 #define SESSION_MS      6000
-#define PREFETCH        200
+#define PER_TURN        200
 #define FENCE_MS        20000
 
 LIST_HEAD(work_list, work);
@@ -158,16 +158,18 @@ static void on_fenced(void *ctx, const char *why)
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct member *member = arg;
-	int32_t partition = (int32_t)(random() % (PARTITION_COUNT + 1)) - 1;
-
 	(void)fd;
 	(void)what;
 	if (!member->is_juggling)
 		return;
 	if (random() % 2)
-		consumer_pause(member->consumer, partition);
-	for (int32_t i = -1; i < PARTITION_COUNT && random() % 2; i++)
+		consumer_pause(member->consumer, (int32_t)(random() % PARTITION_COUNT));
+	for (int32_t i = 0; i < PARTITION_COUNT && random() % 2; i++)
 		consumer_resume(member->consumer, i);
+	if (random() % 2)
+		consumer_pause_all(member->consumer);
+	else
+		consumer_resume_all(member->consumer);
 }
 
 static void on_terminate(evutil_socket_t fd, short what, void *arg)
@@ -208,7 +210,7 @@ static int open_member(struct member *member, char **argv, struct err *err)
 						  .instance_id = argv[3],
 						  .topic = member->topics.tasks,
 						  .session_timeout_ms = SESSION_MS,
-						  .prefetch = PREFETCH };
+						  .per_turn = PER_TURN };
 	const struct report_config report = { .topics = &member->topics,
 					      .publisher = { .brokers = argv[1],
 							     .transactional_id = argv[4],
