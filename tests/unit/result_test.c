@@ -80,7 +80,7 @@ static void fill(struct result *result)
 	result->timings_ms[RESULT_STAGE_TOTAL] = INT64_MAX;
 	result->is_key_destroyed = true;
 	result->attempt = 2;
-	result->token = UINT64_MAX;
+	result->token = (1ull << 53) - 1;
 	result->partition = INT32_MAX;
 	result->offset = INT64_MAX;
 	memset(result->out.sha256, 0xa5, sizeof(result->out.sha256));
@@ -110,7 +110,7 @@ static void test_round_trip(void **state)
 	assert_true(again.timings_ms[RESULT_STAGE_DISK] == 0);
 	assert_true(again.timings_ms[RESULT_STAGE_TOTAL] == INT64_MAX);
 	assert_true(again.timings_ms[RESULT_STAGE_BOOT] == -1);
-	assert_true(again.token == UINT64_MAX);
+	assert_true(again.token == (1ull << 53) - 1);
 	assert_true(again.offset == INT64_MAX);
 	assert_int_equal(again.partition, INT32_MAX);
 	assert_memory_equal(again.out.sha256, result.out.sha256, 32);
@@ -208,7 +208,7 @@ static void test_output_and_control(void **state)
 	struct output_chunk chunk = { .id = "t-1",
 				      .stream = OUTPUT_STREAM_STDERR,
 				      .seq = 5,
-				      .offset = UINT64_MAX,
+				      .offset = INT64_MAX,
 				      .attempt = 1,
 				      .data = (const uint8_t *)"\0x",
 				      .len = 2 },
@@ -221,7 +221,7 @@ static void test_output_and_control(void **state)
 	assert_int_equal(output_encode(&chunk, &buf), 0);
 	assert_int_equal(output_decode(buf.data, buf.len, &chunk_again, why), 0);
 	assert_int_equal(chunk_again.stream, OUTPUT_STREAM_STDERR);
-	assert_true(chunk_again.offset == UINT64_MAX);
+	assert_true(chunk_again.offset == INT64_MAX);
 	assert_int_equal(chunk_again.len, 2);
 	assert_memory_equal(chunk_again.data, "\0x", 2);
 	assert_int_equal(control_decode(buf.data, buf.len, &control_again, why), -EBADMSG);
