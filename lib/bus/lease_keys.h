@@ -1,11 +1,17 @@
 /* The names of what leases keep in Redis. All share the hash tag {mayfly}: one slot of a cluster. */
 #pragma once
 
+#include <stdint.h>
+
 #include "base/err.h"
+
+/* schemas/lease.md has the bounds of all fields. */
+#define LEASE_NUMBER_MAX  ((INT64_C(1) << 53) - 1) /* of tokens and times: what Lua's numbers hold exactly */
+#define LEASE_ATTEMPT_MAX 1000000 /* far beyond any max_attempts; a larger one was not written by our scripts */
 
 struct lease_keys {
 	char deadlines[96];    /* sorted set: id -> when the reaper must look (Redis time, ms) */
-	char lease_prefix[96]; /* + id: a line of text, schemas/lease.md */
+	char lease_prefix[96]; /* + id: a line of text */
 	char token[96];	       /* the highest fencing token ever given */
 };
 
