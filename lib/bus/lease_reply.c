@@ -3,8 +3,9 @@
 #include <assert.h>
 #include <hiredis/hiredis.h>
 
-#define CLAIM_FIELDS	  3
-#define LEASE_MAX_ATTEMPT 1000000 /* far beyond any max_attempts; a larger one was not written by our script */
+#include "bus/lease_keys.h"
+
+#define CLAIM_FIELDS 3
 
 static_assert(LEASE_VERDICT_CLAIMED == 0 && LEASE_VERDICT_HELD == 1 && LEASE_VERDICT_DUPLICATE == 2 &&
 		      LEASE_VERDICT_ENDED == 3 && LEASE_VERDICT_EXHAUSTED == 4 && LEASE_VERDICT_GONE == 5,
@@ -28,6 +29,11 @@ static int check_shape(const redisReply *reply, size_t n_fields, struct err *err
 	return 0;
 }
 
+static bool is_grant(long long token, long long attempt)
+{
+	return token >= 1 && token <= LEASE_NUMBER_MAX && attempt >= 1 && attempt <= LEASE_ATTEMPT_MAX;
+}
+
 static int bad_claim(size_t i, struct err *err)
 {
 	return err_set(err, ERR_HOST, EBADMSG, "Redis answered claim %zu with a grant that no script of ours makes", i);
@@ -47,7 +53,7 @@ int lease_reply_claims(const redisReply *reply, size_t n, struct lease_grant *gr
 
 		if (verdict < 0 || verdict > LEASE_VERDICT_EXHAUSTED)
 			return bad_claim(i, err);
-		if (is_granted ? token < 1 || attempt < 1 || attempt > LEASE_MAX_ATTEMPT : token != 0 || attempt != 0)
+		if (is_granted ? !is_grant(token, attempt) : token != 0 || attempt != 0)
 			return bad_claim(i, err);
 		grants[i] = (struct lease_grant){ .verdict = (enum lease_verdict)verdict,
 						  .token = (uint64_t)token,

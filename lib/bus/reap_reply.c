@@ -6,8 +6,10 @@
 #include <string.h>
 
 #include "base/own.h"
+#include "bus/lease_keys.h"
 
 #define LINE_MAX_BYTES 1024 /* twelve fields, the longest a topic of 249 */
+#define SHOWN_BYTES    100  /* of a line that is none, in the message about it */
 #define SCAN_HEAD      3    /* now, number of leases, of those due */
 #define SCAN_FIELDS    3    /* id, score, line */
 
@@ -22,66 +24,109 @@ const char *reap_state_name(enum reap_state state)
 struct line_reader {
 	char text[LINE_MAX_BYTES];
 	char *rest;
-	bool is_bad;
+	const char *bad; /* the first field that is wrong, "" for one too many; NULL: none */
 };
 
-static const char *next_word(struct line_reader *reader)
+static void refuse(struct line_reader *reader, const char *field)
+{
+	if (!reader->bad)
+		reader->bad = field;
+}
+
+static const char *next_word(struct line_reader *reader, const char *field)
 {
 	char *word = strsep(&reader->rest, " ");
 
 	if (!word || !*word) {
-		reader->is_bad = true;
+		refuse(reader, field);
 		return "";
 	}
 	return word;
 }
 
-static void next_text(struct line_reader *reader, char *out, size_t size)
+/* What Kafka allows in a topic's name; "-", for none, is such a word, too. */
+static bool is_topic(const char *word)
 {
-	const char *word = next_word(reader);
+	return word[strspn(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")] == '\0';
+}
 
-	if (strlen(word) >= size) {
-		reader->is_bad = true;
+static bool is_name(const char *word)
+{
+	return ident_is_id(word, 1) && is_topic(word);
+}
+
+static bool is_name_or_none(const char *word)
+{
+	return strcmp(word, "-") == 0 || is_name(word);
+}
+
+static void next_text(struct line_reader *reader, const char *field, char *out, size_t size,
+		      bool (*is_fine)(const char *word))
+{
+	const char *word = next_word(reader, field);
+
+	if (strlen(word) >= size || !is_fine(word)) {
+		refuse(reader, field);
 		word = "";
 	}
 	memcpy(out, word, strlen(word) + 1);
 }
 
-static uint64_t next_number(struct line_reader *reader, uint64_t max)
+static uint64_t next_number(struct line_reader *reader, const char *field, uint64_t min, uint64_t max)
 {
-	const char *word = next_word(reader);
+	const char *word = next_word(reader, field);
+	bool is_padded = word[0] == '0' && word[1];
 	uint64_t number = 0;
 
 	for (; *word; word++) {
 		if (*word < '0' || *word > '9' || number > max / 10) {
-			reader->is_bad = true;
+			refuse(reader, field);
 			return 0;
 		}
 		number = number * 10 + (uint64_t)(*word - '0');
 	}
-	if (number > max)
-		reader->is_bad = true;
+	if (is_padded || number < min || number > max)
+		refuse(reader, field);
 	return number;
 }
 
 static enum reap_state next_state(struct line_reader *reader)
 {
-	const char *word = next_word(reader);
+	const char *word = next_word(reader, "state");
 
 	for (int i = 0; i < REAP_STATE_COUNT; i++)
 		if (strcmp(word, state_names[i]) == 0)
 			return (enum reap_state)i;
-	reader->is_bad = true;
+	refuse(reader, "state");
 	return REAP_STATE_COUNT;
+}
+
+static void next_owner(struct line_reader *reader, struct reap_lease *ret)
+{
+	next_text(reader, "owner", ret->owner, sizeof(ret->owner), is_name_or_none);
+	if ((strcmp(ret->owner, "-") == 0) != (ret->state == REAP_STATE_ORPHAN))
+		refuse(reader, "owner");
 }
 
 static bool next_key(struct line_reader *reader)
 {
-	const char *word = next_word(reader);
+	const char *word = next_word(reader, "key");
 	bool is_destroyed = strcmp(word, "destroyed") == 0;
 
-	reader->is_bad |= !is_destroyed && strcmp(word, "-") != 0;
+	if (!is_destroyed && strcmp(word, "-") != 0)
+		refuse(reader, "key");
 	return is_destroyed;
+}
+
+/* Anybody may have written it, and the message goes to logs and terminals. */
+static int bad_line(const char *field, const char *line, size_t len, struct err *err)
+{
+	char shown[SHOWN_BYTES + 1] = "";
+
+	for (size_t i = 0; i < len && i < SHOWN_BYTES; i++)
+		shown[i] = line[i] >= 0x20 && line[i] < 0x7f ? line[i] : '?';
+	return err_set(err, ERR_HOST, EBADMSG, "%s%sa lease in Redis reads '%s', which is none of ours: delete its key",
+		       field, *field ? ": " : "", shown);
 }
 
 int reap_line_parse(const char *line, size_t len, struct reap_lease *ret, struct err *err)
@@ -89,29 +134,26 @@ int reap_line_parse(const char *line, size_t len, struct reap_lease *ret, struct
 	struct line_reader reader = { 0 };
 
 	if (len >= sizeof(reader.text) || memchr(line, '\0', len))
-		return err_set(err, ERR_HOST, EBADMSG, "a lease of %zu bytes in Redis is none of ours: delete its key",
-			       len);
+		return bad_line("", line, len, err);
 	memcpy(reader.text, line, len);
 	reader.rest = reader.text;
 	ret->state = next_state(&reader);
-	next_text(&reader, ret->owner, sizeof(ret->owner));
-	ret->token = next_number(&reader, INT64_MAX);
-	ret->attempt = (uint32_t)next_number(&reader, UINT32_MAX);
-	next_text(&reader, ret->host, sizeof(ret->host));
-	(void)next_number(&reader, UINT32_MAX); /* the slot: for people who look */
-	ret->expires_ms = next_number(&reader, INT64_MAX);
-	next_text(&reader, ret->topic, sizeof(ret->topic));
-	ret->partition = (int32_t)next_number(&reader, INT32_MAX);
-	ret->offset = (int64_t)next_number(&reader, INT64_MAX - 1);
+	next_owner(&reader, ret);
+	ret->token = next_number(&reader, "token", 1, LEASE_NUMBER_MAX);
+	ret->attempt = (uint32_t)next_number(&reader, "attempt", 0, LEASE_ATTEMPT_MAX);
+	next_text(&reader, "host", ret->host, sizeof(ret->host), is_name);
+	(void)next_number(&reader, "slot", 0, UINT32_MAX); /* for people who look */
+	ret->expires_ms = next_number(&reader, "expires_ms", 0, LEASE_NUMBER_MAX);
+	next_text(&reader, "topic", ret->topic, sizeof(ret->topic), is_topic);
+	ret->partition = (int32_t)next_number(&reader, "partition", 0, INT32_MAX);
+	ret->offset = (int64_t)next_number(&reader, "offset", 0, INT64_MAX - 1);
 	memcpy(ret->victim, "-", 2);
 	if (reader.rest)
-		next_text(&reader, ret->victim, sizeof(ret->victim));
+		next_text(&reader, "victim", ret->victim, sizeof(ret->victim), is_name_or_none);
 	ret->is_key_destroyed = reader.rest && next_key(&reader);
-	if (reader.is_bad || reader.rest)
-		return err_set(err, ERR_HOST, EBADMSG,
-			       "a lease in Redis reads '%.*s', which is none of ours: delete its key",
-			       (int)(len < 100 ? len : 100), line);
-	return 0;
+	if (reader.rest)
+		refuse(&reader, "");
+	return reader.bad ? bad_line(reader.bad, line, len, err) : 0;
 }
 
 static int bad_reply(const redisReply *reply, const char *expected, struct err *err)

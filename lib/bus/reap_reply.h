@@ -7,7 +7,8 @@
 
 struct redisReply;
 
-/* A lease's line, `len` bytes. 0 or -EBADMSG; `ret->id` and `ret->due_ms` are not touched. */
+/* A lease's line, `len` bytes. 0 or -EBADMSG, with a message that begins with the field ("owner: ") if it is one's fault;
+ * `ret->id` and `ret->due_ms` are not touched. */
 int reap_line_parse(const char *line, size_t len, struct reap_lease *ret, struct err *err);
 
 /* A scan into `leases` (REAP_SCAN_MAX). A lease whose line is not one is left out and counted in *ret_bad: one broken

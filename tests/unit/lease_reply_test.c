@@ -36,12 +36,12 @@ static void test_claims(void **state)
 
 	(void)state;
 	assert_int_equal(
-		claims("*9\r\n:0\r\n:123\r\n:1\r\n:1\r\n:0\r\n:0\r\n:4\r\n:9007199254740993\r\n:4\r\n", 3, grants), 0);
+		claims("*9\r\n:0\r\n:123\r\n:1\r\n:1\r\n:0\r\n:0\r\n:4\r\n:9007199254740991\r\n:4\r\n", 3, grants), 0);
 	assert_int_equal(grants[0].verdict, LEASE_VERDICT_CLAIMED);
 	assert_int_equal(grants[0].token, 123);
 	assert_int_equal(grants[1].verdict, LEASE_VERDICT_HELD);
 	assert_int_equal(grants[2].verdict, LEASE_VERDICT_EXHAUSTED);
-	assert_int_equal(grants[2].token, 9007199254740993);
+	assert_int_equal(grants[2].token, 9007199254740991);
 	assert_int_equal(grants[2].attempt, 4);
 }
 
@@ -59,7 +59,9 @@ static void test_bad_claims(void **state)
 		"*3\r\n:0\r\n:1\r\n$-1\r\n",
 		"*3\r\n:0\r\n:0\r\n:1\r\n", /* a grant without a token */
 		"*3\r\n:0\r\n:-5\r\n:1\r\n",
+		"*3\r\n:0\r\n:9007199254740992\r\n:1\r\n", /* Lua cannot count further */
 		"*3\r\n:0\r\n:5\r\n:0\r\n",
+		"*3\r\n:0\r\n:5\r\n:1000001\r\n",
 		"*3\r\n:0\r\n:5\r\n:4294967297\r\n",
 		"*3\r\n:1\r\n:5\r\n:1\r\n", /* a token without a grant */
 		"*3\r\n:5\r\n:0\r\n:0\r\n",
@@ -133,6 +135,20 @@ static void test_bad_lines(void **state)
 	assert_int_equal(reap_line_parse("running w1.a 17 2 h1\0 3 99 t 4 5", 32, &lease, &err), -EBADMSG);
 }
 
+/* It goes to logs and terminals, and helps somebody find the key. */
+static void test_message_of_a_bad_line(void **state)
+{
+	static const char line[] = "running w1.\033[2J\xff 17 2 h1 3 99 t 4 5";
+	struct reap_lease lease;
+	struct err err = { 0 };
+
+	(void)state;
+	assert_int_equal(reap_line_parse(line, strlen(line), &lease, &err), -EBADMSG);
+	assert_int_equal(strncmp(err.msg, "owner: ", 7), 0);
+	assert_non_null(strstr(err.msg, "'running w1.?[2J? 17 2 h1 3 99 t 4 5'"));
+	assert_null(strchr(err.msg, '\033'));
+}
+
 /* One broken lease is left out and counted; a broken answer is refused. */
 static void test_scan(void **state)
 {
@@ -179,6 +195,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_claims), cmocka_unit_test(test_bad_claims),
 					    cmocka_unit_test(test_line),   cmocka_unit_test(test_bad_lines),
+					    cmocka_unit_test(test_message_of_a_bad_line),
 					    cmocka_unit_test(test_scan),   cmocka_unit_test(test_server) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
