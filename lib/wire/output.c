@@ -71,9 +71,9 @@ static const struct unpack_rule output_rules[] = {
 	{ .key = "v", .read = unpack_rule_version, .max = RESULT_SCHEMA_VERSION, .is_required = true },
 	FIELD("id", read_id, struct output_chunk, id, 1, IDENT_ID_MAX),
 	FIELD("stream", read_stream, struct output_chunk, stream, 0, 0),
-	FIELD("seq", unpack_rule_u64, struct output_chunk, seq, 0, UINT64_MAX),
-	FIELD("offset", unpack_rule_u64, struct output_chunk, offset, 0, UINT64_MAX),
-	FIELD("attempt", unpack_rule_u32, struct output_chunk, attempt, 0, UINT32_MAX),
+	FIELD("seq", unpack_rule_u64, struct output_chunk, seq, 0, INT64_MAX),
+	FIELD("offset", unpack_rule_u64, struct output_chunk, offset, 0, INT64_MAX),
+	FIELD("attempt", unpack_rule_u32, struct output_chunk, attempt, 1, UINT32_MAX),
 	FIELD("data", read_data, struct output_chunk, data, 0, OUTPUT_MAX_DATA_BYTES),
 };
 

@@ -9,8 +9,11 @@
 
 #include "wire/unpack.h"
 
-/* What a result may hold at most: twice what this version sends, for a newer worker. */
+/* What a result may hold at most; of output twice what this version sends, for a newer worker. */
 #define READ_STREAM_BYTES (2 * (RESULT_HEAD_BYTES + RESULT_TAIL_BYTES))
+#define READ_EXIT_CODE	  255 /* wait(2) */
+#define READ_SIGNAL	  64
+#define READ_TOKEN	  ((1ull << 53) - 1) /* schemas/lease.md */
 
 #define FIELD(name, reader, type, member, most)                                              \
 	{                                                                                    \
@@ -167,8 +170,8 @@ static int read_stream(const struct unpack_value *value, const struct unpack_rul
 	static const struct unpack_rule inner[] = {
 		FIELD("head", read_buf, struct result_stream, head, READ_STREAM_BYTES),
 		FIELD("tail", read_buf, struct result_stream, tail, READ_STREAM_BYTES),
-		FIELD("bytes", unpack_rule_u64, struct result_stream, bytes, UINT64_MAX),
-		FIELD("kept", unpack_rule_u64, struct result_stream, bytes_kept, UINT64_MAX),
+		FIELD("bytes", unpack_rule_u64, struct result_stream, bytes, INT64_MAX),
+		FIELD("kept", unpack_rule_u64, struct result_stream, bytes_kept, INT64_MAX),
 		FIELD("sha256", read_sha256, struct result_stream, sha256, 0),
 	};
 
@@ -211,7 +214,7 @@ static int read_file(const struct unpack_value *value, struct result_file *file)
 	static const struct unpack_rule inner[] = {
 		{ .key = "path", .read = read_file_path, .is_required = true },
 		FIELD("data", read_file_data, struct result_file, data, RESULT_MAX_BYTES),
-		FIELD("size", unpack_rule_u64, struct result_file, size, UINT64_MAX),
+		FIELD("size", unpack_rule_u64, struct result_file, size, INT64_MAX),
 		FIELD("mode", unpack_rule_u32, struct result_file, mode, 07777),
 		FIELD("sha256", read_sha256, struct result_file, sha256, 0),
 		CHARS("error", struct result_file, error),
@@ -281,8 +284,8 @@ static int read_timings(const struct unpack_value *value, const struct unpack_ru
 static int read_usage(const struct unpack_value *value, const struct unpack_rule *rule, void *into)
 {
 	static const struct unpack_rule inner[] = {
-		FIELD("cpu_ms", unpack_rule_u64, struct result, cpu_ms, UINT64_MAX),
-		FIELD("max_rss_kib", unpack_rule_u64, struct result, max_rss_kib, UINT64_MAX),
+		FIELD("cpu_ms", unpack_rule_u64, struct result, cpu_ms, INT64_MAX),
+		FIELD("max_rss_kib", unpack_rule_u64, struct result, max_rss_kib, INT64_MAX),
 	};
 
 	(void)rule;
@@ -336,8 +339,8 @@ static const struct unpack_rule rules[] = {
 	FIELD("kind", read_kind, struct result, kind, 0),
 	FIELD("outcome", read_outcome, struct result, outcome, 0),
 	FIELD("ran", read_ran, struct result, ran, 0),
-	FIELD("exit_code", read_exit_code, struct result, exit_code, UINT32_MAX),
-	FIELD("signal", read_signal, struct result, signal, UINT32_MAX),
+	FIELD("exit_code", read_exit_code, struct result, exit_code, READ_EXIT_CODE),
+	FIELD("signal", read_signal, struct result, signal, READ_SIGNAL),
 	CHARS("message", struct result, message),
 	CHARS("field", struct result, field),
 	FIELD("stdout", read_stream, struct result, out, 0),
@@ -350,9 +353,9 @@ static const struct unpack_rule rules[] = {
 	CHARS("host", struct result, host),
 	CHARS("worker", struct result, worker),
 	FIELD("attempt", unpack_rule_u32, struct result, attempt, UINT32_MAX),
-	FIELD("token", unpack_rule_u64, struct result, token, UINT64_MAX),
+	FIELD("token", unpack_rule_u64, struct result, token, READ_TOKEN),
 	FIELD("labels", read_labels, struct result, labels, TASK_MAX_LABELS),
-	FIELD("finished_ms", unpack_rule_u64, struct result, finished_ms, UINT64_MAX),
+	FIELD("finished_ms", unpack_rule_u64, struct result, finished_ms, INT64_MAX),
 	FIELD("source", read_source, struct result, topic, 0),
 };
 
