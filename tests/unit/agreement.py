@@ -3,12 +3,13 @@
 
     agreement.py DECODE_CHECK [MUTATIONS] [SEED]
 
-The independent side is Debian's msgpack and jsonschema with schemas/*.schema.json, and below, written without a look at
-the C code, what JSON Schema cannot say: size, depth and number of values, a key twice, bytes of a text, floats that are
-whole numbers, argv and env together, clashing file paths.
+MUTATIONS of messages, and as many of a lease's line. The independent side is Debian's msgpack and jsonschema with
+schemas/*.schema.json, and below, written without a look at the C code, what JSON Schema cannot say: size, depth and number
+of values, a key twice, bytes of a text, floats that are whole numbers, argv and env together, clashing file paths, and
+which JSON a lease's line stands for.
 
-It proves itself, too: every limit of the task and control schemas is moved by one, both ways, and the vectors have to
-catch each of those schemas.
+It proves itself, too: every limit of every schema is moved by one, both ways, and every other rule is left out; the
+vectors have to catch each of those schemas.
 """
 import base64
 import copy
@@ -16,6 +17,7 @@ import importlib.util
 import json
 import os
 import random
+import re
 import struct
 import subprocess
 import sys
@@ -25,7 +27,7 @@ import jsonschema
 import msgpack
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-KINDS = ("task", "result", "output", "control")
+KINDS = ("task", "result", "output", "control", "lease")
 LIMITS = {"task": (1000000, 8, 4096), "result": (1000000, 8, 4096), "output": (262144 + 1024, 4, 256),
           "control": (1024, 4, 256)}
 
@@ -61,7 +63,7 @@ def is_text(value):
         value.encode()
     except UnicodeEncodeError:  # a surrogate escape: not UTF-8
         return False
-    return "\0" not in value
+    return True
 
 
 def measure(value, depth=0):
@@ -93,6 +95,8 @@ def to_json(value, schema, root):
         keys = [key for key, _ in value]
         if not all(is_text(key) for key in keys) or len(set(keys)) != len(keys):
             return Opaque()
+        if "propertyNames" not in schema and any("\0" in key for key in keys):  # else the schema says it
+            return Opaque()
         properties, others = schema.get("properties", {}), schema.get("additionalProperties", {})
         return {key: to_json(inner, properties.get(key, others if isinstance(others, dict) else {}), root)
                 for key, inner in value}
@@ -112,7 +116,6 @@ def max_bytes(_validator, limit, instance, _schema):
 
 def pattern(_validator, regex, instance, _schema):
     """As ECMA-262 has it, where '$' is the end only; Python's allows a newline after it."""
-    import re
     if isinstance(instance, str) and not re.search(regex.replace("$", r"\Z"), instance):
         yield jsonschema.ValidationError("does not match the pattern")
 
@@ -133,14 +136,38 @@ def is_task_coherent(task):
             not any(clash(a, b) for i, a in enumerate(paths) for b in paths[:i]))
 
 
+LEASE_FIELDS = "state owner token attempt host slot expires_ms topic partition offset victim key".split()
+LEASE_NUMBERS = "token attempt slot expires_ms partition offset".split()
+
+
+def lease_to_json(line):
+    """Any byte is a character here: the schema has to refuse those that a line must not hold."""
+    words = line.decode("latin-1").split(" ")
+    message = dict(zip(LEASE_FIELDS, words))
+    message.update({"more": word for word in words[len(LEASE_FIELDS):]})
+    for field in LEASE_NUMBERS:
+        if re.fullmatch("0|-?[1-9][0-9]*", message.get(field, "")):
+            message[field] = int(message[field])
+    return message
+
+
 class Independent:
-    def __init__(self, schemas):
-        self.schemas = schemas
+    def __init__(self, schemas, limits=None):
+        self.schemas, self.limits = schemas, limits or LIMITS
         self.validators = {kind: Validator(schema) for kind, schema in schemas.items()}
 
     def read(self, kind, data):
         """The JSON form, or None when the message must be refused."""
-        size, depth, nodes = LIMITS[kind]
+        message = self.form(kind, data)
+        if message is None or not self.validators[kind].is_valid(message):
+            return None
+        return message if kind != "task" or is_task_coherent(message) else None
+
+    def form(self, kind, data):
+        """The JSON form before the schema is asked, or None when there is none."""
+        if kind == "lease":
+            return lease_to_json(data)
+        size, depth, nodes = self.limits[kind]
         if len(data) > size:
             return None
         try:
@@ -151,15 +178,12 @@ class Independent:
         deepest, n = measure(value)
         if deepest > depth or n > nodes:
             return None
-        message = to_json(value, self.schemas[kind], self.schemas[kind])
-        if not self.validators[kind].is_valid(message):
-            return None
-        return message if kind != "task" or is_task_coherent(message) else None
+        return to_json(value, self.schemas[kind], self.schemas[kind])
 
 
 def load_schemas():
     schemas = {}
-    for kind in KINDS + ("lease",):
+    for kind in KINDS:
         with open(os.path.join(ROOT, "schemas", f"{kind}.schema.json"), encoding="utf-8") as file:
             schemas[kind] = json.load(file)
         jsonschema.Draft202012Validator.check_schema(schemas[kind])
@@ -268,12 +292,50 @@ def mutate_bytes(data, rng):
     return bytes(data)
 
 
+WORDS = [b"", b"-", b"0", b"1", b"00", b"01", b"-1", b"+1", b"1e3", b"255", b"256", b"1000000", b"1000001", b"2147483647", b"2147483648",
+         b"4294967295", b"4294967296", b"9007199254740991", b"9007199254740992", b"9223372036854775806", b"9223372036854775807",
+         b"18446744073709551617", b"running", b"reaping", b"orphan", b"ended", b"told", b"destroyed", b"w" * 64, b"w" * 65, b"w" * 128,
+         b"w" * 129, b"t" * 249, b"t" * 250, b".", b"_a", b"a_.-", b"a/b", b"\x1b[2J", b"\xc3\xa9", b"a\0", b"a\n", b"a\tb", b"\xd9\xa1"]
+
+
+def mutate_line(line, rng):
+    words = line.split(b" ")
+    for _ in range(rng.choice((1, 1, 1, 2, 3))):
+        i, j = rng.randrange(len(words)), rng.randrange(len(words))
+        act = rng.randrange(7)
+        if act == 0:
+            words[i] = rng.choice(WORDS)
+        elif act == 1:
+            words[i] = re.sub(rb"[0-9]", lambda _: b"%d" % rng.randrange(10), words[i])
+        elif act == 2:
+            words[i], words[j] = words[j], words[i]
+        elif act == 3:
+            words.insert(j, words[i])
+        elif act == 4 and len(words) > 1:
+            del words[i]
+        elif act == 5:
+            words.append(rng.choice(WORDS))
+        else:
+            at = rng.randrange(len(words[i]) + 1)
+            words[i] = words[i][:at] + bytes([rng.choice((rng.randrange(256), 0x30 + rng.randrange(10)))]) + words[i][at:]
+    return b" ".join(words)
+
+
+def line_mutations(n, seed):
+    rng = random.Random(f"lines {seed}")
+    lines = [data for _, data, _ in generate.good_leases()]
+    for i in range(n):
+        line = rng.choice(lines)
+        yield "lease", mutate_bytes(line, rng) if i % 4 == 0 else mutate_line(line, rng)
+
+
 def mutations(n, seed):
     rng = random.Random(seed)
     seeds = {"task": [generate.MINIMAL, generate.TYPICAL, generate.TYPICAL, generate.task(**generate.LEAST)],
-             "result": [generate.FINISHED, generate.STARTED], "output": [generate.OUTPUT], "control": [generate.CONTROL]}
+             "result": [generate.FINISHED, generate.RESULT_MOST, generate.STARTED], "output": [generate.OUTPUT],
+             "control": [generate.CONTROL]}
     for i in range(n):
-        kind = rng.choice(("task",) * 7 + KINDS[1:])
+        kind = rng.choice(("task",) * 6 + ("result",) * 3 + ("output", "control"))
         message = rng.choice(seeds[kind])
         yield kind, mutate_shape(message, rng) if i % 2 else mutate_bytes(generate.pack(message), rng)
 
@@ -315,96 +377,146 @@ def check_vectors(program, independent, tally):
         if (independent.read(kind_of(name), data) is not None) != is_good:
             tally.fail(f"{name}: the independent validator says {'bad' if is_good else 'ok'}")
         if decoded and isinstance(about, dict):
-            check_meaning(name, independent.read(kind_of(name), again), about, tally)
+            check_meaning(name, independent.read(kind_of(name), again), about, independent, tally)
     print(f"vectors: {len(cases)} of them, {sum(is_good for _, _, is_good, _ in cases)} good")
 
 
-def check_meaning(name, again, meaning, tally):
+def understood(kind, message, schemas):
+    """Of a message what a reader keeps, with the defaults of what it leaves out."""
+    if kind == "task":
+        message = {**generate.TASK_DEFAULTS, **message}
+        return {**message, "files": [{"mode": 0o644, **file} for file in message["files"]]}
+    if kind == "lease":
+        return {"victim": "-", "key": "-", **message, "slot": 0}
+    return {field: value for field, value in message.items() if field in schemas[kind]["properties"]}
+
+
+def check_meaning(name, again, meaning, independent, tally):
     """What our decoder understood, encoded again, must mean what the vector says."""
-    if again is not None and kind_of(name) == "task":
-        again = {**generate.TASK_DEFAULTS, **again}
-        again["files"] = [{"mode": 0o644, **file} for file in again["files"]]
-    if again != meaning:
+    if again is None:
+        tally.fail(f"{name}: encoded again it is refused by the independent validator")
+    elif understood(kind_of(name), again, independent.schemas) != understood(kind_of(name), meaning, independent.schemas):
         tally.fail(f"{name}: understood as {json.dumps(again)[:300]}, means {json.dumps(meaning)[:300]}")
 
 
+def is_same(kind, again, expected, schemas):
+    """A result's absent fields are written with defaults and its texts are mended: there numbers and words are compared."""
+    again, expected = understood(kind, again, schemas), understood(kind, expected, schemas)
+    if kind != "result":
+        return again == expected
+    return all(again.get(field) == value for field, value in expected.items()
+               if (value is None or isinstance(value, int) or field in ("id", "event", "kind", "outcome", "ran"))
+               and (field in again or again["event"] == "finished"))
+
+
+def check_mutation(kind, data, answer, independent, tally):
+    decoded, again, field, message = answer
+    expected = independent.read(kind, data)
+    about = f"{kind} {data.hex()[:2000]}"
+    if decoded != (expected is not None):
+        tally.fail(f"{about}: ours {'ok' if decoded else field + ': ' + message}, theirs the contrary")
+    elif decoded:
+        again = independent.read(kind, again)
+        if again is None:
+            tally.fail(f"{about}: encoded again it is refused by the independent validator")
+        elif not is_same(kind, again, expected, independent.schemas):
+            tally.fail(f"{about}: understood differently")
+    elif not message:
+        tally.fail(f"{about}: refused without a reason")
+
+
 def check_mutations(program, independent, n, seed, tally):
-    cases = list(mutations(n, seed))
+    cases = list(mutations(n, seed)) + list(line_mutations(n, seed))
     answers = ask_decoders(program, cases)
-    good = 0
-    for (kind, data), (decoded, again, field, message) in zip(cases, answers):
-        expected = independent.read(kind, data)
-        good += decoded
-        if decoded != (expected is not None):
-            tally.fail(f"{kind} {data.hex()[:2000]}: ours {'ok' if decoded else field + ': ' + message}, theirs the contrary")
-        if decoded and kind == "task":
-            again = {**generate.TASK_DEFAULTS, **(independent.read(kind, again) or {})}
-            again["files"] = [{"mode": 0o644, **file} for file in again["files"]]
-            theirs = generate_meaning(expected)
-            if again != theirs:
-                tally.fail(f"{kind} {data.hex()[:2000]}: understood differently")
-        if not decoded and not message:
-            tally.fail(f"{kind} {data.hex()[:2000]}: refused without a reason")
-    print(f"mutations: {len(cases)} with seed {seed}, {good} accepted, {len(cases) - good} refused")
-    if not len(cases) // 50 < good < len(cases):
-        tally.fail(f"{good} of {len(cases)} mutations are good: they prove nothing")
+    good, bad = dict.fromkeys(KINDS, 0), dict.fromkeys(KINDS, 0)
+    for (kind, data), answer in zip(cases, answers):
+        (good if answer[0] else bad)[kind] += 1
+        check_mutation(kind, data, answer, independent, tally)
+    counts = ", ".join(f"{kind} {good[kind]}/{good[kind] + bad[kind]}" for kind in KINDS)
+    print(f"mutations: {len(cases)} with seed {seed}, accepted of each kind: {counts}")
+    for kind in KINDS:
+        if good[kind] < bad[kind] // 50 or not good[kind] or not bad[kind]:
+            tally.fail(f"{good[kind]} mutations of a {kind} are good, {bad[kind]} bad: they prove nothing")
 
 
-def generate_meaning(message):
-    meaning = {**generate.TASK_DEFAULTS, **message}
-    meaning["files"] = [{"mode": 0o644, **file} for file in meaning["files"]]
-    return meaning
+LIMIT_RULES = ("maximum", "maxItems", "maxProperties", "maxBytes", "minimum", "minItems", "minLength")
+OTHER_RULES = ("type", "pattern", "enum", "const", "additionalProperties", "uniqueItems", "if", "then", "else", "not", "propertyNames",
+               "prefixItems", "items", "allOf", "$ref")
 
 
-LOOSER = {"maximum": 1, "maxItems": 1, "maxProperties": 1, "maxBytes": 1, "minimum": -1, "minItems": -1, "minLength": -1}
+def walk(node, path=()):
+    """Every (path, value) inside."""
+    for key, inner in node.items() if isinstance(node, dict) else enumerate(node):
+        yield (*path, key), inner
+        if isinstance(inner, (dict, list)):
+            yield from walk(inner, (*path, key))
 
 
-def broken_schemas(schema):
+def holder_of(schema, path):
+    for part in path[:-1]:
+        schema = schema[part]
+    return schema
+
+
+def is_field(path):
+    """Not a rule, but the name of what rules are about."""
+    return len(path) > 1 and path[-2] in ("properties", "$defs")
+
+
+def moved_schemas(schema):
     """(what, schema) for each limit, moved by one in both directions."""
-    def walk(node, path):
-        for key, inner in node.items() if isinstance(node, dict) else enumerate(node):
-            if key in LOOSER and isinstance(inner, int):
-                yield path + [key]
-            elif isinstance(inner, (dict, list)):
-                yield from walk(inner, path + [key])
-    for path in walk(schema, []):
-        for step in (LOOSER[path[-1]], -LOOSER[path[-1]]):
+    for path, limit in walk(schema):
+        for step in (1, -1) if path[-1] in LIMIT_RULES and not is_field(path) else ():
             broken = copy.deepcopy(schema)
-            node = broken
-            for part in path[:-1]:
-                node = node[part]
-            node[path[-1]] += step
-            if node[path[-1]] >= 0 or path[-1] == "minimum":
+            holder_of(broken, path)[path[-1]] = limit + step
+            if limit + step >= 0 or path[-1] == "minimum":
                 yield f"{'.'.join(map(str, path))} {step:+d}", broken
 
 
+def is_given(kind, path, rule):
+    """A lease's line is always an object of texts, of which only the end can be missing."""
+    return kind == "lease" and (path[-1] == "type" and rule in ("object", "string") or
+                                path[-2:-1] == ("required",) and rule != "offset")
+
+
+def loosened_schemas(kind, schema):
+    """(what, schema) for each rule that is no limit, left out, and each word of a list of words."""
+    for path, rule in walk(schema):
+        is_rule = path[-1] in OTHER_RULES and not is_field(path) or path[-2:-1] in (("required",), ("enum",))
+        if is_rule and not is_given(kind, path, rule):
+            broken = copy.deepcopy(schema)
+            del holder_of(broken, path)[path[-1]]
+            yield f"{'.'.join(map(str, path))} without {json.dumps(rule)[:60]}", broken
+
+
+def check_whole_message_limits(schemas, tally):
+    """A task or control message with every field it may have stays far from these."""
+    for kind in ("result", "output"):
+        cases = [(data, is_good) for name, data, is_good, _ in vectors() if kind_of(name) == kind]
+        for i, what in enumerate(("bytes", "depth", "values")):
+            for step in (1, -1):
+                moved = [limit + step * (i == j) for j, limit in enumerate(LIMITS[kind])]
+                independent = Independent(schemas, {**LIMITS, kind: moved})
+                if all((independent.read(kind, data) is not None) == is_good for data, is_good in cases):
+                    tally.fail(f"no vector notices a {kind}'s limit of {what} {step:+d}")
+
+
 def check_itself(schemas, tally):
-    """A schema that is off by one anywhere must disagree with some vector."""
-    n = 0
-    for kind in ("task", "control"):
-        cases = [case for case in vectors() if kind_of(case[0]) == kind]
-        for what, broken in broken_schemas(schemas[kind]):
-            n += 1
-            independent = Independent({**schemas, kind: broken})
-            if all((independent.read(kind, data) is not None) == is_good for _, data, is_good, _ in cases):
+    """A schema that is wrong anywhere must disagree with some vector."""
+    independent, counts = Independent(schemas), []
+    for kind in KINDS:
+        forms = [(independent.form(kind, data), is_good) for name, data, is_good, _ in vectors() if kind_of(name) == kind]
+        forms = [(form, is_good) for form, is_good in forms
+                 if form is not None and independent.validators[kind].is_valid(form) == is_good]
+        moved, loosened = list(moved_schemas(schemas[kind])), list(loosened_schemas(kind, schemas[kind]))
+        counts.append(f"{kind} {len(moved)} + {len(loosened)}")
+        for what, broken in moved + loosened:
+            validator = Validator(broken)
+            if all(validator.is_valid(form) == is_good for form, is_good in forms):
                 tally.fail(f"no vector notices the {kind} schema with {what}")
-    print(f"self-check: {n} schemas with a limit off by one")
-    if n < 40:
-        tally.fail("the self-check found too few limits to move")
-
-
-def check_lease(schemas, tally):
-    """What the page allows and what it does not; bus/lease and bus/reap have their own tests against Redis."""
-    lease = {"state": "running", "owner": "w1.abc", "token": "1795453739364000", "attempt": "1", "host": "h1", "slot": "0",
-             "expires_ms": "1795454339364", "topic": "mayfly.tasks", "partition": "0", "offset": "12"}
-    good = [lease, {**lease, "state": "orphan", "owner": "-"}, {**lease, "state": "reaping", "victim": "w1.abc"},
-            {**lease, "state": "orphan", "owner": "-", "victim": "w1.abc", "key": "destroyed"}]
-    bad = [{**lease, "owner": "-"}, {**lease, "owner": "a b"}, {**lease, "token": "-1"}, {**lease, "state": "held"},
-           {**lease, "colour": "red"}, {**lease, "victim": "-", "key": "gone"}, {**lease, "offset": 12}, {**lease, "topic": "t" * 250},
-           {key: value for key, value in lease.items() if key != "token"}]
-    validator = Validator(schemas["lease"])
-    if not all(map(validator.is_valid, good)) or any(map(validator.is_valid, bad)):
-        tally.fail("the lease schema")
+        if not moved or not loosened:
+            tally.fail(f"the self-check found nothing to break in the {kind} schema")
+    print(f"self-check: schemas with a limit off by one + with a rule left out: {', '.join(counts)}")
 
 
 def main():
@@ -416,7 +528,7 @@ def main():
     check_vectors(program, independent, tally)
     check_mutations(program, independent, n, seed, tally)
     check_itself(schemas, tally)
-    check_lease(schemas, tally)
+    check_whole_message_limits(schemas, tally)
     print(f"{tally.failures} failures")
     return 1 if tally.failures else 0
 

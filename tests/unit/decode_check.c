@@ -1,16 +1,19 @@
 /* The decoders as a filter, for agreement.py: records in, a verdict per record out.
  *
- * Record: one byte kind of message (t r o c f), a 4-byte big-endian length, the message. Answer, one line: "ok <hex>" with
- * the message encoded again, or "bad <field>\t<message>". A frame is decoded only. */
+ * Record: one byte kind of message (t r o c f l), a 4-byte big-endian length, the message. Answer, one line: "ok <hex>" with
+ * the message encoded again, or "bad <field>\t<message>". Leases are written by Lua only: here again is what was
+ * understood, in a line of all twelve fields, with 0 as the slot, which nobody reads. */
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/own.h"
+#include "bus/reap_reply.h"
 #include "wire/frame.h"
 #include "wire/result.h"
 #include "wire/task.h"
@@ -96,6 +99,24 @@ static void check_frame(const uint8_t *data, size_t len, struct answer *answer)
 	split_why(why, answer);
 }
 
+static void check_lease(const uint8_t *data, size_t len, struct answer *answer)
+{
+	struct reap_lease lease;
+	struct err err = { .msg = "" };
+	char line[1024];
+	int n;
+
+	answer->is_good = reap_line_parse((const char *)data, len, &lease, &err) == 0;
+	split_why(err.msg, answer);
+	if (!answer->is_good)
+		return;
+	n = snprintf(line, sizeof(line), "%s %s %" PRIu64 " %" PRIu32 " %s 0 %" PRIu64 " %s %" PRId32 " %" PRId64 " %s %s",
+		     reap_state_name(lease.state), lease.owner, lease.token, lease.attempt, lease.host,
+		     lease.expires_ms, lease.topic, lease.partition, lease.offset, lease.victim,
+		     lease.is_key_destroyed ? "destroyed" : "-");
+	assert(buf_append(&answer->again, line, (size_t)n) == 0);
+}
+
 static bool check(char kind, const uint8_t *data, size_t len, struct answer *answer)
 {
 	switch (kind) {
@@ -113,6 +134,9 @@ static bool check(char kind, const uint8_t *data, size_t len, struct answer *ans
 		return true;
 	case 'f':
 		check_frame(data, len, answer);
+		return true;
+	case 'l':
+		check_lease(data, len, answer);
 		return true;
 	default:
 		return false;
