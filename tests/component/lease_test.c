@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "bus/lease.h"
 #include "bus/lease_scripts.h"
+#include "bus/reap_reply.h"
 #include "loop/timer.h"
 #include "tests/support/redis_server.h"
 
@@ -184,6 +185,18 @@ static void set_state(struct fixture *fixture, const char *id, const char *state
 	redisFree(redis);
 }
 
+/* What our script wrote is a lease to a reaper. */
+static void check_line(struct fixture *fixture, const char *id, enum reap_state state, unsigned attempt)
+{
+	const char *line = redis_server_ask(&fixture->server, "GET t:{mayfly}:lease:%s", id);
+	struct reap_lease lease;
+	struct err err;
+
+	assert_int_equal(reap_line_parse(line, strlen(line), &lease, &err), 0);
+	assert_int_equal(lease.state, state);
+	assert_int_equal(lease.attempt, attempt);
+}
+
 static void test_life(void **state)
 {
 	struct fixture *fixture = *state;
@@ -195,6 +208,7 @@ static void test_life(void **state)
 	assert_true(grant.token > 0);
 	assert_true(grant.deadline_mono_ms >= before_ms + LEASE_MS);
 	assert_true(grant.deadline_mono_ms <= clock_mono_ms() + LEASE_MS);
+	check_line(fixture, "a", REAP_STATE_RUNNING, 1);
 	assert_string_equal(redis_server_ask(&fixture->server, "ZCARD t:{mayfly}:deadlines"), "1");
 	assert_int_equal(ask(fixture, fixture->leases, lease_renew, "a", grant.token), LEASE_VERDICT_CLAIMED);
 	assert_int_equal(ask(fixture, fixture->leases, lease_finish, "a", grant.token), LEASE_VERDICT_CLAIMED);
@@ -298,6 +312,7 @@ static void test_release_does_not_count(void **state)
 	grant = claim(fixture, fixture->leases, "b", &source_1);
 	assert_int_equal(grant.attempt, 2);
 	assert_int_equal(ask(fixture, fixture->leases, release, "b", grant.token), LEASE_VERDICT_CLAIMED);
+	check_line(fixture, "b", REAP_STATE_ORPHAN, 1);
 	assert_int_equal(strtoull(redis_server_ask(&fixture->server, "ZSCORE t:{mayfly}:deadlines b"), NULL, 10),
 			 FAR_MS);
 	assert_int_equal(claim(fixture, fixture->others, "b", &source_1).attempt, 2);
@@ -310,6 +325,7 @@ static void test_abandoning_counts(void **state)
 
 	assert_int_equal(ask(fixture, fixture->leases, abandon, "a", grant.token), LEASE_VERDICT_CLAIMED);
 	assert_non_null(strstr(redis_server_ask(&fixture->server, "GET t:{mayfly}:lease:a"), " - destroyed"));
+	check_line(fixture, "a", REAP_STATE_ORPHAN, 1);
 	assert_int_equal(strtoull(redis_server_ask(&fixture->server, "ZSCORE t:{mayfly}:deadlines a"), NULL, 10),
 			 FAR_MS);
 	assert_int_equal(claim(fixture, fixture->others, "a", &source_1).attempt, 2);
