@@ -91,6 +91,11 @@ static int main_ps(struct target *target, int argc, char **argv)
 		status = print_json(&now);
 	else
 		print_table(&now);
+	if (now.n_bad)
+		(void)fprintf(stderr,
+			      "mayfly ps: %zu of the leases in Redis are none of ours and not shown: look at members of "
+			      "%s:{mayfly}:deadlines\n",
+			      now.n_bad, target->prefix);
 	leases_now_clear(&now);
 	return status > 0 || !command_flush("mayfly ps");
 }

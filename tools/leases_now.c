@@ -79,6 +79,8 @@ static int read_line(redisContext *redis, const struct lease_keys *keys, const r
 
 	if (!reply || reply->type == REDIS_REPLY_ERROR)
 		return no_answer(redis, reply, "a lease", err);
+	if (reply->type == REDIS_REPLY_NIL)
+		return -ENOENT; /* finished between the two questions */
 	if (reply->type != REDIS_REPLY_STRING || !ident_is_id(id->str, (size_t)id->len) ||
 	    reap_line_parse(reply->str, (size_t)reply->len, ret, err) < 0)
 		return -EBADMSG;
@@ -96,10 +98,9 @@ static int read_lines(redisContext *redis, const struct lease_keys *keys, const 
 		return err_set(err, ERR_HOST, ENOMEM, "%zu leases", ids->elements / 2);
 	for (size_t i = 0; i + 1 < ids->elements; i += 2) {
 		r = read_line(redis, keys, ids->element[i], &ret->leases[ret->n], err);
-		if (r == -EBADMSG) {
-			ret->n_bad++; /* or finished between the two questions */
+		ret->n_bad += r == -EBADMSG;
+		if (r == -EBADMSG || r == -ENOENT)
 			continue;
-		}
 		if (r < 0)
 			return r;
 		ret->leases[ret->n++].due_ms = strtoull(ids->element[i + 1]->str, NULL, 10);
