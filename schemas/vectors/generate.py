@@ -294,7 +294,7 @@ OUTPUT = {"v": 1, "id": "t-1", "stream": "stdout", "seq": 0, "offset": 0, "attem
 CONTROL = {"v": 1, "kind": "cancel", "id": "t-1", "created_ms": 1795453739364}
 
 
-TIMINGS = ("queued", "lease", "disk", "vmm", "boot", "key", "setup", "start", "run", "collect", "erase", "total")
+TIMINGS = ("queued", "lease", "disk", "vmm", "boot", "key", "setup", "launch", "start", "run", "collect", "erase", "total")
 MOST_63 = (1 << 63) - 1
 RESULT_MOST = result(
     id="I" + "d" * 63, outcome="failed", exit_code=255, signal=64, message="\u00e9" * 127 + "m", field="f" * 63,
