@@ -103,7 +103,7 @@ static int take_collect(struct agent *agent, const struct frame *frame, struct e
 	return r < 0 ? err_set(err, ERR_HOST, -r, "send the collected files") : 0;
 }
 
-/* What comes too late because the program just ended is no fault: ack, kill and stdin are always welcome after setup. */
+/* What comes too late because the program just ended is no fault: ack and stdin are always welcome after setup. */
 static int take_frame(struct agent *agent, const struct frame *frame, struct err *err)
 {
 	bool is_idle = agent->state == AGENT_READY && agent->program.state == PROGRAM_NONE;
@@ -120,10 +120,6 @@ static int take_frame(struct agent *agent, const struct frame *frame, struct err
 		return take_stdin(agent, frame, err);
 	if (frame->type == FRAME_ACK && agent->state == AGENT_READY) {
 		output_acknowledge(&agent->program.output, frame->bytes);
-		return 0;
-	}
-	if (frame->type == FRAME_KILL && agent->state == AGENT_READY) {
-		program_kill(&agent->program);
 		return 0;
 	}
 	return err_set(err, ERR_BUG, 0, "a '%s' frame does not belong here", frame_type_name(frame->type));

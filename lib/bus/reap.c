@@ -210,11 +210,6 @@ int reap_new(struct event_base *base, const struct reap_config *config,
 	return 0;
 }
 
-bool reap_is_connected(const struct reap *reap)
-{
-	return redis_is_connected(reap->redis);
-}
-
 void reap_free(struct reap *reap)
 {
 	if (!reap)

@@ -119,7 +119,6 @@ struct reap_find {
  * token, and `leases[i]` says what it is), or -1 (nobody can claim it here: erase it if may_take). */
 void reap_heal(struct reap *reap, const struct reap_find *finds, size_t n, reap_heal_fn fn, void *ctx);
 
-bool reap_is_connected(const struct reap *reap);
 void reap_free(struct reap *reap);
 
 const char *reap_state_name(enum reap_state state);

@@ -66,7 +66,6 @@ static const struct shape shapes[] = {
 		FIELD(data, KIND_BYTES, 0, FRAME_DATA_MAX),
 		FIELD(is_last, KIND_BOOL, 0, 0) } },
 	[FRAME_ACK] = { "ack", { FIELD(bytes, KIND_U64, 0, INT64_MAX) } },
-	[FRAME_KILL] = { "kill", { { NULL, KIND_U32, 0, 0, 0 } } },
 	[FRAME_COLLECT] = { "collect", {
 		FIELD(paths, KIND_TEXTS, 1, TASK_MAX_COLLECT),
 		FIELD(limit_bytes, KIND_U64, 0, INT64_MAX) } },

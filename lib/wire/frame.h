@@ -14,7 +14,6 @@
  *   A started                   exec succeeded: user code runs
  *   A out...                    output; the agent stops reading the task's pipes when `window` bytes are unacknowledged
  *   E ack                       `bytes` of output were taken
- *   E kill                      end every process of the task (cancel); exit follows
  *   A exit                      every process of the task is gone, every kept byte of output was sent
  *   E collect                   paths to send back, `limit_bytes` together
  *   A file...                   in pieces; `error` set and no data when a path cannot be read
@@ -43,7 +42,6 @@ enum frame_type {
 	FRAME_RUN,
 	FRAME_STDIN,
 	FRAME_ACK,
-	FRAME_KILL,
 	FRAME_COLLECT,
 	/* agent to engine */
 	FRAME_HELLO,

@@ -48,7 +48,6 @@ struct lane_reply {
 	char msg[240];
 	uint32_t n_fds;
 	uint32_t verified;
-	uint64_t elapsed_us; /* in the lane */
 	uint64_t cursor;
 	char id[IDENT_ID_MAX + 1]; /* SWEEP */
 	char key[LANE_KEY_BYTES];  /* DISK_FORMAT; wipe the reply after use */

@@ -493,7 +493,6 @@ FRAMES = {
     "started": {"t": "started"},
     "out": {"t": "out", "stream": 1, "offset": 0, "data": b"hi\n"},
     "ack": {"t": "ack", "bytes": 3},
-    "kill": {"t": "kill"},
     "exit": {"t": "exit", "has_exit_code": True, "exit_code": 3, "signal": 0, "is_timed_out": False, "is_oom": False,
              "stdout_bytes": 3, "stderr_bytes": 0, "cpu_ms": 1, "max_rss_kib": 900, "run_ms": 5},
     "collect": {"t": "collect", "paths": ["out"], "limit_bytes": 1 << 19},

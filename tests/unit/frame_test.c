@@ -42,7 +42,6 @@ static const struct frame samples[] = {
 			.window = FRAME_WINDOW_BYTES },
 	[FRAME_STDIN] = { .type = FRAME_STDIN, .data = entropy, .len = 5, .is_last = true },
 	[FRAME_ACK] = { .type = FRAME_ACK, .bytes = 32768 },
-	[FRAME_KILL] = { .type = FRAME_KILL },
 	[FRAME_COLLECT] = { .type = FRAME_COLLECT, .paths = paths, .n_paths = ARRAY_SIZE(paths), .limit_bytes = 9 },
 	[FRAME_HELLO] = { .type = FRAME_HELLO, .version = FRAME_VERSION, .elapsed_ms = 300 },
 	[FRAME_READY] = { .type = FRAME_READY, .elapsed_ms = 40 },
@@ -379,7 +378,7 @@ static void test_foreign_frames(void **state)
 	(void)state;
 	expect_foreign_refused(NULL, NULL);
 	expect_foreign_refused("shout", NULL);
-	expect_foreign_refused("kill", "bytes"); /* another type's field */
+	expect_foreign_refused("collected", "bytes"); /* another type's field */
 	expect_foreign_refused("ack", NULL);	 /* a field is missing */
 	expect_foreign_refused("ack", "byte");
 	expect_foreign_refused(NULL, "bytes");

@@ -70,13 +70,12 @@ static void do_request(struct lane_context *context, const lane_op_fn *ops, cons
 	reply->op = request->op;
 	reply->seq = request->seq;
 	reply->rc = ops[request->op](context, request, reply, fds, &err);
-	reply->elapsed_us = (clock_mono_ns() - start_ns) / 1000u;
 	if (reply->rc < 0) {
 		reply->err_kind = err.kind;
 		memcpy(reply->msg, err.msg, sizeof(reply->msg));
 	}
 	log_debug("lane.done", "op=%s id=%s rc=%d us=%llu", lane_op_name((enum lane_op)request->op), request->id, reply->rc,
-		  (unsigned long long)reply->elapsed_us);
+		  (unsigned long long)((clock_mono_ns() - start_ns) / 1000u));
 }
 
 /* One request: 1 to go on, 0 when the peer is gone, negative when it is not to be served any more. */
