@@ -53,9 +53,13 @@ static int make(rd_kafka_type_t type, rd_kafka_conf_t *conf, rd_kafka_t **ret, s
 
 static int prepare(const struct kafka_pair *pairs, size_t n_pairs, void *opaque, rd_kafka_conf_t **ret, struct err *err)
 {
+	/* A producer that asks for a topic makes it, by librdkafka's default: topics are made by topics_ensure() alone. */
+	static const struct kafka_pair ours[] = { { "allow.auto.create.topics", "false" } };
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
-	int r = fill(conf, pairs, n_pairs, err);
+	int r = fill(conf, ours, ARRAY_SIZE(ours), err);
 
+	if (r == 0)
+		r = fill(conf, pairs, n_pairs, err);
 	if (r < 0) {
 		rd_kafka_conf_destroy(conf);
 		return r;
