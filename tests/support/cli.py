@@ -22,6 +22,6 @@ def mayfly(fleet, *args, stdin=b"", stdout=subprocess.PIPE, seconds=180, cwd=Non
 
 
 def begin(fleet, *args, cwd=None):
-    """Starts it with pipes."""
+    """Starts it with pipes, unbuffered: what readline() leaves is there for communicate()."""
     return subprocess.Popen([MAYFLY, *map(str, args)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                            cwd=cwd, env=environment(fleet))
+                            bufsize=0, cwd=cwd, env=environment(fleet))
