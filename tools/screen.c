@@ -10,34 +10,30 @@
 #include "wire/utf8.h"
 
 #define REDRAW_MS     200
-#define PLAIN_LINE_MS 10000
 #define SILENT_MS     1000 /* what is over sooner needs no clock */
 
-static bool is_terminal(FILE *stream)
+/* A terminal that understands escape sequences. */
+static bool is_live(FILE *stream)
 {
-	return isatty(fileno(stream));
+	const char *term = getenv("TERM");
+
+	return isatty(fileno(stream)) && !(term && strcmp(term, "dumb") == 0);
 }
 
 const char *screen_code(FILE *stream, enum screen_paint paint)
 {
 	static const char *const codes[] = { "\033[0m", "\033[32m", "\033[31m", "\033[33m", "\033[2m", "\033[1m" };
 	const char *no_color = getenv("NO_COLOR");
-	const char *term = getenv("TERM");
 
 	static_assert(ARRAY_SIZE(codes) == SCREEN_PAINT_COUNT, "a code for every screen_paint");
-	if ((no_color && *no_color) || (term && strcmp(term, "dumb") == 0) || !is_terminal(stream))
+	if ((no_color && *no_color) || !is_live(stream))
 		return "";
 	return codes[paint];
 }
 
 static void show(struct screen_step *step, uint64_t now)
 {
-	unsigned seconds = (unsigned)((now - step->start_mono_ms) / 1000);
-
-	if (is_terminal(stderr))
-		(void)fprintf(stderr, "\r\033[K%s … %u s", step->what, seconds);
-	else
-		(void)fprintf(stderr, "%s … %u s\n", step->what, seconds);
+	(void)fprintf(stderr, "\r\033[K%s … %u s", step->what, (unsigned)((now - step->start_mono_ms) / 1000));
 	step->shown_mono_ms = now;
 }
 
@@ -52,14 +48,13 @@ void screen_step_tick(struct screen_step *step)
 {
 	uint64_t now = clock_mono_ms();
 
-	if (now - step->start_mono_ms >= SILENT_MS &&
-	    now - step->shown_mono_ms >= (is_terminal(stderr) ? REDRAW_MS : PLAIN_LINE_MS))
+	if (is_live(stderr) && now - step->start_mono_ms >= SILENT_MS && now - step->shown_mono_ms >= REDRAW_MS)
 		show(step, now);
 }
 
 void screen_step_vanish(struct screen_step *step)
 {
-	if (is_terminal(stderr) && step->shown_mono_ms != step->start_mono_ms)
+	if (step->shown_mono_ms != step->start_mono_ms)
 		(void)fputs("\r\033[K", stderr);
 	step->shown_mono_ms = step->start_mono_ms;
 }

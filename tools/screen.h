@@ -1,5 +1,5 @@
-/* What people see on a terminal: colours and progress. Everything here is silent or plain where the stream is no terminal,
- * and without colours where NO_COLOR is set (no-color.org). */
+/* What people see on a terminal: colours and progress. Everything here is silent or plain where the stream is no terminal
+ * or a dumb one (TERM=dumb), and without colours where NO_COLOR is set (no-color.org). */
 #pragma once
 
 #include <stdbool.h>
@@ -11,7 +11,7 @@ enum screen_paint { SCREEN_PLAIN, SCREEN_GOOD, SCREEN_BAD, SCREEN_WARN, SCREEN_F
 /* The escape sequence to begin with, "" where the stream has no colours; SCREEN_PLAIN ends what was begun. */
 const char *screen_code(FILE *stream, enum screen_paint paint);
 
-/* A step that takes a while, on stderr: "what … 3 s", rewritten on a terminal, a line every ten seconds elsewhere. */
+/* A step that takes a while, on stderr: "what … 3 s", rewritten on a terminal; elsewhere only its end is told. */
 struct screen_step {
 	const char *what;
 	uint64_t start_mono_ms, shown_mono_ms;
