@@ -8,7 +8,7 @@ import tempfile
 import time
 import unittest
 
-from case import REPO, EndToEnd, wait_until
+from case import HERE, REPO, EndToEnd, wait_until
 from cli import begin, mayfly
 
 
@@ -133,15 +133,32 @@ class Run(EndToEnd):
 
 
 class Prober(unittest.TestCase):
-    def test_it_finds_open_doors_where_there_are_some(self):
-        """The demo's prober on this very host, as nobody and without a network: a prober that calls everything closed would
-        prove nothing."""
-        nobody = ["unshare", "--net", "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-        done = subprocess.run([*nobody, "/usr/bin/python3", os.path.join(REPO, "tools", "demo", "prober.py")], capture_output=True,
-                              check=False, cwd="/", timeout=120)
+    """The demo's prober where doors are open: one that calls everything closed would prove nothing."""
+    OPEN = ("internet", "internet, IPv6", "DNS", "names", "cloud metadata", "raw sockets",  # the network
+            "other processes",  # the host
+            "virtio ports", "own disk, raw", "other disks",  # disks
+            "memory", "kernel log", "KVM", "mounts",  # the kernel
+            "privileges", "set-id programs", "the system")
+
+    def probe(self, *room):
+        done = subprocess.run([*room, "/usr/bin/python3", os.path.join(REPO, "tools", "demo", "prober.py")], capture_output=True,
+                              text=True, check=False, cwd="/", timeout=120)
         self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
-        for door in (b"other processes", b"privileges", b"set-id programs"):
-            self.assertIn(b"OPEN    " + door, done.stdout)
+        doors = {line[8:30].rstrip(): line[:6].rstrip() for line in done.stdout.splitlines()[:-1]}
+        n_closed = list(doors.values()).count("closed")
+        self.assertEqual(done.stdout.splitlines()[-1], f"{len(doors)} doors tried, {len(doors) - n_closed} not closed")
+        return doors
+
+    def test_it_finds_open_doors(self):
+        with tempfile.TemporaryDirectory(prefix="mayfly-doors.") as folder:
+            doors = self.probe("unshare", "--net", "--mount", "/usr/bin/python3", os.path.join(HERE, "open_doors.py"), folder)
+        self.assertEqual({door: doors[door] for door in self.OPEN}, dict.fromkeys(self.OPEN, "OPEN"))
+        self.assertEqual(doors["host's usual address"], "UNSURE")  # it answered: nobody listens there
+
+    def test_the_same_doors_closed(self):
+        doors = self.probe("unshare", "--net", "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+        for door in ("internet", "DNS", "cloud metadata", "host's usual address", "raw sockets", "mounts", "the system", "root"):
+            self.assertEqual(doors[door], "closed", door)
 
 
 if __name__ == "__main__":

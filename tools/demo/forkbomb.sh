@@ -1,5 +1,6 @@
-# Makes processes until it is not allowed to, then sees whether it can still do something.
-bomb() { bomb 2>/dev/null | bomb 2>/dev/null & }
-bomb 2>/dev/null
-for i in 1 2 3; do sleep 1; done
-echo "the bomb went off"
+# Makes processes until it is not allowed to, which a shell that may not fork says aloud. To wait for that forks nothing.
+bomb() { bomb | bomb & }
+bomb 2>said
+why=
+while [ "${why#*Cannot fork}" = "$why" ]; do read -r why <said; done
+echo "the bomb went off until a shell said: Cannot fork"
