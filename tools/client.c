@@ -232,7 +232,7 @@ int client_follow(struct client *client, const enum client_topic *topics, size_t
 }
 
 /* A producer that was never told of a topic finds it by a timer, up to a second after its first message; asked, at once. */
-static int know_topic(struct client *client, enum client_topic topic, struct err *err)
+int client_know(struct client *client, enum client_topic topic, struct err *err)
 {
 	int n = client->is_known[topic] ? 1
 					: await_partitions(client, client->producer, topic_name(client, topic), err);
@@ -245,7 +245,7 @@ int client_send(struct client *client, enum client_topic topic, const char *key,
 		size_t len, void *opaque, struct err *err)
 {
 	rd_kafka_resp_err_t code;
-	int r = know_topic(client, topic, err);
+	int r = client_know(client, topic, err);
 
 	if (r < 0)
 		return r;

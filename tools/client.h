@@ -50,6 +50,9 @@ enum client_from { CLIENT_FROM_NOW, CLIENT_FROM_BEGINNING };
 int client_follow(struct client *client, const enum client_topic *topics, size_t n, enum client_from from,
 		  struct err *err);
 
+/* Ask Kafka for a topic that records are to be sent to, so that client_send() need not ask and wait. ERR_HOST as there. */
+int client_know(struct client *client, enum client_topic topic, struct err *err);
+
 /* Copies. ERR_HOST when Kafka does not answer or the topic does not exist. Waits with client_turn() while the producer's queue is full; then on_delivered() comes once for it, also when it
  * fails later. After an error it does not. */
 int client_send(struct client *client, enum client_topic topic, const char *key, size_t key_len, const void *data,

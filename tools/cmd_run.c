@@ -188,8 +188,7 @@ static void show_waiting(struct run *run)
 		screen_step_vanish(&run->step);
 		return;
 	}
-	if (isatty(STDERR_FILENO))
-		screen_step_tick(&run->step);
+	screen_step_tick(&run->step);
 	if (!run->is_hinted && clock_mono_ms() - run->step.start_mono_ms > NO_WORKER_MS) {
 		run->is_hinted = true;
 		say(run, SCREEN_WARN,
@@ -310,7 +309,7 @@ static int leave(struct run *run)
 			      run->is_finished ? "" : "; the task is being cancelled");
 		return EXIT_NO_RUN;
 	}
-	(void)fprintf(stderr, "mayfly run: left task %s; `mayfly watch --from beginning --id %s` shows how it ended\n",
+	(void)fprintf(stderr, "mayfly run: left task %s; `mayfly watch --id %s` shows how it ended\n",
 		      run->order.task->id, run->order.task->id);
 	return EXIT_CANCELLED;
 }
@@ -336,13 +335,17 @@ static int follow_task(struct run *run)
 	return run->is_broken ? leave(run) : status;
 }
 
+/* Whatever ends a program that runs here. Under nohup(1) that is not the end of the terminal. */
 static int catch_signals(struct run *run, struct err *err)
 {
+	struct sigaction on_hangup;
 	sigset_t set;
 
 	sigemptyset(&set);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
+	if (sigaction(SIGHUP, NULL, &on_hangup) == 0 && on_hangup.sa_handler != SIG_IGN)
+		sigaddset(&set, SIGHUP);
 	if (sigprocmask(SIG_BLOCK, &set, NULL) == 0)
 		run->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	return run->signal_fd < 0 ? err_set(err, ERR_HOST, errno, "catch Ctrl-C") : 0;
@@ -357,6 +360,10 @@ static int submit(struct run *run, struct target *target, const struct buf *byte
 
 	if (r == 0)
 		r = client_follow(run->client, topics, ARRAY_SIZE(topics), CLIENT_FROM_NOW, err);
+	if (r == 0)
+		r = client_know(run->client, CLIENT_TOPIC_TASKS, err);
+	if (r == 0)
+		r = client_know(run->client, CLIENT_TOPIC_CONTROL, err); /* Ctrl-C waits for nothing */
 	if (r == 0)
 		r = catch_signals(run, err);
 	if (r == 0)
@@ -429,7 +436,7 @@ const struct command cmd_run = {
 	.usage =
 		"usage: mayfly run [OPTIONS] -- PROGRAM [ARGUMENT]...\n\n"
 		"Runs PROGRAM in a new microVM with an encrypted disk, no network and nothing of yours but what you give it. Its\n"
-		"output appears here as it comes. Ctrl-C cancels it; again leaves at once.\n\n" ORDER_USAGE
+		"output appears here as it comes. Ctrl-C (or SIGTERM, SIGHUP) cancels it; again leaves at once.\n\n" ORDER_USAGE
 		"  --into DIR           where collected files go (the current directory)\n"
 		"  --quiet              say nothing but errors\n\n"
 		"Durations: 250ms 30s 5m 1h. Sizes: 64K 256M 1G.\n"

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import tempfile
-import time
 import unittest
 
 from case import HERE, REPO, EndToEnd, wait_until
@@ -17,8 +16,8 @@ class Run(EndToEnd):
     def setUpClass(cls):
         super().setUpClass()
         from stack import Fleet
-        cls.shared = Fleet(cls.services, slots=2)
-        cls.shared.start_worker()
+        cls.shared = Fleet(cls.services, slots=2, lease_ms=30000)  # more than a worker is ever frozen here
+        cls.worker = cls.shared.start_worker()
 
     @classmethod
     def tearDownClass(cls):
@@ -64,16 +63,47 @@ class Run(EndToEnd):
         self.assertIn(b"cancelled", err)
         wait_until("the cancelled task is gone", lambda: not self.shared.leftovers() or None, 30)
 
-    def test_ctrl_c_twice_leaves_at_once(self):
-        process = begin(self.shared, "run", "--id", "left-alone", "--", "sh", "-c", "echo on; sleep 600")
+    def test_what_else_ends_a_program_cancels_it(self):
+        before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests under nohup has it ignored
+        self.addCleanup(signal.signal, signal.SIGHUP, before)
+        processes = [(begin(self.shared, "run", "--", "sh", "-c", "echo on; sleep 600"), number)
+                     for number in (signal.SIGTERM, signal.SIGHUP)]
+        for process, number in processes:
+            self.assertEqual(process.stdout.readline(), b"on\n")
+            process.send_signal(number)
+        for process, number in processes:
+            _, err = process.communicate(timeout=60)
+            self.assertEqual(process.returncode, 130, f"{number}: {err}")
+            self.assertIn(b"mayfly: cancelled", err)
+
+    def leave(self, task_id, frozen, kill):
+        """Ctrl-C twice, while what is frozen keeps the cancelled task from ending."""
+        process = begin(self.shared, "run", "--id", task_id, "--", "sh", "-c", "echo on; sleep 600")
+        self.addCleanup(process.kill)
         self.assertEqual(process.stdout.readline(), b"on\n")
-        process.send_signal(signal.SIGINT)
-        time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=20)
-        self.assertEqual(process.returncode, 130)
-        done = mayfly(self.shared, "watch", "--from", "beginning", "--id", "left-alone")
-        self.assertIn(b"cancelled", done.stdout)
+        kill(frozen.pid, signal.SIGSTOP)
+        try:
+            process.send_signal(signal.SIGINT)
+            self.assertIn(b"cancelling; Ctrl-C again leaves", process.stderr.readline())
+            self.assertIsNone(process.poll())
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=60)
+            log = self.shared.log()
+        finally:
+            kill(frozen.pid, signal.SIGCONT)
+        self.assertEqual(process.returncode, 130, err)
+        self.assertIn(f"left task {task_id}; `mayfly watch --id {task_id}` shows how it ended".encode(), err)
+        self.assertIn(f"job.state id={task_id} state=running", log)
+        self.assertNotIn(f"job.over id={task_id}", log)
+
+    def test_ctrl_c_twice_leaves_at_once(self):
+        self.leave("left-alone", self.worker, os.killpg)
+        self.assertIn(b"cancelled", mayfly(self.shared, "watch", "--id", "left-alone").stdout)
+
+    def test_ctrl_c_twice_leaves_without_kafka(self):
+        self.leave("left-without", self.services.kafka, os.kill)
+        self.shared.cancel("left-without")  # the first Ctrl-C's own message may be lost
+        self.assertIn(b"cancelled", mayfly(self.shared, "watch", "--id", "left-without").stdout)
 
     def test_a_reader_that_goes_away_cancels(self):
         process = begin(self.shared, "run", "--id", "unread", "--", "sh", "-c", "while echo again; do sleep 0.2; done")
@@ -82,7 +112,7 @@ class Run(EndToEnd):
         self.assertEqual(process.wait(60), 141)
         process.stdin.close()
         process.stderr.close()
-        self.assertIn(b"cancelled", mayfly(self.shared, "watch", "--from", "beginning", "--id", "unread").stdout)
+        self.assertIn(b"cancelled", mayfly(self.shared, "watch", "--id", "unread").stdout)
 
     def test_a_full_disk_is_told(self):
         with open("/dev/full", "wb") as full:
