@@ -40,11 +40,13 @@ struct submit {
 	struct order order;
 	struct waiting *waiting; /* NULL without --wait */
 	struct sent *first, *last;
-	size_t n_sent, n_failed, n_answered;
+	size_t n_sent, n_failed;
 	bool does_wait, is_json, is_raw, reads_lines, has_order_options;
-	bool is_flawed;	    /* a line that is no task was met: nothing after it is sent */
-	bool is_broken;	    /* Kafka does not take records, our own output cannot be written, or memory ran out */
-	uint64_t within_ms; /* 0: for ever */
+	bool is_flawed;		/* a line that is no task was met: nothing after it is sent */
+	bool is_hinted;		/* since the last result */
+	bool is_broken;		/* Kafka does not take records, our own output cannot be written, or memory ran out */
+	uint64_t within_ms;	/* 0: for ever */
+	uint64_t heard_mono_ms; /* the last result, or the last time that none was waited for */
 	struct buf input;
 	size_t line;
 };
@@ -91,7 +93,8 @@ static void show(struct submit *submit, const struct result *result)
 {
 	struct err err;
 
-	submit->n_answered++;
+	submit->heard_mono_ms = clock_mono_ms();
+	submit->is_hinted = false;
 	if (!submit->is_json)
 		result_line_print(result, stdout);
 	else if (result_json_print(result, stdout, &err) < 0)
@@ -221,6 +224,24 @@ static bool read_some(struct submit *submit)
 	return n > 0;
 }
 
+/* A word, once in every silence. */
+static void hint(struct submit *submit)
+{
+	uint64_t now = clock_mono_ms();
+
+	if (!submit->waiting || !waiting_left(submit->waiting)) {
+		submit->heard_mono_ms = now;
+		return;
+	}
+	if (submit->is_hinted || now - submit->heard_mono_ms < NO_WORKER_MS)
+		return;
+	submit->is_hinted = true;
+	(void)fprintf(stderr,
+		      "mayfly submit: no result for %d s, %zu to come; is a worker running? see `mayfly dev status`, "
+		      "`mayfly ps`\n",
+		      NO_WORKER_MS / 1000, waiting_left(submit->waiting));
+}
+
 static void submit_lines(struct submit *submit)
 {
 	struct pollfd others[] = { { .fd = STDIN_FILENO, .events = POLLIN } };
@@ -230,6 +251,7 @@ static void submit_lines(struct submit *submit)
 		client_turn(submit->client, others, ARRAY_SIZE(others), TURN_MS);
 		if (others[0].revents)
 			is_open = read_some(submit);
+		hint(submit);
 		submit->is_broken |= !submit->first && !command_flush("mayfly submit");
 	}
 }
@@ -263,20 +285,10 @@ static int submit_order(struct submit *submit, int argc, char **argv, struct err
 	return r < 0 ? r : send_record(submit, submit->order.task->id, submit->order.task->id, &bytes, err);
 }
 
-static void hint(struct submit *submit, uint64_t start_mono_ms, bool *is_hinted)
-{
-	if (*is_hinted || submit->n_answered || clock_mono_ms() - start_mono_ms < NO_WORKER_MS)
-		return;
-	*is_hinted = true;
-	(void)fprintf(stderr,
-		      "mayfly submit: no result yet; is a worker running? see `mayfly dev status`, `mayfly ps`\n");
-}
-
 /* 0 when every task has its terminal result. */
 static int wait_for_results(struct submit *submit)
 {
 	uint64_t start = clock_mono_ms();
-	bool is_hinted = false;
 
 	while (waiting_left(submit->waiting) && !submit->is_broken) {
 		if (submit->within_ms && clock_mono_ms() - start >= submit->within_ms) {
@@ -286,7 +298,7 @@ static int wait_for_results(struct submit *submit)
 			return 1;
 		}
 		client_turn(submit->client, NULL, 0, TURN_MS);
-		hint(submit, start, &is_hinted);
+		hint(submit);
 	}
 	return 0;
 }
@@ -413,7 +425,7 @@ static int run_submit(struct submit *submit, struct target *target, int argc, ch
 
 static int main_submit(struct target *target, int argc, char **argv)
 {
-	struct submit submit = { 0 };
+	struct submit submit = { .heard_mono_ms = clock_mono_ms() };
 	int status = run_submit(&submit, target, argc, argv);
 
 	while (submit.first) {

@@ -15,7 +15,7 @@
 enum { OPTION_JSON = 1, OPTION_FROM, OPTION_ID };
 
 struct watch {
-	bool is_json;
+	bool is_json, has_from;
 	enum client_from from;
 	const char *ids[IDS_MAX];
 	bool is_over[IDS_MAX];
@@ -81,6 +81,7 @@ static int take_option(struct watch *watch, int code)
 		if (strcmp(optarg, "now") != 0 && strcmp(optarg, "beginning") != 0)
 			return command_complain(&cmd_watch, "--from '%s' must be now or beginning", optarg);
 		watch->from = optarg[0] == 'b' ? CLIENT_FROM_BEGINNING : CLIENT_FROM_NOW;
+		watch->has_from = true;
 	} else {
 		if (watch->n_ids == IDS_MAX)
 			return command_complain(&cmd_watch, "--id can be given %d times", IDS_MAX);
@@ -135,6 +136,8 @@ static int main_watch(struct target *target, int argc, char **argv)
 	struct watch watch = { .from = CLIENT_FROM_NOW };
 	int status = read_options(&watch, target, argc, argv);
 
+	if (watch.n_ids && !watch.has_from)
+		watch.from = CLIENT_FROM_BEGINNING; /* who has an id may come after the end */
 	return status >= 0 ? status : follow(&watch, target);
 }
 
@@ -146,7 +149,7 @@ const struct command cmd_watch = {
 		"Prints a line when a task's program starts and when the task ends; until Ctrl-C, or with --id until all of them\n"
 		"have ended.\n\n"
 		"  --json                 one JSON object a line (schemas/result.md; streams as text)\n"
-		"  --from now|beginning   of the topic (default: now)\n"
+		"  --from now|beginning   of the topic (default: now; with --id: beginning, so an old result is found, too)\n"
 		"  --id ID                only this task; repeat\n",
 	.run = main_watch,
 };
