@@ -4,13 +4,23 @@ cli_run.py."""
 import glob
 import json
 import os
+import pty
+import select
+import subprocess
+import tempfile
 import time
 import unittest
 
+from confluent_kafka import Consumer
+
 from case import REPO, EndToEnd, wait_until
-from cli import begin, mayfly
+from stack import Services
+from cli import MAYFLY, begin, environment, mayfly
 
 BAD = os.path.join(REPO, "schemas", "vectors", "bad")
+SILENT_S = 120  # what says nothing for so long hangs
+RESULT_KEYS = set(("id outcome ran exit_code signal stdout stderr timings_ms isolation key_destroyed message field files labels "
+                   "host attempt usage stdout_bytes stderr_bytes stdout_sha256 stdout_truncated").split())
 
 
 def lines_of(text):
@@ -19,6 +29,39 @@ def lines_of(text):
 
 def task(**fields):
     return json.dumps({"image": "base", "argv": ["true"], **fields}) + "\n"
+
+
+def end(process):
+    if process.poll() is None:
+        process.kill()
+        process.communicate()
+
+
+class Terminal:
+    """A command that has a terminal, and what it has written there."""
+
+    def __init__(self, fleet, *args, **env):
+        self.fd, other = pty.openpty()
+        self.process = subprocess.Popen([MAYFLY, *args], stdin=other, stdout=other, stderr=other,
+                                        env=environment(fleet, **{"TERM": "xterm", "NO_COLOR": "", **env}))
+        os.close(other)
+        self.seen = b""
+
+    def read(self, until=None):
+        """What it has written until there, or until its end."""
+        while until is None or until not in self.seen:
+            if not select.select([self.fd], [], [], SILENT_S)[0]:
+                raise AssertionError(f"nothing came for {SILENT_S} s after {self.seen}")
+            try:
+                self.seen += os.read(self.fd, 4096)
+            except OSError:  # EIO: nobody has the other side any more
+                break
+        return self.seen
+
+    def end(self):
+        self.process.kill()
+        self.process.wait()
+        os.close(self.fd)
 
 
 class Queue(EndToEnd):
@@ -55,9 +98,7 @@ class Queue(EndToEnd):
         done = self.mayfly("submit", "--wait", "--json", "-", stdin="".join(task(id=i) for i in ids).encode())
         results = lines_of(done.stdout)
         self.assertEqual(sorted(r["id"] for r in results), sorted(ids))
-        for key in ("id outcome ran exit_code signal stdout stderr timings_ms isolation key_destroyed message field files labels "
-                    "host attempt usage stdout_bytes stderr_bytes stdout_sha256 stdout_truncated").split():
-            self.assertIn(key, results[0])
+        self.assertEqual(RESULT_KEYS - results[0].keys(), set())
         self.assertNotIn(b"\033", done.stdout + done.stderr)
 
     def test_answers_come_while_lines_are_still_written(self):
@@ -103,7 +144,109 @@ class Queue(EndToEnd):
         results = lines_of(self.mayfly("submit", "--wait", "--json", "--raw", *files).stdout)
         self.assertEqual([r["outcome"] for r in results], ["rejected"] * len(files))
         self.assertTrue(all(r["message"] for r in results))
+        self.assertEqual([RESULT_KEYS - r.keys() for r in results], [set()] * len(files))
         self.assertEqual(self.mayfly("submit", "--raw", "/no/such/file", code=2).stdout, b"")
+
+    def test_an_impossible_task_is_answered_in_full(self):
+        result = json.loads(self.mayfly("submit", "--wait", "--json", "-", stdin=task(memory_mib=900 << 10).encode()).stdout)
+        self.assertEqual(RESULT_KEYS - result.keys(), set())
+        told = [result[key] for key in ("outcome", "field", "ran", "exit_code", "signal", "stdout", "key_destroyed")]
+        self.assertEqual(told, ["rejected", "memory_mib", "not_started", None, None, "", False])
+
+    def test_an_id_that_is_over_is_found(self):
+        for name in ("over-1", "over-2"):
+            self.mayfly("submit", "--wait", "--id", name, "--", "true")
+        seen = lines_of(self.mayfly("watch", "--json", "--id", "over-1", "--id", "over-2").stdout)
+        self.assertEqual([r["id"] for r in seen if r["event"] == "finished"], ["over-1", "over-2"])
+
+    def test_an_unknown_prefix_makes_no_topics(self):
+        tries = [begin(self.shared, "--prefix", "typo", *args)
+                 for args in (("submit", "--", "true"), ("submit", "--wait", "--", "true"), ("run", "--", "true"), ("watch",))]
+        for process, code in zip(tries, (1, 1, 125, 1)):
+            self.addCleanup(end, process)
+            out, err = process.communicate(timeout=120)
+            self.assertEqual((process.returncode, out), (code, b""), err)
+            self.assertRegex(err, rb"topic 'typo\.\w+' does not exist: .*`mayfly dev start`.* --prefix")
+        consumer = Consumer({"bootstrap.servers": self.services.brokers, "group.id": "look"})
+        self.addCleanup(consumer.close)
+        topics = consumer.list_topics(timeout=30).topics
+        self.assertIn(self.shared.topic("tasks"), topics)
+        self.assertEqual([name for name in topics if name.startswith("typo")], [])
+
+    def test_colours_only_on_a_terminal_that_has_them(self):
+        self.mayfly("submit", "--wait", "--id", "colours", "--", "true")
+        for env, is_coloured in (({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)):
+            terminal = Terminal(self.shared, "watch", "--id", "colours", **env)
+            self.addCleanup(terminal.end)
+            seen = terminal.read()
+            self.assertIn(b"succeeded", seen)
+            self.assertEqual((b"\033[32msucceeded" in seen, b"\033" in seen), (is_coloured, is_coloured), env)
+        self.assertNotIn(b"\033", self.mayfly("watch", "--id", "colours", TERM="xterm", NO_COLOR="").stdout)
+
+    def test_nobody_takes_the_task(self):
+        """Silence is explained after a while; until then there is progress on a terminal, and nowhere else."""
+        fleet = self.fleet(vmm="null", allow_null_vmm="yes")
+        worker = fleet.start_worker()
+        submit = begin(fleet, "submit", "--wait", "--json", "-")
+        self.addCleanup(end, submit)
+        submit.stdin.write(task(id="answered").encode())
+        self.assertEqual(json.loads(submit.stdout.readline())["id"], "answered")
+        worker.terminate()
+        worker.wait(60)
+        submit.stdin.write(task(id="not-answered").encode())
+        run = begin(fleet, "run", "--", "true")
+        self.addCleanup(end, run)
+        terminals = [Terminal(fleet, "run", "--", "true", **env) for env in ({"NO_COLOR": "1"}, {"TERM": "dumb"}, {})]
+        for terminal in terminals:
+            self.addCleanup(terminal.end)
+        plain, dumb, live = [terminal.read(b"is a worker running") for terminal in terminals]
+        self.assertIn(b"\r\033[Kwaiting for its start", live)
+        self.assertIn(b"\033[33mmayfly: nobody has started it yet", live)
+        self.assertIn(b"\r\033[Kwaiting for its start", plain)
+        self.assertIn(b"\r\033[Kmayfly: nobody has started it yet", plain)
+        self.assertTrue(dumb.startswith(b"mayfly: nobody has started it yet"), dumb)
+        self.assertTrue(run.stderr.readline().startswith(b"mayfly: nobody has started it yet"))
+        self.assertRegex(submit.stderr.readline(), rb"no result for 15 s, 1 to come; is a worker running")
+
+    def doctor(self, *args, **env):
+        """(exit status, {what is lacking: what it says})"""
+        done = mayfly(self.shared, "doctor", *args, **env)
+        lines = done.stdout.decode().splitlines()
+        bad = {line[4:20].rstrip(): line[21:] for line in lines if line.startswith("NO")}
+        self.assertEqual("Something is missing: see NO above." in lines, bool(bad) and "--ready" not in args)
+        return done.returncode, bad
+
+    def assert_lacks(self, found, **says):
+        code, bad = found
+        self.assertEqual((code, sorted(bad)), (1, sorted(name.replace("_", " ") for name in says)), bad)
+        for name, text in says.items():
+            self.assertIn(text, bad[name.replace("_", " ")])
+
+    def test_doctor_of_a_healthy_host(self):
+        self.assertEqual(self.doctor(), (0, {}))
+        self.assertEqual(self.doctor("--ready"), (0, {}))
+
+    def test_doctor_names_what_is_lacking(self):
+        self.assert_lacks(self.doctor("--brokers", "127.0.0.1:1"), Kafka="Start a private stack with `mayfly dev start`")
+        self.assert_lacks(self.doctor("--redis", "127.0.0.1:1"), Redis="--redis")
+        self.assert_lacks(self.doctor(PATH="/nonexistent"), QEMU="is missing: it is the VMM; tools/install-deps brings it")
+        with tempfile.TemporaryDirectory(prefix="mayfly-bare.") as bare:
+            self.assert_lacks(self.doctor("--state", bare), kernel_bundle="build it: tools/image/build-kernel",
+                              jail_root="tools/image/build-jail-root", images="mayfly image build guest/images/base.image")
+
+    def test_doctor_sees_a_redis_that_drops_leases(self):
+        services = Services()
+        self.addCleanup(services.__exit__)
+        services.start_redis()
+        services.redis_command("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+        args = ("--redis", f"127.0.0.1:{services.redis_port}")
+        self.assert_lacks(self.doctor(*args), Redis="may drop keys, and leases with them: set maxmemory-policy noeviction")
+        self.assert_lacks(self.doctor("--ready", *args), Redis="noeviction")
+
+    def test_doctor_asks_for_a_worker(self):
+        done = self.mayfly("doctor", "--ready", "--prefix", "nobody", code=1)
+        self.assertIn(b"answers, but no worker of 'nobody' takes tasks", done.stdout)
+        self.assertEqual(self.doctor("--ready", "--brokers", "127.0.0.1:1")[0], 1)
 
     def test_giving_up(self):
         fleet = self.fleet(vmm="null", allow_null_vmm="yes", null_run_ms=10000)
