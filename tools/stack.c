@@ -123,6 +123,21 @@ static int check_port(unsigned port, const char *whose, struct err *err)
 		       whose);
 }
 
+/* All ports of what does not run yet, before anything of it is started or written. */
+static int check_ports(const struct stack *stack, struct err *err)
+{
+	int r = 0;
+
+	if (!daemon_find(&stack->parts[STACK_PART_KAFKA], NULL)) {
+		r = check_port(stack->kafka_port, "Kafka", err);
+		if (r == 0)
+			r = check_port(stack->controller_port, "Kafka's controller", err);
+	}
+	if (r == 0 && !daemon_find(&stack->parts[STACK_PART_REDIS], NULL))
+		r = check_port(stack->redis_port, "Redis", err);
+	return r;
+}
+
 /* A check that looks until it is content; the part must stay alive meanwhile. */
 static int await(struct stack *stack, enum stack_part part, unsigned timeout_ms,
 		 int (*check)(struct stack *stack, struct err *err), struct screen_step *step, struct err *err)
@@ -268,10 +283,6 @@ static int start_kafka(struct stack *stack, struct screen_step *step, struct err
 
 	stack_path(stack, "kafka/server.properties", properties);
 	if (r == 0)
-		r = check_port(stack->kafka_port, "Kafka", err);
-	if (r == 0)
-		r = check_port(stack->controller_port, "Kafka's controller", err);
-	if (r == 0)
 		r = write_kafka_properties(stack, err);
 	if (r == 0)
 		r = format_kafka(stack, step, err);
@@ -295,12 +306,11 @@ static int start_redis(struct stack *stack, struct screen_step *step, struct err
 		"--appendonly", "no",	  "--dir",     folder,	 "--daemonize", "no",	  "--maxmemory-policy",
 		"noeviction",	NULL
 	};
-	int r = check_port(stack->redis_port, "Redis", err);
+	int r;
 
 	stack_path(stack, "redis", folder);
 	(void)snprintf(port, sizeof(port), "%u", stack->redis_port);
-	if (r == 0)
-		r = daemon_start(&stack->parts[STACK_PART_REDIS], (char *const *)(uintptr_t)argv, folder, err);
+	r = daemon_start(&stack->parts[STACK_PART_REDIS], (char *const *)(uintptr_t)argv, folder, err);
 	return r < 0 ? r : await(stack, STACK_PART_REDIS, REDIS_READY_MS, is_redis_ready, step, err);
 }
 
@@ -471,6 +481,8 @@ int stack_start(struct stack *stack, struct err *err)
 {
 	int r = make_folders(stack, err);
 
+	if (r == 0)
+		r = check_ports(stack, err);
 	if (r == 0)
 		r = write_ports(stack, err);
 	for (int i = 0; i < STACK_PART_COUNT && r == 0; i++)
