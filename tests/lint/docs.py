@@ -89,7 +89,7 @@ def main():
         found = [list(flaws("README.md", text)) for text in bad]
         print(found)
         return 0 if all(len(f) == 1 for f in found) else 1
-    tracked = subprocess.run(["git", "ls-files", "*.md"], cwd=REPO, check=True, capture_output=True, text=True).stdout.split()
+    tracked = subprocess.run(["git", "-c", f"safe.directory={REPO}", "ls-files", "*.md"], cwd=REPO, check=True, capture_output=True, text=True).stdout.split()
     documents = DOCUMENTS + [d for d in tracked if d.startswith("docs/decisions/")]
     found = []
     for name in documents:

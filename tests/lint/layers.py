@@ -42,7 +42,7 @@ def flaws(files, layers):
 
 
 def tree():
-    names = subprocess.run(["git", "ls-files", "*.c", "*.h"], cwd=REPO, check=True, capture_output=True, text=True)
+    names = subprocess.run(["git", "-c", f"safe.directory={REPO}", "ls-files", "*.c", "*.h"], cwd=REPO, check=True, capture_output=True, text=True)
     for name in names.stdout.split():
         if os.path.exists(os.path.join(REPO, name)):
             with open(os.path.join(REPO, name), encoding="utf-8") as f:

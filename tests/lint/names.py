@@ -30,7 +30,7 @@ def flaws(files):
 
 def tree():
     """(path, text) of every committed file; the text of binary ones is empty."""
-    names = subprocess.run(["git", "ls-files", "-z"], cwd=REPO, check=True, capture_output=True).stdout
+    names = subprocess.run(["git", "-c", f"safe.directory={REPO}", "ls-files", "-z"], cwd=REPO, check=True, capture_output=True).stdout
     for name in filter(None, names.decode().split("\0")):
         path = os.path.join(REPO, name)
         if not os.path.isfile(path):

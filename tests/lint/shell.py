@@ -18,7 +18,7 @@ def shellcheck(paths):
 
 
 def scripts():
-    names = subprocess.run(["git", "ls-files", "-z"], cwd=REPO, check=True, capture_output=True).stdout.decode().split("\0")
+    names = subprocess.run(["git", "-c", f"safe.directory={REPO}", "ls-files", "-z"], cwd=REPO, check=True, capture_output=True).stdout.decode().split("\0")
     for name in filter(None, names):
         path = os.path.join(REPO, name)
         if os.path.isfile(path) and not os.path.islink(path):
