@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+GIT = ["git", "-c", f"safe.directory={REPO}"]  # also in a tree of another user
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", "docs/architecture.md"]
 MOST_LINES = {"docs/architecture.md": 200, "CONTRIBUTING.md": 60}
 CODE = re.compile(r"```\w*\n(.*?)```|`([^`\n]+)`", re.S)
@@ -89,7 +90,7 @@ def main():
         found = [list(flaws("README.md", text)) for text in bad]
         print(found)
         return 0 if all(len(f) == 1 for f in found) else 1
-    tracked = subprocess.run(["git", "-c", f"safe.directory={REPO}", "ls-files", "*.md"], cwd=REPO, check=True, capture_output=True, text=True).stdout.split()
+    tracked = subprocess.run([*GIT, "ls-files", "*.md"], cwd=REPO, check=True, capture_output=True, text=True).stdout.split()
     documents = DOCUMENTS + [d for d in tracked if d.startswith("docs/decisions/")]
     found = []
     for name in documents:

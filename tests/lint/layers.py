@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+GIT = ["git", "-c", f"safe.directory={REPO}"]  # also in a tree of another user
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
 
 
@@ -42,7 +43,7 @@ def flaws(files, layers):
 
 
 def tree():
-    names = subprocess.run(["git", "-c", f"safe.directory={REPO}", "ls-files", "*.c", "*.h"], cwd=REPO, check=True, capture_output=True, text=True)
+    names = subprocess.run([*GIT, "ls-files", "*.c", "*.h"], cwd=REPO, check=True, capture_output=True, text=True)
     for name in names.stdout.split():
         if os.path.exists(os.path.join(REPO, name)):
             with open(os.path.join(REPO, name), encoding="utf-8") as f:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+GIT = ["git", "-c", f"safe.directory={REPO}"]  # also in a tree of another user
 BAD_NAME = re.compile(r"(^|/)(utils?|common|misc|helpers?|manager)(/|\.|$)")
 # Split, so that this file does not name what it looks for.
 LEFT_OPEN = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK)\b")
@@ -30,7 +31,7 @@ def flaws(files):
 
 def tree():
     """(path, text) of every committed file; the text of binary ones is empty."""
-    names = subprocess.run(["git", "-c", f"safe.directory={REPO}", "ls-files", "-z"], cwd=REPO, check=True, capture_output=True).stdout
+    names = subprocess.run([*GIT, "ls-files", "-z"], cwd=REPO, check=True, capture_output=True).stdout
     for name in filter(None, names.decode().split("\0")):
         path = os.path.join(REPO, name)
         if not os.path.isfile(path):
