@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""shellcheck over every bash script that is committed, and a compile of every Python file. With --self-test: is a planted bug
+"""shellcheck over every bash script that is committed, those that are sourced included, and a compile of every Python file. With --self-test: is a planted bug
 caught?"""
 import os
 import subprocess
@@ -7,6 +7,7 @@ import sys
 import tempfile
 
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+GIT = ["git", "-c", f"safe.directory={REPO}"]  # also in a tree of another user
 
 
 # Variables of a sourced file (1090, 1091, 2154); lists of words on purpose (2046); paths that were just made (2115).
@@ -14,11 +15,11 @@ SWITCHED_OFF = ["SC1090", "SC1091", "SC2154", "SC2046", "SC2115"]
 
 
 def shellcheck(paths):
-    return subprocess.run(["shellcheck", "-S", "warning", "-e", ",".join(SWITCHED_OFF), *paths], check=False, cwd=REPO).returncode
+    return subprocess.run(["shellcheck", "-s", "bash", "-S", "warning", "-e", ",".join(SWITCHED_OFF), *paths], check=False, cwd=REPO).returncode
 
 
 def scripts():
-    names = subprocess.run(["git", "-c", f"safe.directory={REPO}", "ls-files", "-z"], cwd=REPO, check=True, capture_output=True).stdout.decode().split("\0")
+    names = subprocess.run([*GIT, "ls-files", "-z"], cwd=REPO, check=True, capture_output=True).stdout.decode().split("\0")
     for name in filter(None, names):
         path = os.path.join(REPO, name)
         if os.path.isfile(path) and not os.path.islink(path):
@@ -27,16 +28,20 @@ def scripts():
             yield path, first
 
 
+def is_shell(path, first):
+    return first.startswith((b"#!/bin/bash", b"#!/usr/bin/env bash", b"#!/bin/sh")) or path.endswith(".sh")
+
+
 def main():
     if sys.argv[1:] == ["--self-test"]:
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "planted.sh")
             with open(path, "w", encoding="ascii") as f:
-                f.write("#!/bin/bash\ncd $1\nrm -rf $2/*\nread x\n[ $x = a ] && echo ${undefined_variable}\nlocal y=1\n")
-            return 0 if shellcheck([path]) != 0 else 1
+                f.write("cd $1\nrm -rf $2/*\nread x\n[ $x = a ] && echo ${undefined_variable}\nlocal y=1\n")
+            return 0 if is_shell(path, b"cd $1\n") and shellcheck([path]) != 0 else 1
     shell, python = [], []
     for path, first in scripts():
-        if first.startswith((b"#!/bin/bash", b"#!/usr/bin/env bash", b"#!/bin/sh")):
+        if is_shell(path, first):
             shell.append(path)
         elif path.endswith(".py") or first.startswith(b"#!/usr/bin/python3"):
             python.append(path)

@@ -1,4 +1,5 @@
 # Makes processes until it is not allowed to, which a shell that may not fork says aloud. To wait for that forks nothing.
+# shellcheck disable=SC2264 # that is the point
 bomb() { bomb | bomb & }
 bomb 2>said
 why=

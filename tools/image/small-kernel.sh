@@ -2,7 +2,7 @@
 # guest/kernel/small.config. It starts in a third of the stock kernel's time and has no modules. It takes the same command
 # line and initrd format as the stock kernel, so it takes its place in <state>/kernel; --kernel stock puts that back.
 
-# shellcheck disable=SC2154 # here, repository, stage and state are stage.sh's
+# shellcheck disable=SC2034 # wanted_modules is build-kernel's
 config=$repository/guest/kernel/small.config
 
 # The source package that matches the stock kernel's series, as NAME=VERSION.
