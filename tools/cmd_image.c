@@ -13,7 +13,8 @@
 #include "tools/screen.h"
 
 #define BUILDERS	  "../../tools/image" /* from a build tree's folder of a room; installed ones lie with the daemons */
-#define INSTALLED_RECIPES "/usr/share/mayfly/images"
+#define RECIPES		  "../../guest/images" /* from the builders */
+#define INSTALLED_RECIPES "../../share/mayfly/images"
 #define IMAGES_MAX	  256 /* listed */
 #define SHORT_DIGEST	  12
 #define LINE_FORMAT	  "%s%-16s%s %9s  %-10.10s  %-12.12s  %8s  %s\n"
@@ -51,6 +52,11 @@ static int run_builder(const char *name, const char *const *args, struct err *er
 	return 0;
 }
 
+static bool has_recipe(const char *builders, const char *recipes, const char *name, char out[PATH_MAX])
+{
+	return snprintf(out, PATH_MAX, "%s/%s/%s.image", builders, recipes, name) < PATH_MAX && access(out, R_OK) == 0;
+}
+
 /* A recipe is a file, or the name of one that comes with Mayfly. */
 static int find_recipe(const char *word, char out[PATH_MAX], struct err *err)
 {
@@ -63,11 +69,7 @@ static int find_recipe(const char *word, char out[PATH_MAX], struct err *err)
 	if (target_program(BUILDERS, "build-image", builder, err) < 0)
 		return -ENOENT;
 	*strrchr(builder, '/') = '\0';
-	if (snprintf(out, PATH_MAX, "%s/../../guest/images/%s.image", builder, word) < PATH_MAX &&
-	    access(out, R_OK) == 0)
-		return 0;
-	(void)snprintf(out, PATH_MAX, INSTALLED_RECIPES "/%s.image", word);
-	if (access(out, R_OK) == 0)
+	if (has_recipe(builder, RECIPES, word, out) || has_recipe(builder, INSTALLED_RECIPES, word, out))
 		return 0;
 	return err_set(err, ERR_INPUT, 0,
 		       "'%s' is neither a recipe's file nor the name of one that comes with Mayfly (base, python)",

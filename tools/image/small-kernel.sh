@@ -4,6 +4,7 @@
 
 # shellcheck disable=SC2034 # wanted_modules is build-kernel's
 config=$repository/guest/kernel/small.config
+[ -f "$config" ] || config=$repository/share/mayfly/kernel/small.config # installed
 
 # The source package that matches the stock kernel's series, as NAME=VERSION.
 resolve_source() {
