@@ -16,6 +16,7 @@
 #define SETTLE_MS 200 /* between two tries */
 #define EVENTS_PER_TURN 256
 #define FLUSH_POLL_MS	5
+#define UUID_CHARS	36
 
 struct client {
 	struct client_events events;
@@ -108,15 +109,28 @@ int client_probe(struct client *client, unsigned timeout_ms, struct err *err)
 	return 0;
 }
 
-int client_group_is_ready(struct client *client, const char *group, unsigned timeout_ms)
+/* Kafka makes a static member's id of its instance's name, a '-' and a UUID. */
+static bool has_member(const struct rd_kafka_group_info *group, const char *instance)
+{
+	for (int i = 0; i < group->member_cnt; i++) {
+		const char *id = group->members[i].member_id;
+
+		if (!instance || (strlen(id) == strlen(instance) + 1 + UUID_CHARS && id[strlen(instance)] == '-' &&
+				  strncmp(id, instance, strlen(instance)) == 0))
+			return true;
+	}
+	return false;
+}
+
+bool client_group_is_ready(struct client *client, const char *group, const char *instance, unsigned timeout_ms)
 {
 	const struct rd_kafka_group_list *list;
 	bool is_ready = false;
 
 	if (rd_kafka_list_groups(client->producer, group, &list, (int)timeout_ms) != RD_KAFKA_RESP_ERR_NO_ERROR)
-		return 0;
+		return false;
 	for (int i = 0; i < list->group_cnt; i++)
-		is_ready |= strcmp(list->groups[i].state, "Stable") == 0 && list->groups[i].member_cnt > 0;
+		is_ready |= strcmp(list->groups[i].state, "Stable") == 0 && has_member(&list->groups[i], instance);
 	rd_kafka_group_list_destroy(list);
 	return is_ready;
 }

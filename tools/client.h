@@ -3,6 +3,7 @@
 #pragma once
 
 #include <poll.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -71,8 +72,8 @@ size_t client_in_flight(const struct client *client);
 /* Does Kafka answer within timeout_ms? ERR_HOST says what to do. */
 int client_probe(struct client *client, unsigned timeout_ms, struct err *err);
 
-/* Does the consumer group have a member that is ready to take records? */
-int client_group_is_ready(struct client *client, const char *group, unsigned timeout_ms);
+/* Does the consumer group have a member that is ready to take records: this static one, or any if it is NULL? */
+bool client_group_is_ready(struct client *client, const char *group, const char *instance, unsigned timeout_ms);
 
 void client_free(struct client *client);
 

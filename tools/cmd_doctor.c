@@ -19,15 +19,16 @@
 
 #define KAFKA_MS 2000
 
-enum { OPTION_READY = 1 };
+enum { OPTION_READY = 1, OPTION_GROUP, OPTION_WORKER };
 
 enum mark { MARK_GOOD, MARK_WARN, MARK_BAD };
 
 struct doctor {
 	const struct target *target;
 	struct stack stack; /* for its place */
+	const char *group, *worker; /* the workers' consumer group; NULL: any worker of it */
 	unsigned n_bad;
-	bool has_worker; /* one takes tasks */
+	bool has_worker; /* it takes tasks */
 };
 
 static void say(struct doctor *doctor, enum mark mark, const char *what, const char *fmt, ...)
@@ -216,11 +217,12 @@ static void check_kafka(struct doctor *doctor)
 
 	if (client_new(doctor->target, &events, NULL, &client, &err) < 0 || client_probe(client, KAFKA_MS, &err) < 0)
 		say(doctor, MARK_BAD, "Kafka", "%s", err.msg);
-	else if ((doctor->has_worker = client_group_is_ready(client, doctor->target->prefix, KAFKA_MS)))
-		say(doctor, MARK_GOOD, "Kafka", "%s answers, and a worker takes tasks", doctor->target->brokers);
+	else if ((doctor->has_worker = client_group_is_ready(client, doctor->group, doctor->worker, KAFKA_MS)))
+		say(doctor, MARK_GOOD, "Kafka", "%s answers, and %s takes tasks", doctor->target->brokers,
+		    doctor->worker ? doctor->worker : "a worker");
 	else
-		say(doctor, MARK_WARN, "Kafka", "%s answers, but no worker of '%s' takes tasks",
-		    doctor->target->brokers, doctor->target->prefix);
+		say(doctor, MARK_WARN, "Kafka", "%s answers, but %s of group '%s' takes tasks",
+		    doctor->target->brokers, doctor->worker ? "not this worker" : "no worker", doctor->group);
 }
 
 static void check_redis(struct doctor *doctor)
@@ -252,7 +254,7 @@ static int examine(struct doctor *doctor)
 	return doctor->n_bad ? 1 : 0;
 }
 
-/* For health checks: does a worker of this fleet take tasks? */
+/* For health checks: does a worker take tasks? */
 static int check_ready(struct doctor *doctor)
 {
 	check_kafka(doctor);
@@ -262,15 +264,22 @@ static int check_ready(struct doctor *doctor)
 
 static int main_doctor(struct target *target, int argc, char **argv)
 {
-	static const struct option own[] = { { "ready", no_argument, NULL, OPTION_READY } };
-	struct doctor doctor = { .target = target };
+	static const struct option own[] = { { "ready", no_argument, NULL, OPTION_READY },
+					     { "group", required_argument, NULL, OPTION_GROUP },
+					     { "worker", required_argument, NULL, OPTION_WORKER } };
+	struct doctor doctor = { .target = target, .group = target->prefix };
 	struct command_options options;
 	bool is_short = false;
 	int code;
 
 	command_options_init(&options, &cmd_doctor, target, argc, argv, own, ARRAY_SIZE(own));
-	while ((code = command_options_next(&options)) >= 0)
-		is_short = true;
+	while ((code = command_options_next(&options)) >= 0) {
+		is_short |= code == OPTION_READY;
+		if (code == OPTION_GROUP)
+			doctor.group = optarg;
+		if (code == OPTION_WORKER)
+			doctor.worker = optarg;
+	}
 	if (code == COMMAND_OPTION_EXIT)
 		return options.status;
 	if (optind < argc)
@@ -283,10 +292,12 @@ const struct command cmd_doctor = {
 	.name = "doctor",
 	.summary = "what this host has and lacks, and what mode results",
 	.usage =
-		"usage: mayfly doctor [--ready]\n\n"
+		"usage: mayfly doctor [--ready] [--group NAME] [--worker NAME]\n\n"
 		"Looks at KVM (root boots a probe guest once per boot of the host), control groups, namespaces, QEMU, the guest's\n"
 		"parts, Kafka and Redis. Exit status 1 when something is missing that tasks need.\n\n"
-		"  --ready              only ask whether a worker of this fleet takes tasks (exit status 0), for health checks\n\n"
+		"  --ready              only ask whether a worker takes tasks (exit status 0), for health checks\n"
+		"  --group NAME         the workers' `group` (default: the prefix)\n"
+		"  --worker NAME        this one, by its `worker` setting (default: any of the group)\n\n"
 		"Without working KVM microVMs are emulated (TCG): that proves function, not isolation.\n",
 	.run = main_doctor,
 };
