@@ -82,6 +82,14 @@ class Queue(EndToEnd):
         self.assertEqual(done.returncode, code, done.stderr.decode())
         return done
 
+    def test_readiness_is_of_a_group_and_of_one_worker_of_it(self):
+        worker = f"{self.shared.name}-w1"
+        self.mayfly("doctor", "--ready")
+        self.mayfly("doctor", "--ready", "--group", self.shared.name, "--worker", worker)
+        self.mayfly("doctor", "--ready", "--group", self.shared.name + "x", code=1)
+        for other in (worker[:-1], worker + "1", "w1"):
+            self.mayfly("doctor", "--ready", "--worker", other, code=1)
+
     def test_one_from_flags(self):
         done = self.mayfly("submit", "--id", "flags-1", "--label", "a=b", "--", "echo", "hello")
         self.assertEqual(done.stdout, b"flags-1\n")
