@@ -2,6 +2,7 @@
 """docker-compose.yml, its Dockerfile and the systemd units: is the syntax sound, and does everything they name exist? With
 --self-test: is each planted mistake caught?"""
 import configparser
+import glob
 import os
 import re
 import sys
@@ -11,7 +12,7 @@ import yaml
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SERVICES = {"kafka", "redis", "guest", "worker", "reaper"}
 SERVICE_KEYS = {"image", "build", "command", "environment", "ports", "volumes", "healthcheck", "depends_on", "restart",
-                "privileged", "pid", "cgroup", "stop_grace_period", "ulimits"}
+                "privileged", "pid", "cgroup", "stop_grace_period", "ulimits", "pull_policy"}
 
 
 def read(path):
@@ -34,12 +35,71 @@ def check_volumes(name, service, volumes):
             yield f"{name}: the volume {source} is not declared"
 
 
+def installed():
+    """What the install() rules put below /usr: files, and folders that are put there whole."""
+    rule = re.compile(r"install\((TARGETS|FILES|DIRECTORY)\s+(.*?)\s+DESTINATION\s+([\w/]+)", flags=re.S)
+    for kind, what, destination in rule.findall(read("tools/CMakeLists.txt")):
+        for path in what.split():
+            yield f"/usr/{destination}" + ("" if kind == "DIRECTORY" else "/" + os.path.basename(path))
+
+
+def in_image(path, dockerfile):
+    """Is a path below /usr in the image: installed in the build stage, and copied from it?"""
+    copied = re.findall(r"^COPY --from=build (\S+) (\S+)$", dockerfile, flags=re.M)
+    return path in set(installed()) and any(to == path or path.startswith(to + "/") for _, to in copied)
+
+
+def words_of(command):
+    """The words of a command or a health check, those of a shell's line too."""
+    return [word for part in command for word in part.split()]
+
+
+def check_words(name, service, words, dockerfile):
+    targets = {volume.split(":")[1] for volume in service.get("volumes", [])}
+    for word in words:
+        if word == "mayfly" or word.startswith("/usr/"):
+            path = "/usr/bin/mayfly" if word == "mayfly" else word
+            if not in_image(path, dockerfile):
+                yield f"{name}: {path} is not in the image"
+        elif word.startswith("/etc/") and word not in targets:
+            yield f"{name}: nothing is mounted at {word}"
+    for option, path in zip(words, words[1:]):
+        if option == "--config" and path not in targets:
+            yield f"{name}: its configuration {path} is not mounted"
+
+
+def check_readiness(name, service, words):
+    """A health check asks after the worker and the group that the mounted configuration names."""
+    mounted = [volume.split(":")[0] for volume in service.get("volumes", []) if volume.endswith(".conf:ro")]
+    settings = {"group": "mayfly"}
+    for path in filter(exists, mounted):
+        settings.update(line.strip().split(" = ", 1) for line in read(path).splitlines() if re.match(r"\w+ = ", line))
+    for option, value in zip(words, words[1:]):
+        key = option.removeprefix("--")
+        if key in ("worker", "group") and value != settings.get(key):
+            yield f"{name}: its health check asks after the {key} {value}, its configuration says {settings.get(key)}"
+
+
+def check_commands(services, dockerfile):
+    for name, service in services.items():
+        if service.get("image") != "mayfly:local":
+            continue
+        health = words_of(service.get("healthcheck", {}).get("test", []))
+        yield from check_words(name, service, words_of(service.get("command", [])) + health, dockerfile)
+        yield from check_readiness(name, service, health)
+    if sum("build" in service for service in services.values()) != 1:
+        yield "mayfly:local is not built by one service"
+
+
 def check_service(name, service, services, volumes):
     for key in set(service) - SERVICE_KEYS:
         yield f"{name}: unknown key {key}"
     if "build" in service and not exists(service["build"]["dockerfile"]):
         yield f"{name}: {service['build']['dockerfile']} does not exist"
-    if "build" not in service and not re.fullmatch(r"[\w./-]+:[\w.-]+", service.get("image", "")):
+    if service.get("pull_policy") == "never":
+        if not any("build" in other and other["image"] == service["image"] for other in services.values()):
+            yield f"{name}: nobody builds {service['image']}"
+    elif "build" not in service and not re.fullmatch(r"[\w./-]+:[\w.-]+", service.get("image", "")):
         yield f"{name}: its image has no version"
     if service.get("restart") != "no" and not service.get("healthcheck", {}).get("test"):
         yield f"{name}: no health check"
@@ -52,13 +112,17 @@ def check_service(name, service, services, volumes):
     yield from check_volumes(name, service, volumes)
 
 
-def check_compose(text):
+def check_compose(text, dockerfile):
     compose = yaml.safe_load(text)
     services = compose["services"]
     if set(services) != SERVICES:
         yield f"services are {sorted(services)}"
     for name, service in services.items():
         yield from check_service(name, service, services, compose.get("volumes", {}))
+    yield from check_commands(services, dockerfile)
+    kafka = services["kafka"]
+    if kafka["environment"].get("KAFKA_LOG_DIRS") not in [volume.split(":")[1] for volume in kafka["volumes"]]:
+        yield "kafka: its data is not in its volume"
 
 
 def check_dockerfile(text):
@@ -68,8 +132,11 @@ def check_dockerfile(text):
         words = line.split()
         if words[:1] == ["COPY"] and not words[1].startswith("--from"):
             copied += words[1:-1]
+    for path in re.findall(r"^COPY --from=build (\S+) ", text, flags=re.M):
+        if not any(there == path or there.startswith(path + "/") for there in installed()):
+            yield f"COPY --from=build {path}: is not installed"
     for path in copied:
-        if not exists(path):
+        if not glob.glob(os.path.join(REPO, path)):
             yield f"COPY {path}: does not exist"
     built = re.sub(r"if\(MAYFLY_TESTS\).*?endif\(\)", "", read("CMakeLists.txt"), flags=re.S)
     for room in re.findall(r"add_subdirectory\((\S+)\)", built) + ["cmake"]:
@@ -97,7 +164,7 @@ def check_unit(path):
 
 
 def flaws(compose, dockerfile):
-    yield from check_compose(compose)
+    yield from check_compose(compose, dockerfile)
     yield from check_dockerfile(dockerfile)
     for conf, settings in (("deploy/worker.conf", "worker/settings.c"), ("deploy/compose/worker.conf", "worker/settings.c"),
                            ("deploy/reaper.conf", "reaper/settings.c"), ("deploy/compose/reaper.conf", "reaper/settings.c")):
@@ -113,6 +180,15 @@ def self_test(compose, dockerfile):
                (compose.replace("redis: { condition", "rediss: { condition", 1), dockerfile),
                (compose.replace("\n  state:", "\n  stat:"), dockerfile),
                (compose.replace("apache/kafka:4.1.0", "apache/kafka"), dockerfile),
+               (compose.replace('"/usr/libexec/mayfly/mayfly-reaper"', '"/usr/libexec/mayfly-reaper"'), dockerfile),
+               (compose.replace('"/etc/mayfly/worker.conf"]', '"/etc/mayfly/workers.conf"]'), dockerfile),
+               (compose.replace(":/etc/mayfly/reaper.conf:ro", ":/etc/reaper.conf:ro"), dockerfile),
+               (compose.replace('"compose-a"', '"compose-b"'), dockerfile),
+               (compose.replace('"--group", "mayfly"', '"--group", "others"'), dockerfile),
+               (compose.replace("KAFKA_LOG_DIRS", "KAFKA_LOGS"), dockerfile),
+               (compose.replace("pull_policy: never", "build: { context: ., dockerfile: deploy/Dockerfile }", 1), dockerfile),
+               (compose, dockerfile.replace("COPY --from=build /usr/bin/mayfly /usr/bin/mayfly\n", "")),
+               (compose, dockerfile.replace("--from=build /usr/share/mayfly ", "--from=build /usr/share/mayflies ")),
                (compose, dockerfile.replace("COPY jail jail\n", "")),
                (compose, dockerfile.replace("COPY cmake cmake", "COPY cmakes cmake"))]
     missed = [i for i, (a, b) in enumerate(planted) if (a, b) == (compose, dockerfile) or not list(flaws(a, b))]
