@@ -23,7 +23,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition, OFFSET_BEGINNING
 
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 ARTIFACTS = os.environ.get("MAYFLY_STATE", os.path.join(REPO, ".mayfly"))
-BUILD = os.environ.get("MAYFLY_BUILD", os.path.join(REPO, "build", "dev"))
+BUILD = os.path.abspath(os.environ.get("MAYFLY_BUILD", os.path.join(REPO, "build", "dev")))
 ENGINE_UID = 64200
 
 
