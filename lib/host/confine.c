@@ -43,30 +43,31 @@ static const int allowed_calls[] = {
 #endif
 };
 
+#define USE(argument, value) { .arg = (argument), .op = SCMP_CMP_EQ, .datum_a = (value) }
+
 /* Calls that are allowed with some values of one argument. */
 static const struct {
 	int call;
-	unsigned argument;
-	uint64_t value;
+	struct scmp_arg_cmp use;
 } allowed_uses[] = {
 	/* Kafka and Redis; no family that sees packets, talks to the kernel or reaches the host's other services. */
-	{ SCMP_SYS(socket), 0, AF_INET },
-	{ SCMP_SYS(socket), 0, AF_INET6 },
+	{ SCMP_SYS(socket), USE(0, AF_INET) },
+	{ SCMP_SYS(socket), USE(0, AF_INET6) },
 	/* No signal to another process of the same user, which F_SETOWN would allow. */
-	{ SCMP_SYS(fcntl), 1, F_DUPFD },
-	{ SCMP_SYS(fcntl), 1, F_DUPFD_CLOEXEC },
-	{ SCMP_SYS(fcntl), 1, F_GETFD },
-	{ SCMP_SYS(fcntl), 1, F_SETFD },
-	{ SCMP_SYS(fcntl), 1, F_GETFL },
-	{ SCMP_SYS(fcntl), 1, F_SETFL },
+	{ SCMP_SYS(fcntl), USE(1, F_DUPFD) },
+	{ SCMP_SYS(fcntl), USE(1, F_DUPFD_CLOEXEC) },
+	{ SCMP_SYS(fcntl), USE(1, F_GETFD) },
+	{ SCMP_SYS(fcntl), USE(1, F_SETFD) },
+	{ SCMP_SYS(fcntl), USE(1, F_GETFL) },
+	{ SCMP_SYS(fcntl), USE(1, F_SETFL) },
 	/* No typing into the terminal that it was started from. */
-	{ SCMP_SYS(ioctl), 1, FIONREAD },
-	{ SCMP_SYS(ioctl), 1, FIONBIO },
-	{ SCMP_SYS(ioctl), 1, TCGETS },
+	{ SCMP_SYS(ioctl), USE(1, FIONREAD) },
+	{ SCMP_SYS(ioctl), USE(1, FIONBIO) },
+	{ SCMP_SYS(ioctl), USE(1, TCGETS) },
 	/* Limits of its own, not of another process of the same user. */
-	{ SCMP_SYS(prlimit64), 0, 0 },
+	{ SCMP_SYS(prlimit64), USE(0, 0) },
 	/* Its own threads' names, and nothing else. */
-	{ SCMP_SYS(prctl), 0, PR_SET_NAME },
+	{ SCMP_SYS(prctl), USE(0, PR_SET_NAME) },
 };
 
 static int add_rules(scmp_filter_ctx filter)
@@ -76,8 +77,7 @@ static int add_rules(scmp_filter_ctx filter)
 	for (size_t i = 0; i < ARRAY_SIZE(allowed_calls) && r == 0; i++)
 		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed_calls[i], 0);
 	for (size_t i = 0; i < ARRAY_SIZE(allowed_uses) && r == 0; i++)
-		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed_uses[i].call, 1,
-				     SCMP_CMP64(allowed_uses[i].argument, SCMP_CMP_EQ, allowed_uses[i].value));
+		r = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, allowed_uses[i].call, 1, &allowed_uses[i].use);
 #ifdef MAYFLY_SANITIZE
 	if (r == 0)
 		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 0);
