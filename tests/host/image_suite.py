@@ -59,15 +59,15 @@ class Images(Folder):
         return done.returncode, done.stderr.decode()
 
     def built(self):
-        """The manifest and the bytes of the image there is."""
+        """The manifest of the image there is, with the digest and the length of its bytes."""
         folder = os.path.join(self.state, "images", "tiny")
-        return json.loads(read(os.path.join(folder, "manifest.json"))), read(os.path.join(folder, "rootfs.erofs"))
+        image = read(os.path.join(folder, "rootfs.erofs"))
+        return json.loads(read(os.path.join(folder, "manifest.json"))), hashlib.sha256(image).hexdigest(), len(image)
 
-    def assert_manifest(self, manifest, image):
+    def assert_manifest(self, manifest, digest, length):
         self.assertEqual(manifest["name"], "tiny")
         self.assertEqual(manifest["description"], "the essential packages and a file")
-        self.assertEqual(manifest["digest"], hashlib.sha256(image).hexdigest())
-        self.assertEqual(manifest["bytes"], len(image))
+        self.assertEqual((manifest["digest"], manifest["bytes"]), (digest, length))
         self.assertEqual(manifest["suite"], "bookworm")
         time.strptime(manifest["date"], "%Y-%m-%dT%H:%M:%SZ")
         self.assertLessEqual({"bash", "coreutils"}, set(manifest["packages"]))
@@ -107,14 +107,14 @@ class Images(Folder):
     def test_once_again_unchanged_changed(self):
         status, said = self.build()
         self.assertEqual(status, 0, said)
-        first, first_bytes = self.built()
-        self.assert_manifest(first, first_bytes)
+        first = self.built()
+        self.assert_manifest(*first)
         self.assert_holds_the_file()
-        self.assert_listed(first)
+        self.assert_listed(first[0])
         status, said = self.build("--force")
         self.assertEqual(status, 0, said)
         self.assertIn("packages together", said)
-        self.assertEqual(self.built(), (first, first_bytes))
+        self.assertEqual(self.built(), first)
         folder = os.stat(os.path.join(self.state, "images", "tiny")).st_ino
         status, said = self.build()
         self.assertEqual((status, "'tiny' is up to date" in said), (0, True), said)
