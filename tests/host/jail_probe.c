@@ -157,6 +157,12 @@ static bool outgrow_its_file(void)
 	return fd >= 0 && pwrite(fd, "x", 1, LARGE_FILE_BYTES) == 1;
 }
 
+/* No attempt: what has to be ended by somebody else. */
+static bool stay(void)
+{
+	return pause() < 0;
+}
+
 static const struct {
 	const char *name;
 	bool (*attempt)(void);
@@ -168,7 +174,7 @@ static const struct {
 		 { "mount_something", mount_something }, { "trace", trace },
 		 { "fork_many", fork_many },		 { "find_descriptors", find_descriptors },
 		 { "dump_core", dump_core },		 { "open_kvm", open_kvm },
-		 { "outgrow_its_file", outgrow_its_file } };
+		 { "outgrow_its_file", outgrow_its_file }, { "stay", stay } };
 
 int main(int argc, char **argv)
 {

@@ -4,7 +4,9 @@ the locks that hold it were left open. jail_suite.py JAIL_DIR WEAK_DIR PROBE"""
 import fcntl
 import os
 import shutil
+import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -13,6 +15,7 @@ import unittest
 JAIL_DIR, WEAK_DIR, PROBE = (os.path.abspath(p) for p in sys.argv[1:4])
 UID = 64999
 FILE_MIB = "16"
+LONG_MS = 600000
 MOUNTS, PROC, NET, USER, CAPS, SECCOMP, LIMITS, READ_ONLY = (1 << bit for bit in range(8))
 
 # attempt: the locks that must all be open for it to get through
@@ -30,6 +33,10 @@ LOCKS = {
     "dump_core": LIMITS,
     "outgrow_its_file": LIMITS,
 }
+
+
+# The jail copies the number of the host's node. Where there is none, another device's stands in for it.
+KVM_NODE = '[ -e /dev/kvm ] || { mount -t tmpfs none /dev && mknod /dev/kvm c 1 3; } && exec "$@"'
 
 
 def bits(mask):
@@ -53,8 +60,8 @@ class Jail(unittest.TestCase):
         """True: it got through."""
         jail = os.path.join(WEAK_DIR, f"jail_weak_{weak}") if weak else os.path.join(JAIL_DIR, "mayfly-jail")
         # A pid namespace, as mayfly-guard makes one; see_processes has its own test.
-        done = subprocess.run(["unshare", "--pid", "--fork", "--kill-child", jail, self.root, str(UID), kvm, FILE_MIB, "./probe", name],
-                              capture_output=True, check=False, timeout=60)
+        done = subprocess.run(["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", KVM_NODE, "sh",
+                               jail, self.root, str(UID), kvm, FILE_MIB, "./probe", name], capture_output=True, check=False, timeout=60)
         self.assertIn(done.returncode, (0, 1), f"{name}, weak {weak}: {done}")
         return done.returncode == 0
 
@@ -75,7 +82,6 @@ class Jail(unittest.TestCase):
                     with self.subTest(name, closed=lock):
                         self.assertFalse(self.attempt(name, locks & ~lock))
 
-    @unittest.skipUnless(os.path.exists("/dev/kvm"), "no /dev/kvm")
     def test_kvm_is_there_when_given_and_opens_nothing_else(self):
         self.assertTrue(self.attempt("open_kvm", kvm="kvm"))
         self.assertFalse(self.attempt("open_kvm"))
@@ -88,27 +94,46 @@ class Jail(unittest.TestCase):
         done = subprocess.run([jail, self.root, str(UID), "nokvm", FILE_MIB, "./probe", "see_processes"], check=False, timeout=60)
         self.assertEqual(done.returncode, 0)
 
-    def guarded(self, name, memory_mib, jail=None, pass_fds=(), uid=UID):
-        """In the real guard's control group; True: it got through. The guard's log line has the wait status."""
-        command = [os.path.join(JAIL_DIR, "mayfly-guard"), f"mayfly.jailtest/{name}", str(memory_mib), "1", "30000",
-                   jail or os.path.join(JAIL_DIR, "mayfly-jail"), self.root, str(uid), "nokvm", FILE_MIB, "./probe", name]
+    def start_guard(self, group, name, memory_mib=200, deadline_ms=LONG_MS, pass_fds=()):
+        """The real guard and our end of its socket."""
+        command = [os.path.join(JAIL_DIR, "mayfly-guard"), f"mayfly.jailtest/{group}", str(memory_mib), "1", str(deadline_ms),
+                   os.path.join(JAIL_DIR, "mayfly-jail"), self.root, str(UID), "nokvm", FILE_MIB, "./probe", name]
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with ours, theirs:
-            high = {3: fcntl.fcntl(theirs, fcntl.F_DUPFD, 50), **{4 + i: fcntl.fcntl(fd, fcntl.F_DUPFD, 60)
-                                                                  for i, fd in enumerate(pass_fds)}}
-            shell = " ".join(f"{place}>&{fd} {fd}>&-" for place, fd in high.items())
-            guard = subprocess.Popen(["bash", "-c", f'exec "$@" {shell}', "bash", *command], stderr=subprocess.DEVNULL,
-                                     pass_fds=list(high.values()))
-            theirs.close()
-            for fd in high.values():
-                os.close(fd)
-            message = ours.recv(64)
-            guard.wait(30)
-        status = int.from_bytes(message[:4], "little", signed=True)
-        out_of_memory = int.from_bytes(message[8:12], "little")
-        for root in ("memory", "pids", "cpu", ""):
-            self.assertFalse(os.path.exists(f"/sys/fs/cgroup/{root}/mayfly.jailtest/{name}"))
-        return os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0, bool(out_of_memory)
+        high = {3: fcntl.fcntl(theirs, fcntl.F_DUPFD, 50), **{4 + i: fcntl.fcntl(fd, fcntl.F_DUPFD, 60)
+                                                              for i, fd in enumerate(pass_fds)}}
+        shell = " ".join(f"{place}>&{fd} {fd}>&-" for place, fd in high.items())
+        guard = subprocess.Popen(["bash", "-c", f'exec "$@" {shell}', "bash", *command], stderr=subprocess.DEVNULL,
+                                 pass_fds=list(high.values()))
+        theirs.close()
+        for fd in high.values():
+            os.close(fd)
+        ours.settimeout(60)
+        self.addCleanup(guard.wait, 60)
+        self.addCleanup(ours.close)
+        return guard, ours
+
+    def groups(self, group):
+        paths = [f"/sys/fs/cgroup/{root}/mayfly.jailtest/{group}" for root in ("memory", "pids", "cpu", "")]
+        return [path for path in paths if os.path.exists(path)]
+
+    def end_of(self, guard, ours, group):
+        """What the guard says at the end (struct vm_exit, host/vm.h): wait status, deadline, out of memory."""
+        status, is_deadline, is_out_of_memory = struct.unpack("<iII", ours.recv(64)[:12])
+        self.assertEqual((guard.wait(60), self.groups(group)), (0, []))
+        return status, bool(is_deadline), bool(is_out_of_memory)
+
+    def guarded(self, name, memory_mib, pass_fds=()):
+        """In the real guard's control group: did it get through, was it out of memory?"""
+        status, _, is_out_of_memory = self.end_of(*self.start_guard(name, name, memory_mib, pass_fds=pass_fds), name)
+        return os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0, is_out_of_memory
+
+    def test_the_deadline_ends_what_stays(self):
+        lasting, to_lasting = self.start_guard("lasting", "stay")
+        self.assertEqual(self.end_of(*self.start_guard("ended", "stay", deadline_ms=1000), "ended"), (signal.SIGKILL, True, False))
+        self.assertIsNone(lasting.poll())  # its deadline is far
+        self.assertNotEqual(self.groups("lasting"), [])
+        to_lasting.send(b"k")
+        self.assertEqual(self.end_of(lasting, to_lasting, "lasting"), (signal.SIGKILL, False, False))
 
     def test_memory_is_limited(self):
         self.assertEqual(self.guarded("use_memory", 200), (False, True))
