@@ -28,6 +28,7 @@ void engine_die(struct engine *engine, const char *why)
 {
 	log_error("engine.die", "message=\"%s\"", why);
 	engine->exit_code = 1;
+	engine->is_cut_short = true;
 	event_base_loopbreak(engine->base);
 }
 
@@ -435,12 +436,11 @@ int engine_main(const struct settings *settings, const struct engine_ends *ends)
 			 engine.accel, (unsigned long long)settings->slots);
 		(void)event_base_dispatch(engine.base); /* its only failure is having no events */
 	}
-	/* Else the kernel takes everything back, and the guards see their lifelines close. */
-	if (engine.exit_code == 0 && !engine.is_cut_short)
+	if (!engine.is_cut_short)
 		engine_close(&engine);
 	log_info("engine.stop", "owner=%s", engine.owner);
 	if (engine.is_cut_short)
-		_exit(0);
+		_exit(engine.exit_code); /* the kernel takes everything back, and the guards see their lifelines close */
 #ifdef MAYFLY_SANITIZE
 	confine_allow_leak_check();
 #endif

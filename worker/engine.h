@@ -45,7 +45,7 @@ struct engine {
 	uint64_t drain_mono_ms; /* 0, or when draining must be over */
 	bool is_paused;         /* full: no new records */
 	unsigned n_host_faults; /* in a row */
-	bool is_cut_short; /* drained as far as possible: nothing answers any more */
+	bool is_cut_short; /* drained as far as possible, or must not go on: nothing is closed in order */
 	int exit_code;
 };
 

@@ -4,7 +4,6 @@ worker leaves them, a disk's file, a control group with a process in it. No VM i
 
 A kill at random moments stands for a crash between any two steps: nothing in the reaper knows about tests."""
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from seed import seeded  # noqa: E402
 from stack import BUILD, ENGINE_UID, Fleet, Services, wait_until  # noqa: E402
 
 LEASE_MS = 2000
@@ -23,6 +23,7 @@ GRACE_MS = 500
 HOUR_MS = 3600 * 1000
 CONTROLLERS = ("memory", "pids", "cpu")
 
+choose = seeded()
 services = None
 
 
@@ -169,7 +170,7 @@ class Case(unittest.TestCase):
 
 class Reaping(Case):
     def test_a_dead_worker_is_cleared_away_and_its_task_may_run_again(self):
-        task_id = self.lease(due_in_ms=1000)
+        task_id = self.lease(due_in_ms=4000)
         sleeper = self.make_objects(task_id)
         with open(self.disk(task_id), "rb") as f:
             before = f.read(4096)
@@ -191,7 +192,7 @@ class Reaping(Case):
         self.fleet.start_reaper()
         end = time.monotonic() + 3 * (LEASE_MS + GRACE_MS) / 1000
         while time.monotonic() < end:
-            self.redis("ZADD", self.deadlines, self.now_ms() + LEASE_MS, task_id)
+            self.redis("ZADD", self.deadlines, self.now_ms() + 10 * LEASE_MS, task_id)  # a busy host may stop us for seconds
             time.sleep(0.2)
         self.assertEqual(self.state(task_id), "running")
         self.assert_objects(task_id, sleeper, True)
@@ -346,12 +347,12 @@ class Telling(Case):
         for turn in range(12):
             reaper = self.fleet.start_reaper(lost_after_ms=1000, scan_ms=50)
             for _ in range(3):
-                task_id = self.lease(due_in_ms=-GRACE_MS, attempt=random.choice((1, 3)), owner=f"w1.{turn}",
-                                     partition=random.choice((0, 1)))
+                task_id = self.lease(due_in_ms=-GRACE_MS, attempt=choose.choice((1, 3)), owner=f"w1.{turn}",
+                                     partition=choose.choice((0, 1)))
                 ids.append(task_id)
-                if random.random() < 0.5:
+                if choose.random() < 0.5:
                     self.make_objects(task_id)
-            time.sleep(random.uniform(0.1, 2.5))
+            time.sleep(choose.uniform(0.1, 2.5))
             self.fleet.kill_group(reaper)
         self.fleet.start_reaper(lost_after_ms=1000)
         self.check_once(ids)
@@ -373,7 +374,7 @@ class Telling(Case):
         ids = []
         for turn in range(5):
             ids += [self.lease(due_in_ms=-GRACE_MS, attempt=3, owner=f"w1.{turn}", partition=p) for p in (0, 1)]
-            time.sleep(random.uniform(0.2, 1))
+            time.sleep(choose.uniform(0.2, 1))
             os.killpg(slow.pid, signal.SIGSTOP)
             other = self.fleet.start_reaper(lost_after_ms=1000, scan_ms=50)
             self.check_once(ids)

@@ -17,11 +17,11 @@ class Boots(EndToEnd):
         load = subprocess.Popen(["stress-ng", "--cpu", "2", "--vm", "1", "--vm-bytes", "64M", "--quiet"], stdin=subprocess.DEVNULL)
         try:
             ids = [fleet.submit(argv=["/bin/true"], disk_mib=16, memory_mib=128) for _ in range(BOOTS)]
-            found = fleet.results(ids, 900)
+            found = self.assert_each_told_once(fleet, ids, 900)
+            self.assertIsNone(load.poll(), "the load ended before the last boot did")
         finally:
             load.terminate()
             load.wait()
-        self.assert_told_once(found, ids)
         outcomes = [r[0]["outcome"] for r in found.values()]
         self.assertEqual(outcomes, ["succeeded"] * BOOTS)
         # A boot that hung would have been ended by the watchdog and tried again: that is in the log, and counts as a hang.

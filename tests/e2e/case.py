@@ -7,6 +7,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 REPO = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.join(REPO, "tests", "support"))
 
+import audit  # noqa: E402
 from stack import Fleet, Services, wait_until  # noqa: E402,F401  (the tests import them from here)
 
 
@@ -32,6 +33,14 @@ class EndToEnd(unittest.TestCase):
         self.assertEqual(set(found), set(ids))
         twice = {i: len(r) for i, r in found.items() if len(r) != 1}
         self.assertEqual(twice, {})
+
+    def assert_each_told_once(self, fleet, ids, seconds=120):
+        """Counted when no lease is left of which a second answer could come. Answers {id: [result]}."""
+        fleet.results(ids, seconds)
+        wait_until("no lease is left", lambda: not audit.leases(fleet) or None)
+        found = fleet.told()
+        self.assert_told_once(found, ids)
+        return found
 
     def assert_nothing_left(self, fleet, seconds=30):
         wait_until(f"nothing is left of {fleet.name}", lambda: not fleet.leftovers() or None, seconds)

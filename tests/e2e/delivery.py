@@ -2,7 +2,6 @@
 """Intake, admission, leases, publication, offsets: with the null VMM, because nothing here is about the guest."""
 import json
 import os
-import random
 import signal
 import time
 import unittest
@@ -11,9 +10,11 @@ import msgpack
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, ConfigResource
 
-from case import REPO, EndToEnd, wait_until
+from case import REPO, EndToEnd, wait_until  # first: it says where the next one is
+from seed import seeded
 
 VECTORS = os.path.join(REPO, "schemas", "vectors")
+choose = seeded()
 
 
 class Queue(EndToEnd):
@@ -23,7 +24,7 @@ class Queue(EndToEnd):
         fleet = self.fleet(slots=50)
         fleet.start_worker()
         ids = [fleet.submit(argv=["true"]) for _ in range(2000)]
-        self.assert_told_once(fleet.results(ids), ids)
+        self.assert_each_told_once(fleet, ids)
         self.assert_nothing_left(fleet)
 
     def test_kill_dash_nine_loses_and_repeats_nothing(self):
@@ -34,17 +35,17 @@ class Queue(EndToEnd):
             worker = fleet.start_worker()
             ids += [fleet.submit(argv=["true"]) for _ in range(1500)]
             fleet.flush()
-            time.sleep(random.random() * 0.5)
+            time.sleep(choose.random() * 0.5)
             fleet.kill_group(worker)
         fleet.start_worker()
-        self.assert_told_once(fleet.results(ids, 240), ids)
+        self.assert_each_told_once(fleet, ids, 240)
         self.assert_nothing_left(fleet, 60)
 
     def test_full_worker_holds_and_loses_nothing(self):
         fleet = self.fleet(slots=2, null_run_ms=50)
         fleet.start_worker()
         ids = [fleet.submit(argv=["true"]) for _ in range(120)]
-        self.assert_told_once(fleet.results(ids), ids)
+        self.assert_each_told_once(fleet, ids)
 
     def test_two_workers_share_and_survive_each_other(self):
         fleet = self.fleet(slots=20, null_run_ms=100, lease_ms=3000, grace_ms=500)
@@ -59,7 +60,7 @@ class Queue(EndToEnd):
         fleet.kill_group(second)
         ids += [fleet.submit(argv=["true"]) for _ in range(300)]
         with fleet.kept_running("w1", first):  # on a busy host it may be late, be taken for dead, and end itself
-            self.assert_told_once(fleet.results(ids, 240), ids)
+            self.assert_each_told_once(fleet, ids, 240)
 
     def test_drain_finishes_or_hands_back(self):
         fleet = self.fleet(slots=4, null_run_ms=700)
@@ -75,7 +76,7 @@ class Queue(EndToEnd):
         self.assertTrue(0 < len(found) < len(ids), f"{len(found)} were told before the drain ended")
         self.assertEqual(fleet.leftovers(), [])
         fleet.start_worker()
-        self.assert_told_once(fleet.results(ids), ids)
+        self.assert_each_told_once(fleet, ids)
 
     def test_duplicate_id_in_flight_is_refused(self):
         fleet = self.fleet(slots=4, null_run_ms=3000)
@@ -92,7 +93,7 @@ class Queue(EndToEnd):
         self.assertEqual(refusal["field"], "id")
 
     def test_expired_and_cancelled_and_impossible(self):
-        fleet = self.fleet(slots=1, null_run_ms=1500)
+        fleet = self.fleet(slots=1, null_run_ms=60000)  # until it is cancelled
         fleet.start_worker()
         old = fleet.submit(argv=["true"], created_ms=int(time.time() * 1000) - 60000, ttl_ms=1000)
         greedy = fleet.submit(argv=["true"], memory_mib=1000000)
@@ -105,6 +106,8 @@ class Queue(EndToEnd):
         self.assert_told_once(found, [old, greedy, running, held])
         self.assertEqual(found[old][0]["outcome"], "expired")
         self.assertEqual((found[greedy][0]["outcome"], found[greedy][0]["field"]), ("rejected", "memory_mib"))
+        with fleet.reader("dead") as letters:  # the raw record of what was rejected, and of nothing else
+            self.assertEqual([msgpack.unpackb(m.value())["id"] for m in letters.to_the_end()], [greedy])
         self.assertEqual(found[held][0]["outcome"], "cancelled")
         self.assertEqual(found[running][0]["outcome"], "cancelled")
 
@@ -136,7 +139,7 @@ class Queue(EndToEnd):
             wait_until("every record is answered", all_answered)
         by_record = {}
         with fleet.reader("tasks") as tasks:
-            for message in tasks.messages(1):
+            for message in tasks.to_the_end():
                 by_record[message.value()] = answers[(message.partition(), message.offset())]
         for name, raw, field in sent:
             self.assertEqual((by_record[raw]["outcome"], by_record[raw]["field"]), ("rejected", field), name)
@@ -196,7 +199,7 @@ class Queue(EndToEnd):
         aborting.flush(60)
         aborting.abort_transaction(60)
         behind = [fleet.submit(argv=["true"]) for _ in range(3)]
-        self.assert_told_once(fleet.results([first, *behind]), [first, *behind])
+        self.assert_each_told_once(fleet, [first, *behind])
 
     def test_redis_away_for_a_while(self):
         fleet = self.fleet(slots=20, null_run_ms=20, lease_ms=3000)
@@ -209,7 +212,7 @@ class Queue(EndToEnd):
         fleet.flush()
         time.sleep(2)
         self.services.start_redis()
-        self.assert_told_once(fleet.results(ids), ids)
+        self.assert_each_told_once(fleet, ids)
 
     def test_kafka_killed_in_the_middle(self):
         fleet = self.fleet(slots=50, null_run_ms=10)
@@ -220,7 +223,7 @@ class Queue(EndToEnd):
         self.services.kafka.wait()
         self.services.start_kafka()
         ids += [fleet.submit(argv=["true"]) for _ in range(100)]
-        self.assert_told_once(fleet.results(ids, 240), ids)
+        self.assert_each_told_once(fleet, ids, 240)
 
     def test_a_drain_ends_although_kafka_hangs(self):
         fleet = self.fleet(slots=4, null_run_ms=1500, drain_ms=3000)
@@ -237,7 +240,7 @@ class Queue(EndToEnd):
             self.services.kafka.send_signal(signal.SIGCONT)
         self.assertIn("engine.leave", fleet.log())
         fleet.start_worker()
-        self.assert_told_once(fleet.results(ids, 120), ids)
+        self.assert_each_told_once(fleet, ids, 120)
 
     def test_null_vmm_wants_two_keys(self):
         fleet = self.fleet(allow_null_vmm="no")

@@ -1,7 +1,6 @@
 #!/usr/bin/python3
 """`mayfly dev`: a private stack comes up, runs tasks, and goes without a trace; also when its worker was killed."""
 import os
-import random
 import shutil
 import signal
 import socket
@@ -12,15 +11,8 @@ import unittest
 from case import wait_until  # first: it says where the next two are
 import stack
 from cli import environment, MAYFLY
+from ports import claim_ports
 
-
-
-def free_base():
-    """A port with the two after it free, below those that the kernel hands out to connections."""
-    while True:
-        base = random.randrange(10000, 30000)
-        if not any(stack.is_listening(base + i) for i in range(3)):
-            return base
 
 
 class PrivateStack(unittest.TestCase):
@@ -34,7 +26,7 @@ class PrivateStack(unittest.TestCase):
         os.chmod(self.state, 0o755)
         self.addCleanup(shutil.rmtree, self.state, ignore_errors=True)
         os.makedirs(os.path.join(self.state, "kafka"))
-        self.base = free_base()
+        self.base = claim_ports(3)
         self.addCleanup(self.dev, "stop")
 
     def mayfly(self, *args, seconds=240):

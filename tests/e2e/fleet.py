@@ -4,8 +4,6 @@ import os
 import time
 import unittest
 
-import msgpack
-
 from case import EndToEnd, wait_until
 
 NULL = {"vmm": "null", "allow_null_vmm": "yes"}
@@ -27,8 +25,7 @@ class Fleets(EndToEnd):
         workers[name].terminate()
         self.assertEqual(workers.pop(name).wait(60), 0)
         more = [fleet.submit(argv=["true"]) for _ in range(20)]
-        told = fleet.results(more)
-        self.assert_told_once(told, ids + more)
+        told = self.assert_each_told_once(fleet, ids + more)
         self.assertEqual({told[i][0]["worker"] for i in more}, {fleet.name + "-" + next(iter(workers))})
         self.assert_nothing_left(fleet)
 
@@ -52,10 +49,7 @@ class Fleets(EndToEnd):
         after = fleet.submit(argv=["true"])
         self.assertEqual(fleet.result(after)["outcome"], "succeeded")
         self.assert_nothing_left(fleet)
-        found = {}
-        with fleet.reader("results") as reader:
-            wait_until("both results", lambda: reader.collect(found) or len(found) == 2)
-        self.assert_told_once(found, [task_id, after])
+        self.assert_told_once(fleet.told(), [task_id, after])
 
     def test_a_host_that_is_not_fit_gives_its_work_back(self):
         fleet = self.fleet()
@@ -68,12 +62,10 @@ class Fleets(EndToEnd):
         self.assertEqual(worker.wait(60), 1)
         self.assertIn("engine.host", fleet.log())
         self.assertIn("this host is not fit", fleet.log())
-        with fleet.reader("results") as reader:
-            self.assertEqual([m for m in reader.messages() if msgpack.unpackb(m.value())["event"] == "finished"], [])
+        self.assertEqual(fleet.told(), {})
         os.symlink(there, kernel)
         fleet.start_worker()
-        told = fleet.results(ids)
-        self.assert_told_once(told, ids)
+        told = self.assert_each_told_once(fleet, ids)
         self.assertEqual({(r[0]["outcome"], r[0]["attempt"]) for r in told.values()}, {("succeeded", 1)})
         self.assert_nothing_left(fleet)
 

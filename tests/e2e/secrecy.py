@@ -4,10 +4,10 @@ import os
 import re
 import shutil
 import subprocess
-import unittest
 
-from case import EndToEnd, wait_until
-from crash import children, find, uid
+from case import EndToEnd, wait_until  # first: it says where the next two are
+import skips
+from processes import children, find, uid
 
 HEX_KEY = re.compile(rb"[0-9a-f]{64}")
 CANARY = b"canary-" + b"3f9c1b7e5a" * 4
@@ -141,10 +141,13 @@ class Secrets(EndToEnd):
     def test_a_worker_wants_leave_to_emulate(self):
         fleet = self.fleet(allow_emulation="no")
         worker = fleet.start_worker(wait=False)
-        if worker.wait(60) == 0 or os.path.exists("/dev/kvm") and "accel=kvm" in fleet.log():
-            self.skipTest("guests run on KVM here")
+        wait_until("it starts or ends", lambda: worker.poll() is not None or "intake.assigned" in fleet.log())
+        if worker.poll() is None:
+            self.assertEqual(fleet.accel, "kvm")
+            skips.is_too_good(self, "guests run on KVM here")
+        self.assertNotEqual(worker.returncode, 0)
         self.assertIn("allow_emulation", fleet.log())
 
 
 if __name__ == "__main__":
-    unittest.main(verbosity=2)
+    skips.main()

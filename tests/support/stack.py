@@ -8,9 +8,9 @@ is ended by its pid.
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import threading
@@ -19,18 +19,14 @@ import uuid
 
 import audit
 import msgpack
-from confluent_kafka import Consumer, Producer, TopicPartition, OFFSET_BEGINNING
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition, OFFSET_BEGINNING
+from ports import claim_ports, is_listening
 
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 ARTIFACTS = os.environ.get("MAYFLY_STATE", os.path.join(REPO, ".mayfly"))
 BUILD = os.path.abspath(os.environ.get("MAYFLY_BUILD", os.path.join(REPO, "build", "dev")))
 ENGINE_UID = 64200
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+SANITIZERS = ("ERROR: AddressSanitizer", "LeakSanitizer", "runtime error:")
 
 
 def wait_until(what, check, seconds=60, step=0.05):
@@ -42,11 +38,6 @@ def wait_until(what, check, seconds=60, step=0.05):
             return answer
         time.sleep(step)
     raise AssertionError(f"did not happen in {seconds} s: {what}")
-
-
-def is_listening(port):
-    with socket.socket() as s:
-        return s.connect_ex(("127.0.0.1", port)) == 0
 
 
 KAFKA_PROPERTIES = """process.roles=broker,controller
@@ -74,8 +65,8 @@ class Services:
 
     def __init__(self):
         self.directory = tempfile.mkdtemp(prefix="mayfly-services.")
-        self.kafka_port, self.redis_port = free_port(), free_port()
-        self.controller_port = free_port()
+        self.kafka_port = claim_ports(3)
+        self.controller_port, self.redis_port = self.kafka_port + 1, self.kafka_port + 2
         self.kafka = self.redis = None
         self.data = os.path.join(self.directory, "kafka")
 
@@ -216,6 +207,11 @@ class Fleet:
         except FileNotFoundError:
             return ""
 
+    @property
+    def accel(self):
+        """What its worker found microVMs to run on here."""
+        return re.search(r" engine\.start .*accel=(\w+)", self.log()).group(1)
+
     def children(self, process):
         """{'engine': pid, 'disk-lane': pid, 'vmm-lane': pid} of a running worker, by start order."""
         with open(f"/proc/{process.pid}/task/{process.pid}/children", encoding="ascii") as f:
@@ -244,7 +240,7 @@ class Fleet:
         return Reader(self.services.brokers, self.topic(kind))
 
     def results(self, ids, seconds=120):
-        """{id: [terminal results]} until every id has one, then a little longer to catch a second one."""
+        """{id: [terminal results]} as soon as every id has one; told() counts."""
         self.flush()
         ids = set(ids)
         found = {}
@@ -254,14 +250,19 @@ class Fleet:
             except AssertionError as error:
                 raise AssertionError(f"{error}\nwithout one: {sorted(ids - found.keys())[:5]} and others, "
                                      f"{len(ids - found.keys())} in all\n{self.story()}") from None
-            time.sleep(1)
-            reader.collect(found)
         return found
 
     def result(self, task_id, seconds=120):
         found = self.results([task_id], seconds)[task_id]
         assert len(found) == 1, f"{len(found)} terminal results for {task_id}: {found}"
         return found[0]
+
+    def told(self):
+        """{id: [terminal results]}: all there are. A second one may still come while a lease is left."""
+        found = {}
+        with self.reader("results") as reader:
+            reader.collect(found, reader.to_the_end())
+        return found
 
     def story(self):
         """How the processes ended, and the last of what they said that is not routine."""
@@ -283,13 +284,28 @@ class Fleet:
         process.wait()
 
     def close(self):
-        for process in reversed(self.processes):
-            if process.poll() is None:
-                process.terminate()
-                try:
-                    process.wait(40)
-                except subprocess.TimeoutExpired:
-                    self.kill_group(process)
+        """End what still runs, in order; a leak, a memory error or an end that is none is a failure."""
+        running = [process for process in reversed(self.processes) if process.poll() is None]
+        for process in running:
+            process.terminate()
+            try:
+                process.wait(40)
+            except subprocess.TimeoutExpired:
+                self.kill_group(process)
+        try:
+            self._check_reports()
+            failed = [process for process in running if process.returncode != 0]
+            assert not failed, f"{len(failed)} did not end well after SIGTERM:\n{self.story()}"
+        finally:
+            self._remove()
+
+    def _check_reports(self):
+        """Also of processes that a test has killed."""
+        log = self.log()
+        found = [log.index(sign) for sign in SANITIZERS if sign in log]
+        assert not found, "a sanitizer's report:\n" + log[max(min(found) - 200, 0):][:5000]
+
+    def _remove(self):
         if os.environ.get("MAYFLY_KEEP"):
             print("kept", self.state)
             return
@@ -311,27 +327,44 @@ class Reader:
     """Reads a topic from its beginning, read_committed, outside any group."""
 
     def __init__(self, brokers, topic):
-        self.consumer = Consumer({"bootstrap.servers": brokers, "group.id": "reader-" + uuid.uuid4().hex,
-                                  "isolation.level": "read_committed", "enable.auto.commit": False,
-                                  "enable.partition.eof": False, "fetch.wait.max.ms": 50})
-        metadata = wait_until(f"topic {topic}", lambda: self._partitions(topic))
-        self.consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in metadata])
+        self.brokers, self.topic = brokers, topic
+        self.consumer = self._consumer("read_committed")
+        self.partitions = wait_until(f"topic {topic}", self._partitions)
+        self.consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in self.partitions])
 
-    def _partitions(self, topic):
-        found = self.consumer.list_topics(topic, timeout=10).topics[topic]
+    def _consumer(self, isolation):
+        return Consumer({"bootstrap.servers": self.brokers, "group.id": "reader-" + uuid.uuid4().hex, "isolation.level": isolation,
+                         "enable.auto.commit": False, "enable.partition.eof": True, "fetch.wait.max.ms": 50})
+
+    def _partitions(self):
+        found = self.consumer.list_topics(self.topic, timeout=10).topics[self.topic]
         return list(found.partitions) if found.error is None else None
 
     def messages(self, seconds=0.2):
-        while True:
-            batch = self.consumer.consume(500, seconds)
-            if not batch:
-                return
-            for message in batch:
+        while batch := [message for message in self.consumer.consume(500, seconds) if message.error() is None]:
+            yield from batch
+
+    def _ends(self):
+        """{partition: where it ends}, with what is not committed yet."""
+        consumer = self._consumer("read_uncommitted")
+        try:
+            return {p: consumer.get_watermark_offsets(TopicPartition(self.topic, p), 30)[1] for p in self.partitions}
+        finally:
+            consumer.close()
+
+    def to_the_end(self, seconds=60):
+        """For a fresh reader: all there is, also what is behind a transaction that is still open."""
+        ends, limit = self._ends(), time.monotonic() + seconds
+        while ends:
+            assert time.monotonic() < limit, f"{self.topic}: not read to its end in {seconds} s: {ends}"
+            for message in self.consumer.consume(500, 0.2):
                 if message.error() is None:
                     yield message
+                elif message.error().code() == KafkaError._PARTITION_EOF and message.offset() >= ends.get(message.partition(), 0):
+                    ends.pop(message.partition(), None)
 
-    def collect(self, found):
-        for message in self.messages():
+    def collect(self, found, messages=None):
+        for message in messages or self.messages():
             result = msgpack.unpackb(message.value())
             if result["event"] == "finished":
                 found.setdefault(result["id"], []).append(result)
