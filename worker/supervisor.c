@@ -23,7 +23,7 @@
 #include "worker/lane/lane.h"
 
 #define RESTART_MS 200 /* at least, between two starts of one lane: one that dies at once must not spin */
-#define FAREWELL_MS 2000 /* for a child that was killed: one that hangs in the kernel is left to it */
+#define FAREWELL_MS 2000 /* for a lane to end what it has in hand; for a child that was killed, which may hang in the kernel */
 
 struct lane_process {
 	const char *name;
@@ -129,7 +129,7 @@ static int start_lane(struct supervisor *supervisor, unsigned index, struct err 
 		become_child(supervisor, parent);
 		close_lane_fds(supervisor); /* the end of another lane's socket must be seen by it */
 		log_init(lane->name, (enum log_level)log_level_parse(supervisor->settings->log_level));
-		_exit(lane->main(pair[1], &supervisor->setup));
+		exit(lane->main(pair[1], &supervisor->setup)); /* exit(3): the leak check is an exit handler */
 	}
 	close_fd(&pair[1]);
 	if (lane->pid < 0) {
@@ -162,7 +162,7 @@ static int start_engine(struct supervisor *supervisor, const char *accel, struct
 		log_init("engine", (enum log_level)log_level_parse(supervisor->settings->log_level));
 		ends.supervisor_fd = pair[1];
 		memcpy(ends.lane_fds, supervisor->lane_fds, sizeof(ends.lane_fds));
-		exit(engine_main(supervisor->settings, &ends)); /* exit(3): the leak check is an exit handler */
+		exit(engine_main(supervisor->settings, &ends));
 	}
 	close_fd(&pair[1]);
 	close_lane_fds(supervisor);
@@ -170,16 +170,32 @@ static int start_engine(struct supervisor *supervisor, const char *accel, struct
 	return supervisor->engine < 0 ? err_set(err, ERR_HOST, errno, "fork the engine") : 0;
 }
 
-static void end_child(pid_t *pid)
+/* Answers whether it has ended. */
+static bool await_child(pid_t pid)
 {
 	uint64_t deadline_ms = clock_mono_ms() + FAREWELL_MS;
+	pid_t ended;
 
+	while ((ended = waitpid(pid, NULL, WNOHANG)) == 0 && clock_mono_ms() < deadline_ms)
+		(void)poll(NULL, 0, 1);
+	return ended != 0;
+}
+
+static void end_child(pid_t *pid)
+{
 	if (*pid <= 0)
 		return;
 	(void)kill(*pid, SIGKILL); /* ours, not yet waited for */
-	while (waitpid(*pid, NULL, WNOHANG) == 0 && clock_mono_ms() < deadline_ms)
-		(void)poll(NULL, 0, 1);
+	(void)await_child(*pid);
 	*pid = 0;
+}
+
+/* Its engine is gone: it ends by itself after what it has in hand. */
+static void leave_lane(pid_t *pid)
+{
+	if (*pid > 0 && await_child(*pid))
+		*pid = 0;
+	end_child(pid);
 }
 
 /* Guards are the lane's children and outlive it on purpose. A worker without a lane could do nothing but hold its tasks: when
@@ -339,7 +355,7 @@ int supervise(const struct settings *settings)
 		status = watch(&supervisor);
 	end_child(&supervisor.engine);
 	for (unsigned i = 0; i < ENGINE_LANE_COUNT; i++)
-		end_child(&supervisor.lanes[i].pid);
+		leave_lane(&supervisor.lanes[i].pid);
 	close_fd(&supervisor.engine_fd);
 	close_fd(&supervisor.signal_fd);
 	return status;
