@@ -26,14 +26,15 @@ class Run(EndToEnd):
     @classmethod
     def tearDownClass(cls):
         try:
-            left, twice = cls.shared.leftovers(), [i for i, results in cls.shared.told().items() if len(results) != 1]
+            wait_until(f"nothing is left of {cls.shared.name}", lambda: not cls.shared.leftovers())
+            twice = [i for i, results in cls.shared.told().items() if len(results) != 1]
             cls.shared.close()
-            assert (left, twice) == ([], []), (left, twice)
+            assert twice == [], twice
         finally:
             super().tearDownClass()
 
-    def run_task(self, argv, **task):
-        return self.shared.result(self.shared.submit(argv=argv, **task))
+    def run_task(self, argv, seconds=120, **task):
+        return self.shared.result(self.shared.submit(argv=argv, **task), seconds)
 
     def test_a_program_and_all_that_a_result_says(self):
         result = self.run_task(sh("cat; echo to-stderr >&2; echo $GREETING; pwd; id -u"), stdin=b"from stdin\n",
@@ -127,7 +128,7 @@ class Run(EndToEnd):
         self.assertIn(b"No space left", disk["stdout"]["head"])
         self.assertIn(b"after", disk["stdout"]["head"])
         # The shell says so and ends where it may not fork any more; those it made go with it.
-        bomb = self.run_task(sh("while :; do sleep 1000 & echo made; done"), memory_mib=768, timeout_ms=60000)
+        bomb = self.run_task(sh("while :; do sleep 1000 & echo made; done"), 400, memory_mib=768, timeout_ms=300000)
         self.assertEqual((bomb["outcome"], bomb["exit_code"]), ("failed", 2))
         self.assertIn(b"Cannot fork", bomb["stderr"]["head"])
         self.assertGreater(bomb["stdout"]["bytes"], 100 * len("made\n"))
