@@ -253,7 +253,7 @@ class Queue(EndToEnd):
 
     def test_doctor_asks_for_a_worker(self):
         done = self.mayfly("doctor", "--ready", "--prefix", "nobody", code=1)
-        self.assertIn(b"answers, but no worker of 'nobody' takes tasks", done.stdout)
+        self.assertIn(b"answers, but no worker of group 'nobody' takes tasks", done.stdout)
         self.assertEqual(self.doctor("--ready", "--brokers", "127.0.0.1:1")[0], 1)
 
     def test_giving_up(self):

@@ -189,7 +189,9 @@ class Crash(EndToEnd):
         result = fleet.result(task_id)
         self.assertEqual(result["outcome"], "lost")
         os.kill(engine, signal.SIGCONT)
-        self.assert_each_told_once(fleet, [task_id])
+        self.assertNotEqual(worker.wait(60), 0)  # it was fenced
+        fleet.start_worker()
+        self.settle(fleet, [task_id])
 
 
 if __name__ == "__main__":
