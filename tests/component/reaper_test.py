@@ -320,7 +320,7 @@ class Telling(Case):
         self.fleet.start_reaper()
         result = self.one_result(task_id, "expired")
         self.assert_objects(task_id, sleeper, False)
-        self.assertEqual(result["worker"], "w1.dead")
+        self.assertEqual(result["worker"], "w1")
 
     def test_a_told_lease_is_kept_from_running_by_the_next_reaper_too(self):
         task_id = self.lease(state="ended", owner="reaper.gone", due_in_ms=0, offset=3)
