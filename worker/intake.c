@@ -28,7 +28,7 @@ static void answer_flaw(struct engine *engine, const struct partition *partition
 	result.ran = RESULT_RAN_NOT_STARTED;
 	(void)snprintf(result.id, sizeof(result.id), "%s", flaw->id);
 	(void)snprintf(result.field, sizeof(result.field), "%s", flaw->field);
-	(void)snprintf(result.message, sizeof(result.message), "%s", flaw->message);
+	(void)snprintf(result.message, sizeof(result.message), "%s%s%s", flaw->field, flaw->field[0] ? ": " : "", flaw->message); /* cut at its size */
 	engine_fill_origin(engine, &result);
 	result.partition = record->partition;
 	result.offset = record->offset;

@@ -143,6 +143,8 @@ class Queue(EndToEnd):
                 by_record[message.value()] = answers[(message.partition(), message.offset())]
         for name, raw, field in sent:
             self.assertEqual((by_record[raw]["outcome"], by_record[raw]["field"]), ("rejected", field), name)
+            if field:
+                self.assertTrue(by_record[raw]["message"].startswith(field + ": "), by_record[raw]["message"])
             self.assertIn(raw, dead, name)
         self.assertEqual(fleet.result(good)["outcome"], "succeeded")  # the worker lives on
 
