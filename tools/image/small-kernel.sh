@@ -1,5 +1,5 @@
 # Sourced by build-kernel: the small kernel, built from Debian's kernel source (the package linux-source) with
-# guest/kernel/small.config. It starts in a third of the stock kernel's time and has no modules. It takes the same command
+# guest/kernel/small.config. It starts in half of the stock kernel's time and has no modules. It takes the same command
 # line and initrd format as the stock kernel, so it takes its place in <state>/kernel; --kernel stock puts that back.
 
 # shellcheck disable=SC2034 # wanted_modules is build-kernel's
