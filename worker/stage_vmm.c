@@ -34,7 +34,6 @@ static void on_disk(void *ctx, const struct err *err)
 static void on_control_broken(void *ctx, const struct err *err)
 {
 	struct job *job = ctx;
-
 	bool has_ended = err->errnum == 0 || err->errnum == EPIPE || err->errnum == ECONNRESET;
 
 	if (!has_ended || job->guard_fd < 0) /* else the guard knows more: wait for it */

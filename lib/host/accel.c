@@ -58,14 +58,18 @@ static bool read_cache(const struct host_place *place, bool trusts_no, enum acce
 {
 	char path[PATH_MAX], line[LINE_BYTES], key[LINE_BYTES];
 	cleanup_file FILE *stream = NULL;
+	bool is_yes;
 
 	cache_path(place, path);
 	key_of(place, key);
 	stream = fopen(path, "re");
 	if (!stream || !fgets(line, sizeof(line), stream) || strncmp(line, key, strlen(key)) != 0)
 		return false;
-	*ret = strstr(line, " kvm") ? ACCEL_KVM : ACCEL_TCG;
-	return *ret == ACCEL_KVM || (trusts_no && !is_old(stream));
+	is_yes = strstr(line, " kvm");
+	if (!is_yes && (!trusts_no || is_old(stream)))
+		return false;
+	*ret = is_yes ? ACCEL_KVM : ACCEL_TCG;
+	return true;
 }
 
 /* A cache that cannot be written costs the next start some seconds, nothing else. */
@@ -143,7 +147,6 @@ int accel_probe(const struct host_place *place, const char *libexec_dir, bool tr
 	*ret = ACCEL_TCG;
 	if (kvm_fd < 0 || read_cache(place, trusts_no, ret))
 		return 0;
-	*ret = ACCEL_TCG;
 	close_fd(&kvm_fd);
 	r = boot_on_kvm(place, libexec_dir, ret, err);
 	if (r < 0)

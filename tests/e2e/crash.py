@@ -8,7 +8,7 @@ import signal
 import unittest
 
 from case import EndToEnd, wait_until
-from processes import children, find, uid
+import processes
 
 STATES = ("leasing", "preparing", "booting", "running", "collecting", "erasing", "telling", "releasing")
 TRIES = 5  # to kill in a state that lasts as long as it likes
@@ -32,7 +32,7 @@ class Crash(EndToEnd):
     def frozen_at(self, fleet, worker, state):
         """A task that stays in that state, if somebody can be stopped who would end it, and whom to wake; it is stopped in the
         state before, or before the task is there."""
-        lanes = [p for p in children(worker.pid) if uid(p) == 0]
+        lanes = processes.lanes(worker)
         stopped, before = {"leasing": ([self.services.redis.pid], None), "erasing": (lanes, "collecting"),
                            "telling": ([self.services.kafka.pid], "collecting"),
                            "releasing": ([self.services.redis.pid], "collecting")}.get(state, ([], None))
@@ -75,7 +75,7 @@ class Crash(EndToEnd):
         self.settle(fleet, ids, 240)
 
     def test_engine_or_supervisor_alone_in_every_state(self):
-        victims = {"engine": lambda worker: next(p for p in children(worker.pid) if uid(p) != 0),
+        victims = {"engine": processes.engine,
                    "supervisor": lambda worker: worker.pid}
         fleet = self.fleet()
         fleet.start_reaper()
@@ -88,7 +88,7 @@ class Crash(EndToEnd):
 
     def assert_vms_end(self, fleet):
         """Guards see their lifeline close: no VM outlives its worker, with or without a reaper."""
-        wait_until("no VM is left", lambda: not find(b"mayfly." + fleet.name.encode() + b"/") or None, 20)
+        wait_until("no VM is left", lambda: not processes.guards(fleet) or None, 20)
 
     def test_nobody_comes_back_and_the_reaper_answers(self):
         fleet = self.fleet()
@@ -110,7 +110,7 @@ class Crash(EndToEnd):
             with self.subTest(state):
                 task_id = self.one_task(fleet)
                 self.at_state(fleet, task_id, state)
-                for lane in (p for p in children(worker.pid) if uid(p) == 0):
+                for lane in processes.lanes(worker):
                     os.kill(lane, signal.SIGKILL)
                 result = fleet.result(task_id)
                 self.assertEqual(result["outcome"], "succeeded")
@@ -121,7 +121,7 @@ class Crash(EndToEnd):
     def test_a_hanging_lane_is_replaced(self):
         fleet = self.fleet()
         worker = fleet.start_worker()
-        lanes = [p for p in children(worker.pid) if uid(p) == 0]
+        lanes = processes.lanes(worker)
         for lane in lanes:
             os.kill(lane, signal.SIGSTOP)
         result = fleet.result(self.one_task(fleet))
@@ -135,17 +135,15 @@ class Crash(EndToEnd):
                 fleet.start_worker()
                 task_id = self.one_task(fleet)
                 self.at_state(fleet, task_id, "running")
-                guards = [p for p in find(b"mayfly." + fleet.name.encode() + b"/")]
+                guards = processes.guards(fleet)
                 self.assertEqual(len(guards), 1)
-                os.kill(children(guards[0])[0] if victim == b"qemu-system" else guards[0], signal.SIGKILL)
+                os.kill(processes.vmms(fleet)[0] if victim == b"qemu-system" else guards[0], signal.SIGKILL)
                 result = fleet.result(task_id)
                 self.assertEqual((result["outcome"], result["ran"], result["key_destroyed"]), (expected, "ran", True))
                 self.assert_nothing_left(fleet)
 
     def kill_vmm(self, fleet):
-        def vmms():
-            return [vmm for guard in find(b"mayfly." + fleet.name.encode() + b"/") for vmm in children(guard)]
-        for vmm in wait_until("there is a VMM", vmms, step=0.002):
+        for vmm in wait_until("there is a VMM", lambda: processes.vmms(fleet), step=0.002):
             os.kill(vmm, signal.SIGKILL)
 
     def test_vmm_dies_in_every_state_that_has_one(self):
@@ -188,7 +186,7 @@ class Crash(EndToEnd):
         worker = fleet.start_worker()
         task_id = self.one_task(fleet)
         self.at_state(fleet, task_id, "running")
-        engine = next(p for p in children(worker.pid) if uid(p) != 0)
+        engine = processes.engine(worker)
         os.kill(engine, signal.SIGSTOP)
         result = fleet.result(task_id)
         self.assertEqual(result["outcome"], "lost")

@@ -12,7 +12,7 @@ from case import wait_until  # first: it says where the next two are
 import stack
 from cli import environment, MAYFLY
 from ports import claim_ports
-
+from processes import find
 
 
 class PrivateStack(unittest.TestCase):
@@ -54,16 +54,7 @@ class PrivateStack(unittest.TestCase):
 
     def strays(self):
         """Processes that have the state folder on their command line."""
-        found = []
-        for pid in filter(str.isdigit, os.listdir("/proc")):
-            try:
-                with open(f"/proc/{pid}/cmdline", "rb") as f:
-                    line = f.read()
-            except OSError:
-                continue
-            if self.state.encode() in line:
-                found.append(line)
-        return found
+        return find(self.state.encode())
 
     def cgroups(self):
         found = []

@@ -7,7 +7,7 @@ import subprocess
 
 from case import EndToEnd, wait_until  # first: it says where the next two are
 import skips
-from processes import children, find, uid
+import processes
 
 HEX_KEY = re.compile(rb"[0-9a-f]{64}")
 CANARY = b"canary-" + b"3f9c1b7e5a" * 4
@@ -53,9 +53,9 @@ class Secrets(EndToEnd):
             wait_until(f"the guest says '{text}'", lambda: any(text.encode() in m.value() for m in reader.messages()))
 
     def processes(self, fleet, worker):
-        guards = find(b"mayfly." + fleet.name.encode() + b"/")
+        guards = processes.guards(fleet)
         self.assertEqual(len(guards), 1)
-        return [worker.pid, *children(worker.pid), *guards, *children(guards[0])]
+        return [worker.pid, *processes.children(worker.pid), *guards, *processes.vmms(fleet)]
 
     def where_secrets_are(self, fleet):
         """Every file below the state directory and every value in Redis that holds a key or the canary."""
@@ -126,8 +126,8 @@ class Secrets(EndToEnd):
         worker = fleet.start_worker()
         self.running_task(fleet)
         self.wait_for_output(fleet, "ready")
-        engine = next(p for p in children(worker.pid) if uid(p) != 0)
-        vmm = children(find(b"mayfly." + fleet.name.encode() + b"/")[0])[0]
+        engine = processes.engine(worker)
+        vmm = processes.vmms(fleet)[0]
         for name, pid in (("engine", engine), ("vmm", vmm)):
             status = status_of(pid)
             self.assertNotEqual(status["Uid"].split()[0], "0", name)

@@ -9,7 +9,7 @@ import time
 
 from case import EndToEnd  # first: it says where the next two are
 import skips
-from processes import children, find
+import processes
 
 RUNS_S, STANDS_S = 0.02, 0.15  # a kernel that is stopped for 100 ms in the wrong moment has no timer afterwards
 BOOTS = 12                     # one in two of those starts over
@@ -23,7 +23,7 @@ class Stalls(EndToEnd):
         over = re.compile(rf"vm\.restart id={task_id}|id={task_id} state=running|job\.fault id={task_id}")
         vmms = []
         while not over.search(fleet.log()):
-            vmms = vmms or [vmm for guard in find(b"mayfly." + fleet.name.encode() + b"/") for vmm in children(guard)]
+            vmms = vmms or processes.vmms(fleet)
             for sign, pause in ((signal.SIGSTOP, STANDS_S), (signal.SIGCONT, RUNS_S)):
                 for vmm in vmms:
                     with contextlib.suppress(ProcessLookupError):  # ended, as the log is about to say

@@ -23,3 +23,19 @@ def find(what):
         except OSError:
             continue
     return found
+
+
+def guards(fleet):
+    return find(b"mayfly." + fleet.name.encode() + b"/")
+
+
+def vmms(fleet):
+    return [vmm for guard in guards(fleet) for vmm in children(guard)]
+
+
+def lanes(worker):
+    return [p for p in children(worker.pid) if uid(p) == 0]
+
+
+def engine(worker):
+    return next(p for p in children(worker.pid) if uid(p) != 0)
