@@ -35,7 +35,7 @@ def read(path):
 
 class Folder(unittest.TestCase):
     def setUp(self):
-        self.folder = tempfile.mkdtemp(prefix="mayfly-image.")
+        self.folder = tempfile.mkdtemp(prefix="mayfly-image_")
         self.addCleanup(shutil.rmtree, self.folder)
         self.state = self.path("state")
         os.mkdir(self.state)
@@ -139,7 +139,8 @@ class Sources(Folder):
     """An apt of the test's own, with lists of archives at an address where nothing answers: what matters is what is asked for."""
 
     def have(self, list_name, suite, origin="Debian"):
-        name = self.path("apt", "lists", f"{self.path(list_name).replace('/', '_')}_dists_{suite}_")
+        uri = self.path(list_name).replace("_", "%5f").replace("/", "_")  # as apt names its files
+        name = self.path("apt", "lists", f"{uri}_dists_{suite}_")
         write(name + "Release", f"Origin: {origin}\nCodename: {suite}\nArchitectures: amd64\nComponents: main\n")
         write(name + "main_binary-amd64_Packages", "")
 
