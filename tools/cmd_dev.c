@@ -4,6 +4,7 @@
 
 #include "base/own.h"
 #include "tools/command.h"
+#include "tools/keeper.h"
 #include "tools/quantity.h"
 #include "tools/screen.h"
 #include "tools/stack.h"
@@ -38,12 +39,20 @@ static void print_how(const struct stack *stack)
 	(void)printf("try: mayfly run -- echo hello\n");
 }
 
-static int start(struct stack *stack)
+static int start(struct stack *stack, const struct dev *dev)
 {
 	struct err err;
 
 	if (need_root())
 		return 1;
+	if (dev->port_base && dev->port_base != stack->kafka_port) {
+		(void)fprintf(
+			stderr,
+			"mayfly dev start: a stack runs here already, on ports %u, %u and %u; `mayfly dev stop` first, or choose "
+			"another --state\n",
+			stack->kafka_port, stack->controller_port, stack->redis_port);
+		return 1;
+	}
 	if (stack_start(stack, &err) < 0) {
 		(void)fprintf(stderr, "mayfly dev start: %s\nmayfly dev start: `mayfly dev stop` ends what did start\n",
 			      err.msg);
@@ -64,23 +73,28 @@ static int stop(struct stack *stack, bool is_all)
 	return 0;
 }
 
+/* Answers whether it is running. */
+static bool print_daemon(const struct daemon *daemon)
+{
+	pid_t pid = daemon_find(daemon, NULL);
+	uint64_t seconds = daemon_age_ms(daemon) / 1000;
+
+	(void)printf("%-8s %s%-8s%s", daemon->name, screen_code(stdout, pid ? SCREEN_GOOD : SCREEN_BAD),
+		     pid ? "running" : "stopped", screen_code(stdout, SCREEN_PLAIN));
+	if (pid)
+		(void)printf(" pid %d, %llu:%02llu:%02llu", pid, (unsigned long long)seconds / 3600,
+			     (unsigned long long)seconds / 60 % 60, (unsigned long long)seconds % 60);
+	(void)printf("\n");
+	return pid != 0;
+}
+
 static int status(const struct stack *stack)
 {
 	int n_missing = 0;
 
-	for (int i = 0; i < STACK_PART_COUNT; i++) {
-		const struct daemon *daemon = &stack->parts[i];
-		pid_t pid = daemon_find(daemon, NULL);
-		uint64_t seconds = daemon_age_ms(daemon) / 1000;
-
-		n_missing += !pid;
-		(void)printf("%-8s %s%-8s%s", daemon->name, screen_code(stdout, pid ? SCREEN_GOOD : SCREEN_BAD),
-			     pid ? "running" : "stopped", screen_code(stdout, SCREEN_PLAIN));
-		if (pid)
-			(void)printf(" pid %d, %llu:%02llu:%02llu", pid, (unsigned long long)seconds / 3600,
-				     (unsigned long long)seconds / 60 % 60, (unsigned long long)seconds % 60);
-		(void)printf("\n");
-	}
+	for (int i = 0; i < STACK_PART_COUNT; i++)
+		n_missing += !print_daemon(&stack->parts[i]);
+	n_missing += !print_daemon(&stack->keeper);
 	(void)printf("Kafka %s, Redis %s:%u, state %s\n", stack->target.brokers, stack->target.redis_host,
 		     stack->target.redis_port, stack->target.state_dir);
 	if (n_missing)
@@ -137,11 +151,13 @@ static int main_dev(struct target *target, int argc, char **argv)
 	stack_init(&stack, target, (unsigned)dev.port_base);
 	stack.slots = (unsigned)dev.slots;
 	if (strcmp(word, "start") == 0)
-		return start(&stack);
+		return start(&stack, &dev);
 	if (strcmp(word, "stop") == 0)
 		return stop(&stack, dev.is_all);
 	if (strcmp(word, "status") == 0)
 		return status(&stack);
+	if (strcmp(word, "keep") == 0)
+		return need_root() ? 1 : keeper_run(&stack);
 	return command_complain(&cmd_dev, "'%s' is none of start, stop, status", word);
 }
 
@@ -153,8 +169,9 @@ const struct command cmd_dev = {
 		"       mayfly dev stop [--all]\n"
 		"       mayfly dev status\n\n"
 		"Kafka, Redis, a worker and a reaper on loopback ports; everything they write is in the state directory. Needs\n"
-		"root, because microVMs and their disks are made by root. `stop` lets running tasks end, then removes\n"
-		"everything but what builds made, and looks whether anything is left.\n\n"
+		"root, because microVMs and their disks are made by root. A keeper (`mayfly dev keep`) stays with them and starts\n"
+		"again what ends by itself; it says so in log/keeper.log. `stop` lets running tasks end, then removes everything\n"
+		"but what builds made, and looks whether anything is left.\n\n"
 		"  --port-base N        Kafka on N, its controller on N+1, Redis on N+2 (29092, 29093, 26379)\n"
 		"  --slots N            tasks at a time (default: one per processor, at least 2)\n"
 		"  --all                also remove images, kernel, jail and Kafka's jars\n",

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -18,9 +19,6 @@
 #include "tools/screen.h"
 
 #define KAFKA_READY_MS	 90000
-#define REDIS_READY_MS	 15000
-#define WORKER_READY_MS	 90000 /* it may probe KVM and make blank file systems first */
-#define REAPER_READY_MS	 30000
 #define ASK_MS		 300
 #define MIB		 (1024ull * 1024)
 #define DISK_MAX_MIB	 (1024ull * 1024)
@@ -69,6 +67,7 @@ void stack_init(struct stack *stack, const struct target *target, unsigned port_
 	name_host(&stack->place);
 	for (int i = 0; i < STACK_PART_COUNT; i++)
 		stack->parts[i] = (struct daemon){ .name = part_names[i], .state_dir = stack->place.state_dir };
+	stack->keeper = (struct daemon){ .name = "keeper", .state_dir = stack->place.state_dir };
 	if (!read_ports(stack) || (port_base && !is_any_running(stack))) {
 		stack->kafka_port = port_base ? port_base : STACK_KAFKA_PORT;
 		stack->controller_port = stack->kafka_port + 1;
@@ -138,9 +137,11 @@ static int check_ports(const struct stack *stack, struct err *err)
 	return r;
 }
 
+typedef int (*check_fn)(struct stack *stack, struct err *err);
+
 /* A check that looks until it is content; the part must stay alive meanwhile. */
-static int await(struct stack *stack, enum stack_part part, unsigned timeout_ms,
-		 int (*check)(struct stack *stack, struct err *err), struct screen_step *step, struct err *err)
+static int await(struct stack *stack, enum stack_part part, unsigned timeout_ms, check_fn check,
+		 struct screen_step *step, struct err *err)
 {
 	uint64_t deadline = clock_mono_ms() + timeout_ms;
 	const struct daemon *daemon = &stack->parts[part];
@@ -275,7 +276,7 @@ static int is_kafka_ready(struct stack *stack, struct err *err)
 	return r < 0 ? r : client_probe(client, ASK_MS, err);
 }
 
-static int start_kafka(struct stack *stack, struct screen_step *step, struct err *err)
+static int spawn_kafka(struct stack *stack, struct screen_step *step, struct err *err)
 {
 	char properties[PATH_MAX];
 	char *const rest[] = { (char *)(uintptr_t) "kafka.Kafka", properties, NULL };
@@ -286,9 +287,7 @@ static int start_kafka(struct stack *stack, struct screen_step *step, struct err
 		r = write_kafka_properties(stack, err);
 	if (r == 0)
 		r = format_kafka(stack, step, err);
-	if (r == 0)
-		r = run_kafka(stack, rest, err);
-	return r < 0 ? r : await(stack, STACK_PART_KAFKA, KAFKA_READY_MS, is_kafka_ready, step, err);
+	return r < 0 ? r : run_kafka(stack, rest, err);
 }
 
 static int is_redis_ready(struct stack *stack, struct err *err)
@@ -298,7 +297,7 @@ static int is_redis_ready(struct stack *stack, struct err *err)
 	return leases_now_probe(&stack->target, &is_evicting, err);
 }
 
-static int start_redis(struct stack *stack, struct screen_step *step, struct err *err)
+static int spawn_redis(struct stack *stack, struct screen_step *step, struct err *err)
 {
 	char folder[PATH_MAX], port[16];
 	const char *const argv[] = {
@@ -306,12 +305,11 @@ static int start_redis(struct stack *stack, struct screen_step *step, struct err
 		"--appendonly", "no",	  "--dir",     folder,	 "--daemonize", "no",	  "--maxmemory-policy",
 		"noeviction",	NULL
 	};
-	int r;
 
+	(void)step; /* it is there at once */
 	stack_path(stack, "redis", folder);
 	(void)snprintf(port, sizeof(port), "%u", stack->redis_port);
-	r = daemon_start(&stack->parts[STACK_PART_REDIS], (char *const *)(uintptr_t)argv, folder, err);
-	return r < 0 ? r : await(stack, STACK_PART_REDIS, REDIS_READY_MS, is_redis_ready, step, err);
+	return daemon_start(&stack->parts[STACK_PART_REDIS], (char *const *)(uintptr_t)argv, folder, err);
 }
 
 /* What both daemons are told alike. */
@@ -376,41 +374,43 @@ static int write_reaper_conf(const struct stack *stack, struct err *err)
 	return r < 0 ? r : write_file(path, common, err);
 }
 
-/* Does the log of this run hold the word? Its file is new with every start. */
-static int log_has(const struct daemon *daemon, const char *word, struct err *err)
+/* Does the log hold the word, after what earlier runs wrote? */
+static int log_has(const struct stack *stack, enum stack_part part, const char *word, struct err *err)
 {
 	char path[PATH_MAX], line[2048];
 	cleanup_file FILE *file = NULL;
 
-	daemon_log_path(daemon, path);
+	daemon_log_path(&stack->parts[part], path);
 	file = fopen(path, "re");
-	while (file && fgets(line, sizeof(line), file))
-		if (strstr(line, word))
-			return 0;
+	if (file && fseek(file, stack->log_starts[part], SEEK_SET) == 0)
+		while (fgets(line, sizeof(line), file))
+			if (strstr(line, word))
+				return 0;
 	return err_set(err, ERR_HOST, 0, "'%s' does not say '%s' yet", path, word);
 }
 
 static int is_worker_ready(struct stack *stack, struct err *err)
 {
-	return log_has(&stack->parts[STACK_PART_WORKER], " intake.assigned ", err);
+	return log_has(stack, STACK_PART_WORKER, " intake.assigned ", err);
 }
 
 static int is_reaper_ready(struct stack *stack, struct err *err)
 {
-	return log_has(&stack->parts[STACK_PART_REAPER], " reaper.start ", err);
+	return log_has(stack, STACK_PART_REAPER, " reaper.start ", err);
 }
 
 static int start_daemon(struct stack *stack, enum stack_part part, struct err *err)
 {
 	char program[PATH_MAX], name[32], conf[PATH_MAX], conf_name[32], log[PATH_MAX];
 	char *const argv[] = { program, (char *)(uintptr_t) "--config", conf, NULL };
+	struct stat st;
 	int r;
 
 	(void)snprintf(name, sizeof(name), "mayfly-%s", part_names[part]);
 	(void)snprintf(conf_name, sizeof(conf_name), "%s.conf", part_names[part]);
 	stack_path(stack, conf_name, conf);
 	daemon_log_path(&stack->parts[part], log);
-	(void)unlink(log); /* so that what it says is of this run; gone already is fine */
+	stack->log_starts[part] = stat(log, &st) < 0 ? 0 : st.st_size;
 	r = target_program(part_names[part], name, program, err);
 	return r < 0 ? r : daemon_start(&stack->parts[part], argv, stack->place.state_dir, err);
 }
@@ -433,36 +433,50 @@ static int check_guest(const struct stack *stack, struct err *err)
 	return 0;
 }
 
-static int start_worker(struct stack *stack, struct screen_step *step, struct err *err)
+static int spawn_worker(struct stack *stack, struct screen_step *step, struct err *err)
 {
 	int r = check_guest(stack, err);
 
+	(void)step; /* it is there at once */
 	if (r == 0)
 		r = write_worker_conf(stack, err);
-	if (r == 0)
-		r = start_daemon(stack, STACK_PART_WORKER, err);
-	return r < 0 ? r : await(stack, STACK_PART_WORKER, WORKER_READY_MS, is_worker_ready, step, err);
+	return r < 0 ? r : start_daemon(stack, STACK_PART_WORKER, err);
 }
 
-static int start_reaper(struct stack *stack, struct screen_step *step, struct err *err)
+static int spawn_reaper(struct stack *stack, struct screen_step *step, struct err *err)
 {
 	int r = write_reaper_conf(stack, err);
 
-	if (r == 0)
-		r = start_daemon(stack, STACK_PART_REAPER, err);
-	return r < 0 ? r : await(stack, STACK_PART_REAPER, REAPER_READY_MS, is_reaper_ready, step, err);
+	(void)step;
+	return r < 0 ? r : start_daemon(stack, STACK_PART_REAPER, err);
 }
 
-typedef int (*start_fn)(struct stack *stack, struct screen_step *step, struct err *err);
+static const struct {
+	int (*spawn)(struct stack *stack, struct screen_step *step, struct err *err);
+	check_fn is_ready;
+	unsigned ready_ms;
+} starts[] = {
+	[STACK_PART_KAFKA] = { spawn_kafka, is_kafka_ready, KAFKA_READY_MS },
+	[STACK_PART_REDIS] = { spawn_redis, is_redis_ready, 15000 },
+	[STACK_PART_WORKER] = { spawn_worker, is_worker_ready, 90000 }, /* it may probe KVM and make blank disks first */
+	[STACK_PART_REAPER] = { spawn_reaper, is_reaper_ready, 30000 },
+};
+static_assert(ARRAY_SIZE(starts) == STACK_PART_COUNT, "a start for every stack_part");
+
+int stack_spawn(struct stack *stack, enum stack_part part, struct err *err)
+{
+	struct screen_step step;
+
+	screen_step_begin(&step, part_names[part]);
+	return starts[part].spawn(stack, &step, err);
+}
 
 static int start_part(struct stack *stack, enum stack_part part, struct err *err)
 {
-	static const start_fn starts[] = { start_kafka, start_redis, start_worker, start_reaper };
 	struct screen_step step;
 	char what[64];
 	int r;
 
-	static_assert(ARRAY_SIZE(starts) == STACK_PART_COUNT, "a start for every stack_part");
 	if (daemon_find(&stack->parts[part], NULL)) {
 		(void)fprintf(stderr, "· %s is running already%s\n", part_names[part],
 			      part == STACK_PART_WORKER && stack->slots ? "; --slots counts when it starts: `mayfly dev stop` first" :
@@ -471,21 +485,58 @@ static int start_part(struct stack *stack, enum stack_part part, struct err *err
 	}
 	(void)snprintf(what, sizeof(what), "starting %s", part_names[part]);
 	screen_step_begin(&step, what);
-	r = starts[part](stack, &step, err);
+	r = starts[part].spawn(stack, &step, err);
+	if (r == 0)
+		r = await(stack, part, starts[part].ready_ms, starts[part].is_ready, &step, err);
 	(void)snprintf(what, sizeof(what), "%s %s", part_names[part], r < 0 ? "did not start" : "is ready");
 	screen_step_end(&step, what, r == 0);
 	return r;
 }
 
+static int start_keeper(const struct stack *stack, struct err *err)
+{
+	char program[PATH_MAX], state[PATH_MAX], slots[16];
+	char *argv[] = { program, (char *)(uintptr_t) "dev",	 (char *)(uintptr_t) "keep",
+			 (char *)(uintptr_t) "--state", state, (char *)(uintptr_t) "--slots",
+			 slots,	  NULL };
+	ssize_t n = readlink("/proc/self/exe", program, sizeof(program) - 1);
+
+	if (daemon_find(&stack->keeper, NULL))
+		return 0;
+	if (n <= 0)
+		return err_set(err, ERR_HOST, errno, "find this program, to leave a keeper of the stack");
+	program[n] = '\0';
+	(void)snprintf(state, sizeof(state), "%s", stack->place.state_dir);
+	(void)snprintf(slots, sizeof(slots), "%u", stack->slots);
+	if (stack->slots == 0)
+		argv[5] = NULL; /* the usual number of slots needs no words */
+	return daemon_start(&stack->keeper, argv, stack->place.state_dir, err);
+}
+
+int stack_lock(const struct stack *stack, bool may_wait, struct err *err)
+{
+	char path[PATH_MAX];
+	cleanup_fd int fd = -1;
+
+	stack_path(stack, "run/lock", path);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0 || flock(fd, LOCK_EX | (may_wait ? 0 : LOCK_NB)) < 0)
+		return err_set(err, ERR_HOST, errno, "lock '%s'", path);
+	return take_fd(&fd);
+}
+
 int stack_start(struct stack *stack, struct err *err)
 {
+	cleanup_fd int lock = -1;
 	int r = make_folders(stack, err);
 
 	if (r == 0)
+		r = lock = stack_lock(stack, true, err);
+	if (r >= 0)
 		r = check_ports(stack, err);
 	if (r == 0)
 		r = write_ports(stack, err);
 	for (int i = 0; i < STACK_PART_COUNT && r == 0; i++)
 		r = start_part(stack, (enum stack_part)i, err);
-	return r;
+	return r < 0 ? r : start_keeper(stack, err);
 }

@@ -16,6 +16,8 @@ struct stack {
 	unsigned kafka_port, controller_port, redis_port;
 	unsigned slots; /* 0: as many as there are processors, at least 2 */
 	struct daemon parts[STACK_PART_COUNT];
+	long log_starts[STACK_PART_COUNT]; /* bytes of the log that earlier runs wrote */
+	struct daemon keeper;		   /* starts again what ends by itself: tools/keeper.h */
 };
 
 #define STACK_KAFKA_PORT 29092
@@ -24,8 +26,16 @@ struct stack {
 /* The stack of target->state_dir. Ports: as it was started, else `port_base` and the two after it, or with 0 the usual ones. */
 void stack_init(struct stack *stack, const struct target *target, unsigned port_base);
 
-/* Start what is not running and wait until it is ready, showing progress. Leaves what did start; the caller stops it. */
+/* Start what is not running and wait until it is ready, showing progress; leave a keeper. Leaves what did start; the caller
+ * stops it. */
 int stack_start(struct stack *stack, struct err *err);
+
+/* Start one part that is not running, without waiting until it is ready. The caller has the lock. */
+int stack_spawn(struct stack *stack, enum stack_part part, struct err *err);
+
+/* A descriptor that keeps others from starting parts until the caller closes it, or ERR_HOST; with !may_wait EWOULDBLOCK when
+ * another has it. */
+int stack_lock(const struct stack *stack, bool may_wait, struct err *err);
 
 /* End everything, in order; then look whether anything of it is left. `is_all`: also remove what builds made. Complaints go to
  * stderr; answers whether nothing is left. */

@@ -27,9 +27,8 @@ static void on_tick(void *ctx)
 	screen_step_tick(ctx);
 }
 
-static bool end_part(struct stack *stack, enum stack_part part)
+static bool end_daemon(const struct daemon *daemon, const char *verb, unsigned timeout_ms)
 {
-	struct daemon *daemon = &stack->parts[part];
 	struct screen_step step;
 	char what[64];
 	bool is_clean;
@@ -38,9 +37,9 @@ static bool end_part(struct stack *stack, enum stack_part part)
 		daemon_forget(daemon);
 		return true;
 	}
-	(void)snprintf(what, sizeof(what), part == STACK_PART_WORKER ? "%s is draining" : "ending %s", daemon->name);
+	(void)snprintf(what, sizeof(what), "%s %s", verb, daemon->name);
 	screen_step_begin(&step, what);
-	is_clean = daemon_end(daemon, SIGTERM, end_ms[part], on_tick, &step);
+	is_clean = daemon_end(daemon, SIGTERM, timeout_ms, on_tick, &step);
 	if (!is_clean && !daemon_end(daemon, SIGKILL, KILL_MS, on_tick, &step)) {
 		(void)snprintf(what, sizeof(what), "%s cannot be ended", daemon->name);
 		screen_step_end(&step, what, false);
@@ -162,10 +161,11 @@ bool stack_stop(struct stack *stack, bool is_all)
 {
 	static const enum stack_part order[] = { STACK_PART_WORKER, STACK_PART_REAPER, STACK_PART_REDIS,
 						 STACK_PART_KAFKA };
-	bool is_clean = true, is_swept;
+	bool is_clean = end_daemon(&stack->keeper, "ending", KILL_MS), is_swept; /* first, or it would start them again */
 
 	for (size_t i = 0; i < ARRAY_SIZE(order); i++)
-		is_clean &= end_part(stack, order[i]);
+		is_clean &= end_daemon(&stack->parts[order[i]], order[i] == STACK_PART_WORKER ? "draining" : "ending",
+				       end_ms[order[i]]);
 	is_swept = sweep_host(stack);
 	is_clean &= !has_processes(stack) && is_swept;
 	if (!is_clean)

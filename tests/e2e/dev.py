@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """`mayfly dev`: a private stack comes up, runs tasks, and goes without a trace; also when its worker was killed."""
+import json
 import os
 import shutil
 import signal
@@ -12,7 +13,7 @@ from case import wait_until  # first: it says where the next two are
 import stack
 from cli import environment, MAYFLY
 from ports import claim_ports
-from processes import find
+import processes
 
 
 class PrivateStack(unittest.TestCase):
@@ -29,11 +30,12 @@ class PrivateStack(unittest.TestCase):
         self.base = claim_ports(3)
         self.addCleanup(self.dev, "stop")
 
+    def environment(self):
+        return environment(MAYFLY_STATE=self.state, MAYFLY_BROKERS=f"127.0.0.1:{self.base}", MAYFLY_REDIS=f"127.0.0.1:{self.base + 2}")
+
     def mayfly(self, *args, seconds=240):
-        env = environment(MAYFLY_STATE=self.state, MAYFLY_BROKERS=f"127.0.0.1:{self.base}",
-                          MAYFLY_REDIS=f"127.0.0.1:{self.base + 2}")
         return subprocess.run([self.program, *args], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds,
-                              check=False, env=env)
+                              check=False, env=self.environment())
 
     def dev(self, *args):
         return self.mayfly("dev", *args)
@@ -54,7 +56,7 @@ class PrivateStack(unittest.TestCase):
 
     def strays(self):
         """Processes that have the state folder on their command line."""
-        return find(self.state.encode())
+        return processes.find(self.state.encode())
 
     def cgroups(self):
         found = []
@@ -81,7 +83,7 @@ class Dev(PrivateStack):
         self.start()
         self.assertEqual(self.dev("status").returncode, 0)
         pids = self.pids()
-        self.assertEqual(set(pids), {"kafka", "redis", "worker", "reaper"})
+        self.assertEqual(set(pids), {"kafka", "redis", "worker", "reaper", "keeper"})
         done = self.mayfly("run", "--", "echo", "hello")
         self.assertEqual((done.returncode, done.stdout), (0, "hello\n"), done.stderr)
         self.assertIn("running already", self.start().stderr)
@@ -107,6 +109,34 @@ class Dev(PrivateStack):
         self.assertIn("the end was not clean", done.stderr)
         self.assertEqual(self.dev("stop").returncode, 0)
         self.assert_no_trace(before, pids)
+
+    def test_what_is_killed_is_started_again(self):
+        before = self.cgroups()
+        self.start()
+        first = self.pids()
+        submit = subprocess.Popen([self.program, "submit", "--wait", "--json", "--", "sh", "-c", "sleep 2"], stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.PIPE, text=True, env=self.environment())
+        wait_until("its VM runs", lambda: '"state":"running"' in self.mayfly("ps", "--json").stdout, 60)
+        engine = next(pid for pid in processes.children(first["worker"]) if processes.uid(pid) != 0)
+        os.kill(engine, signal.SIGKILL)
+        result = json.loads(submit.communicate(timeout=120)[0])
+        self.assertEqual((result["outcome"], result["attempt"]), ("succeeded", 2))
+        for part in ("redis", "kafka", "reaper"):
+            os.kill(first[part], signal.SIGKILL)
+        wait_until("all parts run", lambda: len(self.pids()) == 5, 60)
+        again = self.pids()
+        self.assertEqual({part for part in again if again[part] == first[part]}, {"keeper"})
+        wait_until("the worker takes tasks", lambda: self.mayfly("doctor").returncode == 0, 120, step=0.5)
+        done = self.mayfly("run", "--", "echo", "hello")
+        self.assertEqual((done.returncode, done.stdout), (0, "hello\n"), done.stderr)
+        self.assertEqual(self.dev("stop").returncode, 0)
+        self.assert_no_trace(before, {**first, **again})
+
+    def test_other_ports_than_it_runs_on_are_refused(self):
+        self.start()
+        done = self.dev("start", "--port-base", "1024")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(f"runs here already, on ports {self.base}, {self.base + 1} and {self.base + 2}", done.stderr)
 
     def test_a_port_that_is_taken(self):
         with socket.socket() as taken:
