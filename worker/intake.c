@@ -20,7 +20,7 @@ static void answer_flaw(struct engine *engine, const struct partition *partition
 					      .epoch = partition->epoch };
 	struct result result;
 	struct buf message = { 0 };
-	void *dead = malloc(record->len ? record->len : 1);
+	struct dead_letter *dead = dead_letter_new(record);
 
 	result_init(&result);
 	result.event = RESULT_EVENT_FINISHED;
@@ -33,10 +33,8 @@ static void answer_flaw(struct engine *engine, const struct partition *partition
 	result.partition = record->partition;
 	result.offset = record->offset;
 	result.finished_ms = clock_wall_ms();
-	if (dead && record->len)
-		memcpy(dead, record->data, record->len);
 	if (!dead || result_encode(&result, &message) < 0 ||
-	    report_add(engine->report, &source, flaw->id, &message, dead, record->len, NULL, on_flaw_told, engine) < 0)
+	    report_add(engine->report, &source, flaw->id, &message, dead, NULL, on_flaw_told, engine) < 0)
 		engine_die(engine, "out of memory for the answer to a bad record");
 	engine_ask_admission(engine);
 	log_info("intake.rejected", "partition=%d offset=%lld field=\"%s\" message=\"%s\"", record->partition,
@@ -56,7 +54,7 @@ static uint64_t expiry(const struct task *task, const struct consumer_record *re
 static void hold(struct engine *engine, const struct partition *partition, const struct consumer_record *record,
 		 struct task *task)
 {
-	struct job *job = job_new(engine, task, record->data, record->len);
+	struct job *job = job_new(engine, task, record);
 	uint64_t now = clock_wall_ms();
 	struct task_flaw flaw;
 

@@ -127,22 +127,20 @@ void job_wake(struct job *job)
 	event_active(job->turn, EV_TIMEOUT, 0);
 }
 
-struct job *job_new(struct engine *engine, struct task *task, const uint8_t *raw, size_t raw_len)
+struct job *job_new(struct engine *engine, struct task *task, const struct consumer_record *record)
 {
 	struct job *job = calloc(1, sizeof(*job));
 
 	if (!job)
 		return NULL;
-	job->raw = malloc(raw_len ? raw_len : 1);
+	job->record = dead_letter_new(record);
 	job->turn = event_new(engine->base, -1, 0, on_turn, job);
-	if (!job->raw || !job->turn) {
+	if (!job->record || !job->turn) {
 		job->state = JOB_DONE;
 		job->disk_fd = job->guard_fd = -1;
 		job_free(job);
 		return NULL;
 	}
-	memcpy(job->raw, raw, raw_len);
-	job->raw_len = raw_len;
 	job->engine = engine;
 	job->task = task;
 	job->disk_fd = job->guard_fd = -1;
@@ -159,7 +157,7 @@ void job_free(struct job *job)
 	if (job->turn)
 		event_free(job->turn);
 	task_free(job->task);
-	free(job->raw);
+	free(job->record);
 	result_clear(&job->result);
 	secret_free(job->disk_key);
 	close_fd(&job->disk_fd);

@@ -17,6 +17,7 @@
 #include "wire/result.h"
 #include "wire/task.h"
 #include "worker/admission.h"
+#include "worker/dead_letter.h"
 #include "worker/vmm/driver.h"
 
 struct engine;
@@ -60,8 +61,7 @@ struct job {
 	enum stage_status stages[STAGE_COUNT];
 
 	struct task *task;
-	uint8_t *raw; /* the record, for the dead-letter topic while the job can still be rejected */
-	size_t raw_len;
+	struct dead_letter *record; /* for the dead-letter topic, should the job be rejected */
 	int32_t partition;
 	int64_t offset;
 	uint64_t epoch; /* of the partition when the record came: see worker/partitions.h */
@@ -124,7 +124,7 @@ struct job {
 TAILQ_HEAD(job_list, job);
 
 /* Takes the task. NULL: out of memory, and the task is still the caller's. */
-struct job *job_new(struct engine *engine, struct task *task, const uint8_t *raw, size_t raw_len);
+struct job *job_new(struct engine *engine, struct task *task, const struct consumer_record *record);
 void job_free(struct job *job); /* only in JOB_HELD and JOB_DONE */
 
 /* Leave JOB_HELD: the reservation is the job's now. NULL: its end is certain, it only claims its lease to tell it. */

@@ -20,8 +20,8 @@ struct item {
 	struct report_source source;
 	char key[IDENT_ID_MAX + 1];
 	struct buf result;
-	void *dead;
-	size_t dead_len;
+	struct dead_letter *dead;
+	struct publish_origin origin; /* of the dead letter */
 	bool is_dead_refused;
 	const uint64_t *lease_ends_mono_ms; /* NULL: it has none */
 	report_fn fn;
@@ -55,7 +55,7 @@ static void item_free(struct item *item)
 
 static size_t bytes_of(const struct item *item)
 {
-	return item->result.len + item->dead_len;
+	return item->result.len + (item->dead ? dead_letter_size(item->dead) : 0);
 }
 
 static void settle(struct report *report, struct item *item, bool is_told)
@@ -66,11 +66,22 @@ static void settle(struct report *report, struct item *item, bool is_told)
 	item_free(item);
 }
 
-static void add_message(struct report *report, const char *topic, const struct item *item, const void *data, size_t len,
-			bool *is_refused)
+static void add_result(struct report *report, const struct item *item)
 {
 	report->messages[report->batch.n_messages++] = (struct publish_message){
-		.topic = topic, .key = item->key, .key_len = strlen(item->key), .data = data, .len = len, .is_refused = is_refused
+		.topic = report->topics->results, .key = item->key, .key_len = strlen(item->key), .data = item->result.data,
+		.len = item->result.len
+	};
+}
+
+static void add_dead_letter(struct report *report, struct item *item)
+{
+	item->origin = (struct publish_origin){ .topic = report->topics->tasks, .partition = item->source.partition,
+						.offset = item->source.offset };
+	report->messages[report->batch.n_messages++] = (struct publish_message){
+		.topic = report->topics->dead, .key = dead_letter_key(item->dead), .key_len = item->dead->key_len,
+		.data = dead_letter_value(item->dead), .len = item->dead->len, .origin = &item->origin,
+		.is_refused = &item->is_dead_refused
 	};
 }
 
@@ -80,7 +91,7 @@ static bool has_dead_letter(const struct report *report, const struct item *item
 	if (item->is_dead_refused)
 		log_error("report.dead", "partition=%d offset=%lld bytes=%zu message=\"topic '%s' refuses this dead letter for its "
 			  "size; its record stays in '%s'; raise max.message.bytes of '%s'\"",
-			  item->source.partition, (long long)item->source.offset, item->dead_len, report->topics->dead,
+			  item->source.partition, (long long)item->source.offset, dead_letter_size(item->dead), report->topics->dead,
 			  report->topics->tasks, report->topics->dead);
 	return item->dead && !item->is_dead_refused;
 }
@@ -88,9 +99,9 @@ static bool has_dead_letter(const struct report *report, const struct item *item
 static void add_item(struct report *report, struct item *item, struct partition *partition)
 {
 	if (item->result.len)
-		add_message(report, report->topics->results, item, item->result.data, item->result.len, NULL);
+		add_result(report, item);
 	if (has_dead_letter(report, item))
-		add_message(report, report->topics->dead, item, item->dead, item->dead_len, &item->is_dead_refused);
+		add_dead_letter(report, item);
 	partition_plan(partition, item->source.offset);
 	STAILQ_INSERT_TAIL(&report->in_flight, item, link);
 }
@@ -266,7 +277,7 @@ int report_new(struct event_base *base, const struct report_config *config, stru
 }
 
 int report_add(struct report *report, const struct report_source *source, const char *key, struct buf *result,
-	       void *dead, size_t dead_len, const uint64_t *lease_ends_mono_ms, report_fn fn, void *ctx)
+	       struct dead_letter *dead, const uint64_t *lease_ends_mono_ms, report_fn fn, void *ctx)
 {
 	struct item *item = calloc(1, sizeof(*item));
 
@@ -277,7 +288,6 @@ int report_add(struct report *report, const struct report_source *source, const 
 	item->result = *result;
 	*result = (struct buf){ 0 };
 	item->dead = dead;
-	item->dead_len = dead_len;
 	item->lease_ends_mono_ms = lease_ends_mono_ms;
 	item->fn = fn;
 	item->ctx = ctx;

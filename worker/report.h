@@ -15,6 +15,7 @@
 #include "bus/consumer.h"
 #include "bus/publisher.h"
 #include "bus/topics.h"
+#include "worker/dead_letter.h"
 #include "worker/partitions.h"
 
 struct report;
@@ -39,11 +40,11 @@ struct report_source {
 typedef void (*report_fn)(void *ctx, bool is_told);
 
 /* The record is answered: publish `result` (may be empty: nothing to tell) under `key`, `dead` (may be NULL) to the dead
- * letters, and the record's offset, together or not at all; a dead letter that its topic refuses is left out. Takes the bytes of `result` and the allocation `dead`. `fn` may
- * be NULL. `lease_ends_mono_ms` (borrowed until fn; NULL: no lease) is looked at again before each try: when the lease is over,
+ * letters, and the record's offset, together or not at all; a dead letter that its topic refuses is left out. Takes the bytes
+ * of `result` and the allocation `dead`. `fn` may be NULL. `lease_ends_mono_ms` (borrowed until fn; NULL: no lease) is looked at again before each try: when the lease is over,
  * somebody else may answer, and the item is dropped. 0 or -ENOMEM (then nothing was taken). */
 int report_add(struct report *report, const struct report_source *source, const char *key, struct buf *result,
-	       void *dead, size_t dead_len, const uint64_t *lease_ends_mono_ms, report_fn fn, void *ctx);
+	       struct dead_letter *dead, const uint64_t *lease_ends_mono_ms, report_fn fn, void *ctx);
 
 /* Hand over a batch if there is something to tell and nothing in flight. Called after rebalances and by itself. */
 void report_pump(struct report *report);

@@ -74,7 +74,7 @@ static int tell(struct job *job)
 	const struct report_source source = { .partition = job->partition, .offset = job->offset, .epoch = job->epoch };
 	bool is_dead = job->end == JOB_END_TELL && job->result.outcome == RESULT_OUTCOME_REJECTED;
 	struct buf message = { 0 };
-	void *dead = is_dead ? malloc(job->raw_len + 1) : NULL; /* a copy: told or not, the job may be rejected again */
+	struct dead_letter *dead = is_dead ? dead_letter_copy(job->record) : NULL; /* told or not: it may be rejected again */
 	int r = is_dead && !dead ? -ENOMEM : 0;
 
 	if (r == 0 && job->end == JOB_END_TELL) {
@@ -83,10 +83,8 @@ static int tell(struct job *job)
 		job->result.labels = NULL;
 		job->result.n_labels = 0;
 	}
-	if (dead)
-		memcpy(dead, job->raw, job->raw_len);
 	if (r == 0)
-		r = report_add(job->engine->report, &source, job->task->id, &message, dead, dead ? job->raw_len : 0,
+		r = report_add(job->engine->report, &source, job->task->id, &message, dead,
 			       job->has_lease ? &job->lease_deadline_mono_ms : NULL, on_told, job);
 	if (r < 0)
 		free(dead);

@@ -182,14 +182,45 @@ static bool open_producer(struct publisher *publisher)
 	return false;
 }
 
+static rd_kafka_resp_err_t add_header(rd_kafka_headers_t *headers, const char *name, const char *text)
+{
+	return rd_kafka_header_add(headers, name, -1, text, -1);
+}
+
+static rd_kafka_resp_err_t add_origin(rd_kafka_headers_t *headers, const struct publish_origin *origin)
+{
+	char partition[16], offset[24];
+	rd_kafka_resp_err_t code = add_header(headers, "mayfly.source.topic", origin->topic);
+
+	(void)snprintf(partition, sizeof(partition), "%d", origin->partition);
+	(void)snprintf(offset, sizeof(offset), "%lld", (long long)origin->offset);
+	if (!code)
+		code = add_header(headers, "mayfly.source.partition", partition);
+	return code ? code : add_header(headers, "mayfly.source.offset", offset);
+}
+
+static rd_kafka_resp_err_t enqueue(struct publisher *publisher, const struct publish_message *message)
+{
+	rd_kafka_headers_t *headers = message->origin ? rd_kafka_headers_new(3) : NULL;
+	rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
+
+	if (headers)
+		code = add_origin(headers, message->origin);
+	if (!code)
+		code = rd_kafka_producev(publisher->kafka, RD_KAFKA_V_TOPIC(message->topic),
+					 RD_KAFKA_V_KEY((void *)(uintptr_t)message->key, message->key_len),
+					 RD_KAFKA_V_VALUE((void *)(uintptr_t)message->data, message->len),
+					 RD_KAFKA_V_MSGFLAGS(0), RD_KAFKA_V_HEADERS(headers),
+					 RD_KAFKA_V_OPAQUE((void *)(uintptr_t)message), RD_KAFKA_V_END);
+	if (code && headers)
+		rd_kafka_headers_destroy(headers); /* else they are the message's */
+	return code;
+}
+
 static enum step produce_one(struct publisher *publisher, const struct publish_message *message)
 {
 	for (;;) {
-		rd_kafka_resp_err_t code = rd_kafka_producev(
-			publisher->kafka, RD_KAFKA_V_TOPIC(message->topic),
-			RD_KAFKA_V_KEY((void *)(uintptr_t)message->key, message->key_len),
-			RD_KAFKA_V_VALUE((void *)(uintptr_t)message->data, message->len), RD_KAFKA_V_MSGFLAGS(0),
-			RD_KAFKA_V_OPAQUE((void *)(uintptr_t)message), RD_KAFKA_V_END);
+		rd_kafka_resp_err_t code = enqueue(publisher, message);
 
 		if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
 			return STEP_OK;

@@ -23,12 +23,20 @@ struct publisher_config {
 
 #define PUBLISH_MESSAGE_MAX_BYTES (16 * 1024 * 1024) /* ours; a topic's max.message.bytes may be less */
 
+/* The record that a message is made of; told in its headers mayfly.source.topic, .partition and .offset, as decimal text. */
+struct publish_origin {
+	const char *topic;
+	int32_t partition;
+	int64_t offset;
+};
+
 struct publish_message {
 	const char *topic;
-	const void *key;
+	const void *key; /* NULL: none */
 	size_t key_len;
-	const void *data;
+	const void *data; /* NULL: a tombstone */
 	size_t len;
+	const struct publish_origin *origin; /* NULL: no headers */
 	bool *is_refused; /* NULL, or set before the batch is ABORTED because of it: too large for its topic, even alone */
 };
 

@@ -381,7 +381,7 @@ int frame_decode(const uint8_t *data, size_t len, struct frame *ret, char why[16
 	struct unpack unpack;
 	int r;
 
-	if (frame_extent(data, len) != (int64_t)len) {
+	if (len < PREFIX_BYTES || frame_extent(data, len) != (int64_t)len) {
 		(void)snprintf(why, 160, "its length prefix does not match its %zu bytes", len);
 		return -EBADMSG;
 	}

@@ -1,6 +1,7 @@
 #include "wire/prescan.h"
 
 #include <assert.h>
+#include <stdbool.h>
 
 #include "base/own.h"
 
@@ -47,6 +48,8 @@ static struct lead lead_of(uint8_t byte)
 struct scan {
 	const uint8_t *data;
 	size_t len, at;
+	const char *key; /* of the outermost map, whose value is being read; NULL: none */
+	size_t key_len;
 };
 
 /* Reads one value's head and skips its payload. `*ret_children`: values to come inside it. */
@@ -71,39 +74,68 @@ static enum prescan_verdict skip_value(struct scan *scan, struct lead *ret_lead,
 	return PRESCAN_VERDICT_OK;
 }
 
-enum prescan_verdict prescan(const uint8_t *data, size_t len, const struct prescan_limits *limits)
+/* A str that was just skipped: its text ends where the scan is. Anything else is no name. */
+static void note_key(struct scan *scan, size_t start)
+{
+	uint8_t byte = scan->data[start];
+	bool is_str = (byte >= 0xa0 && byte <= 0xbf) || (byte >= 0xd9 && byte <= 0xdb);
+	size_t head = 1 + (is_str ? lead_of(byte).length_bytes : 0);
+
+	scan->key = is_str ? (const char *)scan->data + start + head : NULL;
+	scan->key_len = is_str ? scan->at - start - head : 0;
+}
+
+static enum prescan_verdict scan_all(struct scan *scan, const struct prescan_limits *limits)
 {
 	uint64_t left[PRESCAN_DEPTH_MAX + 1] = { 1 }; /* values to come, per depth */
-	struct scan scan = { .data = data, .len = len };
 	unsigned depth = 0, nodes = 0;
+	bool is_map = false; /* the outermost value is one */
 
-	assert(limits->max_depth <= PRESCAN_DEPTH_MAX);
-	if (len > limits->max_bytes)
-		return PRESCAN_VERDICT_TOO_LARGE;
 	while (left[0] || depth) {
+		bool is_key = depth == 1 && is_map && left[1] % 2 == 0;
+		size_t start = scan->at;
 		enum prescan_verdict verdict;
 		struct lead lead;
 		uint64_t children;
 
+		if (is_key)
+			scan->key = NULL;
 		if (!left[depth]) {
 			depth--;
 			continue;
 		}
 		left[depth]--;
-		if (scan.at == len)
+		if (scan->at == scan->len)
 			return PRESCAN_VERDICT_TRUNCATED;
 		if (++nodes > limits->max_nodes)
 			return PRESCAN_VERDICT_TOO_MANY;
-		verdict = skip_value(&scan, &lead, &children);
+		verdict = skip_value(scan, &lead, &children);
 		if (verdict != PRESCAN_VERDICT_OK)
 			return verdict;
+		if (is_key)
+			note_key(scan, start);
+		if (scan->at > limits->max_bytes)
+			return PRESCAN_VERDICT_TOO_LARGE;
 		if (lead.shape == LEAD_BYTES)
 			continue;
 		if (depth == limits->max_depth)
 			return PRESCAN_VERDICT_TOO_DEEP;
+		is_map = depth == 0 ? lead.shape == LEAD_MAP : is_map;
 		left[++depth] = children;
 	}
-	return scan.at == len ? PRESCAN_VERDICT_OK : PRESCAN_VERDICT_TRAILING;
+	return scan->at == scan->len ? PRESCAN_VERDICT_OK : PRESCAN_VERDICT_TRAILING;
+}
+
+enum prescan_verdict prescan(const uint8_t *data, size_t len, const struct prescan_limits *limits,
+			     struct prescan_field *ret_field)
+{
+	struct scan scan = { .data = data, .len = len };
+	enum prescan_verdict verdict;
+
+	assert(limits->max_depth <= PRESCAN_DEPTH_MAX);
+	verdict = scan_all(&scan, limits);
+	*ret_field = (struct prescan_field){ .key = scan.key, .key_len = scan.key ? scan.key_len : 0 };
+	return len > limits->max_bytes ? PRESCAN_VERDICT_TOO_LARGE : verdict;
 }
 
 static const char *const verdict_texts[] = {

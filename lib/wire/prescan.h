@@ -27,7 +27,14 @@ enum prescan_verdict {
 	PRESCAN_VERDICT_COUNT
 };
 
-enum prescan_verdict prescan(const uint8_t *data, size_t len, const struct prescan_limits *limits);
+/* The key of the outermost map at whose value the scan ended, as the sender wrote it. */
+struct prescan_field {
+	const char *key; /* into `data`, not NUL-terminated; NULL: the flaw is in no field */
+	size_t key_len;
+};
+
+enum prescan_verdict prescan(const uint8_t *data, size_t len, const struct prescan_limits *limits,
+			     struct prescan_field *ret_field);
 
 /* A sentence for the sender. */
 const char *prescan_verdict_text(enum prescan_verdict verdict);

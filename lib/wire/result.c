@@ -37,9 +37,16 @@ const char *result_stage_name(enum result_stage stage)
 	return (unsigned)stage < RESULT_STAGE_COUNT ? stage_names[stage] : "unknown";
 }
 
+/* SHA-256 of no bytes at all (FIPS 180-4): of a stream to which nothing was written. */
+static const uint8_t sha256_of_nothing[32] = { 0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4,
+					       0xc8, 0x99, 0x6f, 0xb9, 0x24, 0x27, 0xae, 0x41, 0xe4, 0x64, 0x9b,
+					       0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55 };
+
 void result_init(struct result *result)
 {
 	*result = (struct result){ .event = RESULT_EVENT_STARTED };
+	memcpy(result->out.sha256, sha256_of_nothing, sizeof(sha256_of_nothing));
+	memcpy(result->err_out.sha256, sha256_of_nothing, sizeof(sha256_of_nothing));
 	for (int i = 0; i < RESULT_STAGE_COUNT; i++)
 		result->timings_ms[i] = -1;
 }

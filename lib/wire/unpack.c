@@ -59,13 +59,19 @@ void unpack_flaw_text(const struct unpack_flaw *flaw, char out[160])
 int unpack_open(struct unpack *unpack, const uint8_t *data, size_t len, const struct prescan_limits *limits,
 		struct unpack_flaw *flaw)
 {
-	enum prescan_verdict verdict = prescan(data, len, limits);
+	struct prescan_field field;
+	enum prescan_verdict verdict = prescan(data, len, limits, &field);
 	msgpack_unpack_return unpacked;
 	size_t used = 0;
 
 	unpack->root = (struct unpack_value){ .object = &unpack->object, .flaw = flaw };
-	if (verdict != PRESCAN_VERDICT_OK)
-		return unpack_fail(&unpack->root, "%s", prescan_verdict_text(verdict));
+	if (verdict != PRESCAN_VERDICT_OK) {
+		struct unpack_value broken = {
+			.parent = &unpack->root, .key = field.key, .key_len = field.key_len, .flaw = flaw
+		};
+
+		return unpack_fail(field.key ? &broken : &unpack->root, "%s", prescan_verdict_text(verdict));
+	}
 	if (!msgpack_zone_init(&unpack->zone, ZONE_CHUNK_BYTES))
 		return -ENOMEM;
 	unpacked = msgpack_unpack((const char *)data, len, &used, &unpack->zone, &unpack->object);
@@ -345,9 +351,13 @@ int unpack_rule_chars(const struct unpack_value *value, const struct unpack_rule
 int unpack_rule_version(const struct unpack_value *value, const struct unpack_rule *rule, void *into)
 {
 	uint64_t version = 0; /* as above */
-	int r = unpack_uint(value, 0, UINT64_MAX, &version);
+	int r;
 
 	(void)into; /* nothing depends on it while there is one version */
+	if (value->object->type == MSGPACK_OBJECT_NEGATIVE_INTEGER)
+		return unpack_fail(value, "schema version %lld is not known here, only %llu",
+				   (long long)value->object->via.i64, (unsigned long long)rule->max);
+	r = unpack_uint(value, 0, UINT64_MAX, &version);
 	if (r == 0 && version != rule->max)
 		return unpack_fail(value, "schema version %llu is not known here, only %llu",
 				   (unsigned long long)version, (unsigned long long)rule->max);

@@ -18,7 +18,7 @@
 #define UNPACK_RULES_MAX 64
 
 struct unpack_flaw {
-	char field[64]; /* "" when the bytes are not even a map. Printable ASCII, whatever the sender wrote */
+	char field[64]; /* "" when no field is to blame: the bytes are no map, or too many. Printable ASCII, whatever the sender wrote */
 	char message[160];
 };
 

@@ -126,20 +126,20 @@ def good_tasks():
 def bad_task_bytes():
     whole = pack(TYPICAL)
     yield "empty", b"", "", "no bytes at all"
-    yield "cut-short", whole[:-1], "", "the last byte is missing"
+    yield "cut-short", whole[:-1], "stream", "the last byte is missing"
     yield "cut-in-head", b"\xdf\0\0", "", "cut inside a length"
     yield "trailing", whole + b"\xc0", "", "a second value follows"
     yield "huge-array", b"\xdd\xff\xff\xff\xff", "", "claims 4 billion elements in five bytes"
     yield "huge-map", b"\xdf\xff\xff\xff\xff", "", "claims 4 billion pairs in five bytes"
     yield "huge-str", b"\xdb\xff\xff\xff\xff", "", "claims 4 GiB of text in five bytes"
     yield "huge-ext", b"\xc9\xff\xff\xff\xff\x01", "", "claims 4 GiB of extension"
-    yield "huge-inside", pack(task(argv=Raw(b"\xdd\x10\0\0\0"))), "", "a huge claim inside a map"
+    yield "huge-inside", pack(task(argv=Raw(b"\xdd\x10\0\0\0"))), "argv", "a huge claim inside a map"
     yield "never-used-byte", b"\xc1", "", "0xc1 is no msgpack"
-    yield "never-used-inside", pack(task(stdin=Raw(b"\xc1"))), "", "0xc1 inside a map"
-    yield "nested-deep", pack(task(env=Raw(b"\x91" * 9 + b"\xc0"))), "", "arrays nested 10 deep"
+    yield "never-used-inside", pack(task(stdin=Raw(b"\xc1"))), "stdin", "0xc1 inside a map"
+    yield "nested-deep", pack(task(env=Raw(b"\x91" * 9 + b"\xc0"))), "env", "arrays nested 10 deep"
     yield "nested-very-deep", b"\x91" * 10000, "", "arrays nested 10000 deep"
-    yield "nested-empty", pack(task(env=Raw(b"\x91" * 8 + b"\x90"))), "", "the ninth level is empty, and counts"
-    yield "many-values", pack(task(argv=Raw(b"\xdc\x10\x00" + b"\xc0" * 4096))), "", "more than 4096 values"
+    yield "nested-empty", pack(task(env=Raw(b"\x91" * 8 + b"\x90"))), "env", "the ninth level is empty, and counts"
+    yield "many-values", pack(task(argv=Raw(b"\xdc\x10\x00" + b"\xc0" * 4096))), "argv", "more than 4096 values"
     yield "not-a-map", pack(["v", 1]), "", "an array"
     yield "text", b"\xa4null", "", "a string"
     yield "json", json.dumps(MINIMAL).encode(), "", "JSON instead of msgpack"
@@ -370,7 +370,7 @@ def bad_results():
     yield "label-number", result(labels={"l": 1}), "labels.l", "a number as value"
     yield "label-nul", result(labels={"l": "\0"}), "labels.l", "a NUL byte"
     yield "label-key-nul", result(labels={"l\0": ""}), "labels.l?", "a NUL byte in a key"
-    yield "deep", result(colour=Raw(b"\x91" * 7 + b"\x90")), "", "the ninth level is empty, and counts"
+    yield "deep", result(colour=Raw(b"\x91" * 7 + b"\x90")), "colour", "the ninth level is empty, and counts"
 
 
 def bad_result_maps():
@@ -448,14 +448,14 @@ def bad_outputs():
         ("attempt-wide", {"attempt": 1 << 32}, "attempt", "beyond 32 bits"),
         ("data-number", {"data": 1}, "data", "a number as bytes"),
         ("data-nil", {"data": None}, "data", "nil does not mean empty"),
-        ("deep", {"colour": [[[[]]]]}, "", "the fifth level is empty, and counts"),
-        ("many-values", {"colour": [0] * 240}, "", "more than 256 values"),
+        ("deep", {"colour": [[[[]]]]}, "colour", "the fifth level is empty, and counts"),
+        ("many-values", {"colour": [0] * 240}, "colour", "more than 256 values"),
     ):
         yield name, {**OUTPUT, **fields}, field, why
 
 
 def bad_others():
-    yield "result-cut-short", pack(FINISHED)[:-1], "", "the last byte is missing"
+    yield "result-cut-short", pack(FINISHED)[:-1], "key_destroyed", "the last byte is missing"
     for kind, group in (("result", bad_results), ("result", bad_result_maps), ("output", bad_outputs)):
         for name, message, field, why in group():
             yield f"{kind}-{name}", pack(message), field, why
@@ -472,7 +472,7 @@ def bad_others():
         ("control-id-long", {**CONTROL, "id": "c" * 65}, "id", "65 characters"),
         ("control-created-above", {**CONTROL, "created_ms": 1 << 53}, "created_ms", "2^53"),
         ("control-created-below", {**CONTROL, "created_ms": -1}, "created_ms", "below 0"),
-        ("control-padded", {**CONTROL, "id": "c" * 1024}, "", "larger than any control message"),
+        ("control-padded", {**CONTROL, "id": "c" * 1024}, "id", "larger than any control message"),
     ):
         yield name, pack(message), field, why
 
@@ -635,13 +635,13 @@ def large_cases():
         return pack({**message, field: Raw(b"\xc6" + struct.pack(">I", n) + bytes(n))})
 
     yield "task-1000000-bytes", padded(MINIMAL, "stdin", 1000000), None
-    yield "task-1000001-bytes", padded(MINIMAL, "stdin", 1000001), ""
+    yield "task-1000001-bytes", padded(MINIMAL, "stdin", 1000001), "stdin"
     yield "result-1000000-bytes", padded(FINISHED, "colour", 1000000), None
-    yield "result-1000001-bytes", padded(FINISHED, "colour", 1000001), ""
+    yield "result-1000001-bytes", padded(FINISHED, "colour", 1000001), "colour"
     yield "output-263168-bytes", padded({**OUTPUT, "data": bytes(262144)}, "colour", 263168), None
-    yield "output-263169-bytes", padded({**OUTPUT, "data": bytes(262144)}, "colour", 263169), ""
+    yield "output-263169-bytes", padded({**OUTPUT, "data": bytes(262144)}, "colour", 263169), "colour"
     yield "result-4096-values", pack(result(colour=[0] * (4096 - 2 - count(FINISHED)))), None
-    yield "result-4097-values", pack(result(colour=[0] * (4097 - 2 - count(FINISHED)))), ""
+    yield "result-4097-values", pack(result(colour=[0] * (4097 - 2 - count(FINISHED)))), "colour"
     yield "task-args-most", pack(task(argv=["a", "b" * (131072 - 2 - 4 - 1)], env={"c": "d"})), None
     yield "task-args-above", pack(task(argv=["a", "b" * (131072 - 2 - 4)], env={"c": "d"})), "argv"
     yield "task-arg-alone", pack(task(argv=["b" * 131073])), "argv[0]"

@@ -75,7 +75,7 @@ static void on_due(evutil_socket_t fd, short what, void *arg)
 	event_free(TAKE_PTR(work->due));
 	(void)snprintf(key, sizeof(key), "%d/%lld", work->source.partition, (long long)work->source.offset);
 	if (buf_append(&result, work->member->name, strlen(work->member->name)) < 0 ||
-	    report_add(work->member->report, &work->source, key, &result, NULL, 0, NULL, on_told, work) < 0)
+	    report_add(work->member->report, &work->source, key, &result, NULL, NULL, on_told, work) < 0)
 		abort();
 }
 

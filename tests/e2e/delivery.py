@@ -122,8 +122,9 @@ class Queue(EndToEnd):
                 with open(os.path.join(VECTORS, "bad", name[:-8] + ".json"), encoding="utf-8") as f:
                     sent.append((name, raw, json.load(f)["field"]))
         self.assertGreater(len(sent), 40)
-        for _, raw, _ in sent:
-            fleet.submit(raw=raw)
+        sent.append(("tombstone", None, ""))
+        for name, raw, _ in sent:
+            fleet.producer.produce(fleet.topic("tasks"), raw, key=name)
         good = fleet.submit(argv=["true"])
         fleet.flush()
         answers, dead = {}, set()
@@ -141,6 +142,16 @@ class Queue(EndToEnd):
         with fleet.reader("tasks") as tasks:
             for message in tasks.to_the_end():
                 by_record[message.value()] = answers[(message.partition(), message.offset())]
+        with fleet.reader("dead") as letters:
+            letters = {tuple(value.decode() for _, value in m.headers()): m for m in letters.to_the_end()}
+        self.assertEqual(len(letters), len(sent))
+        with fleet.reader("tasks") as tasks:
+            for record in tasks.to_the_end():
+                letter = letters.get((fleet.topic("tasks"), str(record.partition()), str(record.offset())))
+                if letter:
+                    self.assertEqual((letter.key(), letter.value()), (record.key(), record.value()))
+                    self.assertEqual([name for name, _ in letter.headers()],
+                                     [f"mayfly.source.{part}" for part in ("topic", "partition", "offset")])
         for name, raw, field in sent:
             self.assertEqual((by_record[raw]["outcome"], by_record[raw]["field"]), ("rejected", field), name)
             if field:

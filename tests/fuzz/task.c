@@ -10,8 +10,9 @@
 static bool is_map(const uint8_t *data, size_t len)
 {
 	static const struct prescan_limits limits = { TASK_MAX_BYTES, TASK_MAX_DEPTH, TASK_MAX_NODES };
+	struct prescan_field field;
 
-	if (prescan(data, len, &limits) != PRESCAN_VERDICT_OK)
+	if (prescan(data, len, &limits, &field) != PRESCAN_VERDICT_OK)
 		return false;
 	return (data[0] & 0xf0) == 0x80 || data[0] == 0xde || data[0] == 0xdf;
 }

@@ -10,7 +10,9 @@ static const struct prescan_limits limits = { 1000, 4, 20 };
 
 static enum prescan_verdict scan(const char *bytes, size_t len)
 {
-	return prescan((const uint8_t *)bytes, len, &limits);
+	struct prescan_field field;
+
+	return prescan((const uint8_t *)bytes, len, &limits, &field);
 }
 
 #define SCAN(literal) scan(literal, sizeof(literal) - 1)
@@ -58,6 +60,7 @@ static void test_limits_are_inclusive(void **state)
 {
 	static const char zeros[40];
 	char bytes[41] = "\xdc\x00\x13"; /* an array of 19: with itself 20 values */
+	struct prescan_field field;
 
 	(void)state;
 	assert_int_equal(SCAN("\x91\x91\x91\x91\xc0"), PRESCAN_VERDICT_OK);
@@ -66,8 +69,40 @@ static void test_limits_are_inclusive(void **state)
 	assert_int_equal(scan(bytes, 3 + 19), PRESCAN_VERDICT_OK);
 	bytes[2] = 20;
 	assert_int_equal(scan(bytes, 3 + 20), PRESCAN_VERDICT_TOO_MANY);
-	assert_int_equal(prescan((const uint8_t *)zeros, 1, &(struct prescan_limits){ 0, 4, 20 }),
+	assert_int_equal(prescan((const uint8_t *)zeros, 1, &(struct prescan_limits){ 0, 4, 20 }, &field),
 			 PRESCAN_VERDICT_TOO_LARGE);
+}
+
+static void assert_field(const char *bytes, size_t len, const char *expected)
+{
+	struct prescan_field field;
+
+	assert_int_not_equal(prescan((const uint8_t *)bytes, len, &limits, &field), PRESCAN_VERDICT_OK);
+	assert_int_equal(field.key != NULL, expected != NULL);
+	if (expected)
+		assert_memory_equal(field.key, expected, strlen(expected));
+	assert_int_equal(field.key_len, expected ? strlen(expected) : 0);
+}
+
+#define ASSERT_FIELD(literal, expected) assert_field(literal, sizeof(literal) - 1, expected)
+
+static void test_flaws_name_the_outermost_field(void **state)
+{
+	static char large[1200] = "\x81\xa3" "big\xc5\x04\x9f";
+
+	(void)state;
+	ASSERT_FIELD("\x82\xa1" "a\x01\xa2" "bc\xc1", "bc");
+	ASSERT_FIELD("\x82\xa1" "a\x01\xd9\x02" "bc\xda\x00\x02" "x", "bc");
+	ASSERT_FIELD("\x81\xa1" "a\x81\xa1" "b\xc1", "a"); /* the outermost */
+	ASSERT_FIELD("\x81\xa1" "a\x91\x91\x91\x90", "a");
+	ASSERT_FIELD("\x81\xa0\xc1", "");
+	ASSERT_FIELD("\x82\xa1" "a\x01", NULL);	  /* the next key is missing */
+	ASSERT_FIELD("\x82\xa1" "a\x01\xa2" "b", NULL); /* a key that is cut */
+	ASSERT_FIELD("\x81\x01\xc1", NULL);		  /* a key that is no text */
+	ASSERT_FIELD("\x81\xa1" "a\x01\x01", NULL);	  /* what follows is in no field */
+	ASSERT_FIELD("\x92\xa1" "a\xc1", NULL);	  /* an array has none */
+	ASSERT_FIELD("", NULL);
+	assert_field(large, sizeof(large), "big");
 }
 
 /* Whatever passes, msgpack-c accepts and consumes whole: else the prescan judges another language than the decoder. */
@@ -100,7 +135,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_whole_values),	  cmocka_unit_test(test_cut_and_trailing),
 		cmocka_unit_test(test_claims_are_backed), cmocka_unit_test(test_limits_are_inclusive),
-		cmocka_unit_test(test_msgpack_agrees),
+		cmocka_unit_test(test_msgpack_agrees),	  cmocka_unit_test(test_flaws_name_the_outermost_field),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
