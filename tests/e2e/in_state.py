@@ -1,0 +1,69 @@
+"""For tests that do harm to something while a job is in a state that the test chose."""
+import contextlib
+import os
+import re
+import signal
+
+from case import EndToEnd, wait_until
+import processes
+
+STATES = ("leasing", "preparing", "booting", "running", "collecting", "erasing", "telling", "releasing")
+TRIES = 5  # to hit a state that lasts as long as it likes
+
+
+class InState(EndToEnd):
+    settings = {"lease_ms": 3000, "grace_ms": 1000}
+
+    def one_task(self, fleet, **task):
+        task_id = fleet.submit(argv=["/bin/sh", "-c", "echo x > out; sleep 2"], collect=["out"], **task)
+        fleet.flush()
+        return task_id
+
+    def at_state(self, fleet, task_id, state):
+        needle = f"id={task_id} state={state} "
+        wait_until(f"{task_id} is {state}", lambda: needle in fleet.log(), 60, step=0.002)
+
+    def state_of(self, fleet, task_id):
+        return re.findall(rf"id={task_id} state=(\w+)", fleet.log())[-1]
+
+    def frozen_at(self, fleet, worker, state):
+        """A task that stays in that state, if somebody can be stopped who would end it, and whom to wake; it is stopped in the
+        state before, or before the task is there."""
+        lanes = processes.lanes(worker)
+        stopped, before = {"leasing": ([self.services.redis.pid], None), "erasing": (lanes, "collecting"),
+                           "telling": ([self.services.kafka.pid], "collecting"),
+                           "releasing": ([self.services.redis.pid], "collecting")}.get(state, ([], None))
+        task_id = None if stopped and not before else self.one_task(fleet)
+        if before:
+            self.at_state(fleet, task_id, before)
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        task_id = task_id or self.one_task(fleet)
+        self.at_state(fleet, task_id, state)
+        return task_id, stopped
+
+    def hit(self, fleet, worker, state, harm, ids):
+        """Does harm() while a task of that worker is in that state, as the log says afterwards. Answers the task's id; it and those
+        of tries that came too late are added to `ids`."""
+        for _ in range(TRIES):
+            task_id, stopped = self.frozen_at(fleet, worker, state)
+            ids.append(task_id)
+            harm()
+            is_hit = self.state_of(fleet, task_id) == state
+            for pid in stopped:
+                with contextlib.suppress(ProcessLookupError):  # a lane that was killed as well
+                    os.kill(pid, signal.SIGCONT)
+            if is_hit:
+                return task_id
+            self.result_of(fleet, task_id)
+        return self.fail(f"in {TRIES} tries nothing was done while a task was {state}")
+
+    def result_of(self, fleet, task_id):
+        """As soon as it is told and nothing is left."""
+        result = fleet.result(task_id)
+        self.assert_nothing_left(fleet)
+        return result
+
+    def settle(self, fleet, ids, seconds=240):
+        self.assert_each_told_once(fleet, ids, seconds)
+        self.assert_nothing_left(fleet, 60)
