@@ -250,13 +250,23 @@ static void on_terminate(evutil_socket_t fd, short what, void *arg)
 	drain(arg);
 }
 
-void engine_host_fails(struct engine *engine, const char *why)
+static void give_up_host(struct engine *engine, const char *why)
 {
-	if (++engine->n_host_faults < HOST_FAULTS_MAX || engine->drain_mono_ms)
-		return;
-	log_error("engine.host", "faults=%u message=\"%s; this host is not fit: it takes no more tasks\"", engine->n_host_faults, why);
+	log_error("engine.host", "message=\"%s; this host is not fit: it takes no more tasks\"", why);
 	engine->exit_code = 1;
 	drain(engine);
+}
+
+void engine_host_fails(struct engine *engine, const char *why)
+{
+	if (++engine->n_host_faults == HOST_FAULTS_MAX && !engine->drain_mono_ms)
+		give_up_host(engine, why);
+}
+
+void engine_loses_slot(struct engine *engine)
+{
+	if (++engine->n_lost_slots == engine->settings->slots && !engine->drain_mono_ms)
+		give_up_host(engine, "no microVM of any slot could be ended");
 }
 
 void engine_host_works(struct engine *engine)

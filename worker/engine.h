@@ -45,6 +45,7 @@ struct engine {
 	uint64_t drain_mono_ms; /* 0, or when draining must be over */
 	bool is_paused;         /* full: no new records */
 	unsigned n_host_faults; /* in a row */
+	unsigned n_lost_slots;
 	bool is_cut_short; /* drained as far as possible, or must not go on: nothing is closed in order */
 	int exit_code;
 };
@@ -66,6 +67,9 @@ void engine_die(struct engine *engine, const char *why);
  * 1: other hosts do its work. */
 void engine_host_fails(struct engine *engine, const char *why);
 void engine_host_works(struct engine *engine);
+
+/* From jobs: a microVM could not be ended, and its slot is not used again. With the last slot the worker drains and ends, too. */
+void engine_loses_slot(struct engine *engine);
 
 /* From jobs. */
 void engine_job_enters_held(struct engine *engine, struct job *job);

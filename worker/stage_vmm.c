@@ -66,9 +66,13 @@ static void forget_vm(struct job *job)
 	job_stage_stopped(job, STAGE_VMM);
 }
 
+/* The reaper will find it. Until then its processes may live: nobody else may have their uid, memory and disk. */
 static void leave_vm(struct job *job, const char *why)
 {
-	log_error("vm.left", "id=%s message=\"%s; the reaper will find it\"", job->task->id, why);
+	log_error("vm.left", "id=%s slot=%u message=\"%s; the reaper will find it, the slot is not used again\"", job->task->id,
+		  job->reservation.slot, why);
+	job->has_reservation = false;
+	engine_loses_slot(job->engine);
 	forget_vm(job);
 }
 

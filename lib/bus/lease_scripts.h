@@ -69,6 +69,7 @@ static const char lease_claim_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_NOW LEASE_LUA
 	"local function judge(line, source)\n"
 	"  local field = fields_of(line)\n"
 	"  local state = field[1]\n"
+	"  if not field[10] or not tonumber(field[4]) then return HELD, 0 end\n" /* no lease: an operator's to delete */
 	"  local is_same = field[8] .. ' ' .. field[9] .. ' ' .. field[10] == source\n"
 	"  if state == 'orphan' and is_same then\n"
 	"    local attempt = tonumber(field[4]) + 1\n"
@@ -122,7 +123,7 @@ static const char lease_renew_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_NOW LEASE_LUA
 	"  answers[n] = GONE\n"
 	"  if is_held(lines[n], ARGV[1], token) then\n"
 	"    answers[n] = CLAIMED\n"
-	"    local last = math.max(tonumber(fields_of(lines[n])[7]), math.floor(tonumber(token) / 1000))\n"
+	"    local last = math.max(tonumber(fields_of(lines[n])[7]) or 0, math.floor(tonumber(token) / 1000))\n"
 	"    due[#due + 1] = string.format('%.0f', math.min(ends, last + LATE_LEASES * tonumber(ARGV[2])))\n"
 	"    due[#due + 1] = id\n"
 	"  end\n"
@@ -155,12 +156,12 @@ static const char lease_finish_lua[] =
 #define LEASE_LUA_GIVE_BACK                                                \
 	"local function give_back(key, id, line, uncounted, destroyed)\n"  \
 	"  local field = fields_of(line)\n"                                \
-	"  local attempts = tonumber(field[4]) - uncounted\n"              \
+	"  local attempts = (tonumber(field[4]) or 0) - uncounted\n"       \
 	"  if attempts > 0 then\n"                                         \
 	"    field[1], field[2], field[4] = 'orphan', '-', attempts\n"     \
 	"    field[11], field[12] = '-', destroyed\n"                      \
 	"    redis.call('SET', key, table.concat(field, ' '))\n"           \
-	"    redis.call('ZADD', KEYS[1], field[7], id)\n"                  \
+	"    redis.call('ZADD', KEYS[1], tonumber(field[7]) or 0, id)\n"   \
 	"  else\n"                                                         \
 	"    redis.call('DEL', key)\n"                                     \
 	"    redis.call('ZREM', KEYS[1], id)\n"                            \
@@ -192,7 +193,7 @@ static const char lease_undo_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_READ LEASE_LUA
 	"for n = 1, #keys do\n"
 	"  local i = 1 + 4 * n\n"
 	"  local field = fields_of(lines[n] or '')\n"
-	"  local is_mine = field[1] == 'running' and field[2] == ARGV[1]\n"
+	"  local is_mine = field[1] == 'running' and field[2] == ARGV[1] and field[10]\n"
 	"    and field[8] .. ' ' .. field[9] .. ' ' .. field[10] == ARGV[i + 3]\n"
 	"  answers[n] = is_mine and CLAIMED or GONE\n"
 	"  if is_mine then give_back(keys[n], ARGV[i], lines[n], 1, '-') end\n"

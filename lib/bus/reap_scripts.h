@@ -11,14 +11,22 @@
 	"end\n"
 
 /* ARGV: grace_ms limit. Answers: now, the number of all leases, of those due, then per lease that is due: id, score,
- * line ("" for a member of the deadlines without a lease, which is forgotten here). */
+ * line ("" for a member of the deadlines without a lease, which is forgotten here). What looks like no lease is left alone,
+ * but goes to the end of the queue: however many there are, they hide no lease. */
 static const char reap_scan_lua[] = LEASE_LUA_NOW
+	"local word, number = ' [%w._-]+', ' %d+'\n"
+	"local lease = '^%l+' .. word .. number .. number .. word .. number .. number .. word .. number .. number\n"
 	"local before = string.format('%.0f', now - tonumber(ARGV[1]))\n"
 	"local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. before, 'WITHSCORES', 'LIMIT', 0, ARGV[2])\n"
 	"local answers = { now, redis.call('ZCARD', KEYS[1]), redis.call('ZCOUNT', KEYS[1], '-inf', '(' .. before) }\n"
 	"for i = 1, #due, 2 do\n"
-	"  local line = redis.call('GET', KEYS[2] .. due[i])\n"
-	"  if not line then redis.call('ZREM', KEYS[1], due[i]) end\n"
+	"  local line = redis.pcall('GET', KEYS[2] .. due[i])\n"
+	"  if type(line) == 'table' then line = 'not even a string' end\n"
+	"  if not line then\n"
+	"    redis.call('ZREM', KEYS[1], due[i])\n"
+	"  elseif not string.find(line, lease) then\n"
+	"    redis.call('ZADD', KEYS[1], string.format('%.0f', now), due[i])\n"
+	"  end\n"
 	"  answers[#answers + 1] = due[i]\n"
 	"  answers[#answers + 1] = tonumber(due[i + 1])\n"
 	"  answers[#answers + 1] = line or ''\n"

@@ -256,7 +256,10 @@ int cgroup_destroy(const char *path, unsigned timeout_ms, struct err *err)
 		if (left == 0 && is_gone)
 			return 0;
 		if (clock_mono_ms() >= deadline)
-			return err_set(err, ERR_HOST, ETIMEDOUT, "%zu processes of control group '%s' do not die", left, path);
+			return left ? err_set(err, ERR_HOST, ETIMEDOUT,
+					      "%zu processes of control group '%s' do not die", left, path) :
+				      err_set(err, ERR_HOST, EBUSY,
+					      "control group '%s' is empty and cannot be removed; look for groups below it", path);
 		(void)usleep(POLL_US);
 	}
 }

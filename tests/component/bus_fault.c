@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bus/publisher.h"
+
 #define PARTITIONS 16
 #define MIDWAY_US  6000 /* a commit takes about as long */
 #define GO_STEP_US 20000
@@ -23,6 +25,9 @@ rd_kafka_error_t *__real_rd_kafka_send_offsets_to_transaction(rd_kafka_t *kafka,
 							      int timeout_ms);
 rd_kafka_error_t *__real_rd_kafka_commit_transaction(rd_kafka_t *kafka, int timeout_ms);
 
+void __real_publisher_submit(struct publisher *publisher, const struct publish_batch *batch);
+
+void __wrap_publisher_submit(struct publisher *publisher, const struct publish_batch *batch);
 rd_kafka_conf_res_t __wrap_rd_kafka_conf_set(rd_kafka_conf_t *conf, const char *name, const char *value, char *why,
 					     size_t size);
 rd_kafka_error_t *__wrap_rd_kafka_init_transactions(rd_kafka_t *kafka, int timeout_ms);
@@ -93,6 +98,12 @@ static rd_kafka_error_t *lost(const char *point)
 	(void)printf("lost\n");
 	wait_for_go();
 	return rd_kafka_error_new(RD_KAFKA_RESP_ERR__TIMED_OUT, "the test says so");
+}
+
+void __wrap_publisher_submit(struct publisher *publisher, const struct publish_batch *batch)
+{
+	(void)printf("submitted %zu\n", batch->n_messages);
+	__real_publisher_submit(publisher, batch);
 }
 
 rd_kafka_conf_res_t __wrap_rd_kafka_conf_set(rd_kafka_conf_t *conf, const char *name, const char *value, char *why,

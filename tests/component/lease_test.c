@@ -597,6 +597,40 @@ static void test_foreign_key(void **state)
 	assert_int_equal(good.grant.verdict, LEASE_VERDICT_GONE);
 }
 
+static void set_line(struct fixture *fixture, const char *id, const char *line)
+{
+	redisContext *redis = redisConnect("127.0.0.1", (int)fixture->server.port);
+
+	freeReplyObject(redisCommand(redis, "SET t:{mayfly}:lease:%s %s", id, line));
+	redisFree(redis);
+}
+
+/* Nor must a line that is damaged. Nobody gets its id; who held it holds it no more. */
+static void test_damaged_lines(void **state)
+{
+	static const char *const lines[] = { "junk", "orphan - 7", "orphan - 7 x h1 0 9 mayfly.tasks 3 100",
+					     "running w1.start 7", "running w1.start 7 1 h1 0 never mayfly.tasks 3 100", "told" };
+	struct fixture *fixture = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
+		struct answer odd = { 0 }, good = { 0 };
+
+		set_line(fixture, "odd", lines[i]);
+		lease_claim(fixture->leases, "odd", &source_1, FAR_MS, 1, on_answer, &odd);
+		lease_claim(fixture->leases, "good", &source_2, FAR_MS, 1, on_answer, &good);
+		turn_until(fixture, is_answered, &good);
+		assert_int_equal(odd.grant.verdict, LEASE_VERDICT_HELD);
+		assert_int_equal(good.grant.verdict, LEASE_VERDICT_CLAIMED);
+		odd.is_there = false;
+		lease_renew(fixture->leases, "odd", 7, on_answer, &odd);
+		assert_int_equal(ask(fixture, fixture->leases, lease_renew, "good", good.grant.token), LEASE_VERDICT_CLAIMED);
+		assert_true(odd.is_there);
+		(void)ask(fixture, fixture->leases, abandon, "odd", 7);
+		(void)ask(fixture, fixture->leases, lease_finish, "odd", 7);
+		assert_int_equal(ask(fixture, fixture->leases, lease_finish, "good", good.grant.token), LEASE_VERDICT_CLAIMED);
+	}
+}
+
 static void test_full_redis_refuses(void **state)
 {
 	struct fixture *fixture = *state;
@@ -635,6 +669,7 @@ int main(void)
 		TEST(a_claim_whose_answer_got_lost_is_undone),
 		TEST(a_lost_finish_is_sent_again),
 		TEST(foreign_key),
+		TEST(damaged_lines),
 		TEST(full_redis_refuses),
 	};
 

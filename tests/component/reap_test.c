@@ -382,6 +382,32 @@ static void test_odd_members(void **state)
 	assert_string_equal(redis_server_ask(&fixture->server, "ZRANGE t:{mayfly}:deadlines 0 -1"), "odd");
 }
 
+/* More of them than one look shows, and due before everything else: a lease has its turn all the same, and so have they. */
+static void test_what_is_no_lease_hides_none(void **state)
+{
+	struct fixture *fixture = *state;
+	static struct answer answer;
+	bool is_seen = false;
+
+	(void)redis_server_ask(&fixture->server,
+			       "EVAL for\tn=1,700\tdo\tredis.call('ZADD',KEYS[1],n,'odd'..n)redis.call('SET',KEYS[2]..n,'junk')end 2 "
+			       "t:{mayfly}:deadlines t:{mayfly}:lease:odd");
+	(void)redis_server_ask(&fixture->server, "DEL t:{mayfly}:lease:odd7");
+	(void)redis_server_ask(&fixture->server, "RPUSH t:{mayfly}:lease:odd7 not a string");
+	(void)claim(fixture, "good");
+	for (int i = 0; i < 1000 && !is_seen; i++) {
+		answer = (struct answer){ .is_there = false };
+		(void)usleep(10000);
+		reap_scan(fixture->a, on_scan, &answer);
+		wait_answer(fixture, &answer);
+		for (size_t j = 0; j < answer.scan.n; j++)
+			is_seen |= strcmp(answer.leases[j].id, "good") == 0;
+	}
+	assert_true(is_seen);
+	assert_string_equal(redis_server_ask(&fixture->server, "ZCARD t:{mayfly}:deadlines"), "701");
+	assert_string_equal(redis_server_ask(&fixture->server, "GET t:{mayfly}:lease:odd8"), "junk");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, set_up, tear_down)
 
 int main(void)
@@ -395,6 +421,7 @@ int main(void)
 		TEST(taking_an_orphan_ends_it),
 		TEST(healing),
 		TEST(odd_members),
+		TEST(what_is_no_lease_hides_none),
 	};
 
 	log_init("reap-test", LOG_LEVEL_COUNT);

@@ -5,7 +5,7 @@ import os
 import signal
 import unittest
 
-from case import wait_until
+from case import audit, wait_until
 from in_state import InState, STATES
 import processes
 
@@ -70,6 +70,24 @@ class Machine(InState):
                 self.assertIn(result["outcome"], outcomes)
                 self.assertIs(result["key_destroyed"], True)
         self.settle(fleet, ids)
+
+    def test_one_that_cannot_be_removed_keeps_its_slot(self):
+        """Its uid may still have processes. The only slot: the worker takes no more tasks, and ends."""
+        fleet = self.fleet(slots=1)
+        worker = fleet.start_worker()
+        task_id = self.one_task(fleet)
+        self.at_state(fleet, task_id, "running")
+        planted = os.path.join(audit.control_groups(fleet)[0], "planted")
+        os.mkdir(planted)
+        try:
+            self.assertEqual(fleet.result(task_id)["outcome"], "succeeded")
+            self.assertEqual(worker.wait(120), 1)
+            self.assertIn("is empty and cannot be removed; look for groups below it", fleet.log())
+            self.assertIn("the reaper will find it, the slot is not used again", fleet.log())
+        finally:
+            os.rmdir(planted)
+        fleet.start_reaper()
+        self.settle(fleet, [task_id])
 
 
 class Reaper(InState):
