@@ -3,8 +3,12 @@ import os
 
 
 def children(pid):
-    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
-        return [int(p) for p in f.read().split()]
+    """[] when it has ended."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
+            return [int(p) for p in f.read().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
 
 
 def uid(pid):
@@ -12,17 +16,18 @@ def uid(pid):
         return next(int(line.split()[1]) for line in f if line.startswith("Uid:"))
 
 
+def command_line(pid):
+    """Empty when there is no such process any more."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as f:
+            return f.read()
+    except OSError:
+        return b""
+
+
 def find(what):
     """Pids whose command line holds `what`."""
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{pid}/cmdline", "rb") as f:
-                if what in f.read():
-                    found.append(int(pid))
-        except OSError:
-            continue
-    return found
+    return [int(pid) for pid in filter(str.isdigit, os.listdir("/proc")) if what in command_line(pid)]
 
 
 def guards(fleet):
@@ -30,7 +35,8 @@ def guards(fleet):
 
 
 def vmms(fleet):
-    return [vmm for guard in guards(fleet) for vmm in children(guard)]
+    """Whatever a guard has started; a sanitizer's helper, too, is its child for a moment, with its own command line."""
+    return [pid for guard in guards(fleet) for pid in children(guard) if command_line(pid) not in (b"", command_line(guard))]
 
 
 def lanes(worker):
