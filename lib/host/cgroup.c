@@ -251,8 +251,9 @@ int cgroup_destroy(const char *path, unsigned timeout_ms, struct err *err)
 
 		for (size_t i = 0; i < n; i++)
 			left += kill_all(list[i], path);
-		for (size_t i = 0; i < n && left == 0; i++)
-			is_gone &= remove_group(list[i], path);
+		/* The first, in which cgroup_each() looks, last: what is half removed is still found. */
+		for (size_t i = n; i > 0 && left == 0 && is_gone; i--)
+			is_gone = remove_group(list[i - 1], path);
 		if (left == 0 && is_gone)
 			return 0;
 		if (clock_mono_ms() >= deadline)

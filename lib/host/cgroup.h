@@ -25,8 +25,8 @@ int cgroup_enter(const char *path, struct err *err);
 /* Did the kernel kill something in it for memory? */
 bool cgroup_has_oom_kill(const char *path);
 
-/* SIGKILL everything in it until it is empty, then remove it from every hierarchy. Fine when it is not there.
- * ERR_HOST when processes are left after timeout_ms (stuck in the kernel). */
+/* SIGKILL everything in it until it is empty, then remove it from every hierarchy. Fine when it is not there, or only half.
+ * ERR_HOST when processes are left after timeout_ms (stuck in the kernel), or groups below it. */
 int cgroup_destroy(const char *path, unsigned timeout_ms, struct err *err);
 
 /* Visit the names of the groups below `path`. */
