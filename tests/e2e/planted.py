@@ -1,12 +1,12 @@
 #!/usr/bin/python3
 """Negative controls of what the other files lean on: the audit finds one of each thing a crash could leave, and the count of
-terminal results sees a second one and a missing one."""
+terminal results sees a second one and a missing one; no fleet is closed in peace that should not be."""
 import os
 import subprocess
 import unittest
 
 from case import EndToEnd
-from stack import Services
+from stack import Fleet, SANITIZERS, Services
 
 
 class Planted(EndToEnd):
@@ -68,6 +68,24 @@ class Planted(EndToEnd):
         subprocess.run(["mount", "-t", "tmpfs", "none", folder], check=True)
         self.addCleanup(subprocess.run, ["umount", folder], check=True)
         self.assert_found(folder)
+
+    def test_a_daemon_that_does_not_end_well(self):
+        fleet = Fleet(self.services)
+        daemon = subprocess.Popen(["/bin/sh", "-c", "trap 'exit 3' TERM; echo; while :; do sleep 0.1; done"], start_new_session=True,
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        self.addCleanup(daemon.stdout.close)
+        daemon.stdout.readline()
+        fleet.processes.append(daemon)
+        with self.assertRaisesRegex(AssertionError, "1 did not end well"):
+            fleet.close()
+
+    def test_a_sanitizers_report(self):
+        for sign in SANITIZERS:
+            fleet = Fleet(self.services)
+            with open(fleet.log_path, "w", encoding="ascii") as log:
+                log.write(f"==1=={sign}: a leak\n")
+            with self.assertRaisesRegex(AssertionError, "a sanitizer's report"):
+                fleet.close()
 
     def test_results_told_twice_or_not_at_all(self):
         self.assert_told_once({"a": [1], "b": [2]}, ["a", "b"])
