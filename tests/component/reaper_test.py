@@ -410,9 +410,9 @@ class Caution(Case):
 
     def test_nothing_is_destroyed_while_redis_is_away_or_new(self):
         own = Services()
-        own.start_redis()
-        own.kafka_port = services.kafka_port
         try:
+            own.start_redis()
+            own.kafka_port = services.kafka_port
             fleet = Fleet(own, lease_ms=LEASE_MS, grace_ms=GRACE_MS)
             self.fleet.close()
             self.fleet = fleet
@@ -434,8 +434,7 @@ class Caution(Case):
                 time.sleep(0.05)
             wait_until("it is erased", lambda: not os.path.exists(self.disk(task_id)) and not self.groups(task_id))
         finally:
-            own.redis.kill()
-            own.redis.wait()
+            own.__exit__()
 
 
 if __name__ == "__main__":

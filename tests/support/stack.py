@@ -112,8 +112,12 @@ class Services:
         return json.loads(out.stdout)
 
     def __enter__(self):
-        self.start_redis()
-        self.start_kafka()
+        try:
+            self.start_redis()
+            self.start_kafka()
+        except BaseException:  # an interrupt, too: nothing is left running
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_):
