@@ -126,12 +126,20 @@ static void explain_exit(struct job *job, const struct vm_exit *vm_exit)
 		job_fault(job, "", &err);
 }
 
+/* A guard that has ended without reading our byte: first comes an error that says so, then what it sent. */
+static ssize_t hear_guard(int fd, struct vm_exit *ret)
+{
+	ssize_t n = recv(fd, ret, sizeof(*ret), MSG_DONTWAIT);
+
+	return n < 0 && errno == ECONNRESET ? recv(fd, ret, sizeof(*ret), MSG_DONTWAIT) : n;
+}
+
 /* The guard has removed the cgroup before it speaks: nothing is left to destroy. */
 static void on_guard(evutil_socket_t fd, short what, void *arg)
 {
 	struct job *job = arg;
 	struct vm_exit vm_exit = { 0 };
-	ssize_t n = recv(fd, &vm_exit, sizeof(vm_exit), MSG_DONTWAIT);
+	ssize_t n = hear_guard(fd, &vm_exit);
 	struct err err;
 
 	(void)what;

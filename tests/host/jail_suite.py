@@ -117,9 +117,10 @@ class Jail(unittest.TestCase):
         return [path for path in paths if os.path.exists(path)]
 
     def end_of(self, guard, ours, group):
-        """What the guard says at the end (struct vm_exit, host/vm.h): wait status, deadline, out of memory."""
-        status, is_deadline, is_out_of_memory = struct.unpack("<iII", ours.recv(64)[:12])
+        """What the guard says at the end (struct vm_exit, host/vm.h): wait status, deadline, out of memory. Whoever listens late,
+        when the guard has closed its socket, hears it as well."""
         self.assertEqual((guard.wait(60), self.groups(group)), (0, []))
+        status, is_deadline, is_out_of_memory = struct.unpack("<iII", ours.recv(64)[:12])
         return status, bool(is_deadline), bool(is_out_of_memory)
 
     def guarded(self, name, memory_mib, pass_fds=()):
