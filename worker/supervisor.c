@@ -255,7 +255,7 @@ static int take_signal(struct supervisor *supervisor)
 
 static int watch(struct supervisor *supervisor)
 {
-	int status = -1;
+	int status = reap_children(supervisor); /* the guard of the probe has ended before there was a signalfd to say so */
 
 	while (status < 0) {
 		struct pollfd fds[] = { { .fd = supervisor->signal_fd, .events = POLLIN },
