@@ -266,7 +266,7 @@ int report_new(struct event_base *base, const struct report_config *config, stru
 	report->batch.offsets = report->offsets;
 	r = report->messages && report->pump && report->retry ? 0 : err_set(err, ERR_HOST, ENOMEM, "reports");
 	if (r == 0)
-		r = publisher_new(base, &config->publisher, consumer_handle(consumer), on_done, report,
+		r = publisher_new(base, &config->publisher, consumer, on_done, report,
 				  &report->publisher, err);
 	if (r < 0) {
 		report_free(report);

@@ -4,7 +4,11 @@
  * of committed offsets answers on a third queue.
  *
  * A rebalance is answered in two steps: the event says which partitions are ours, the look-up what the group committed for
- * them; only then rd_kafka_assign() starts them. Eager assignment (range): a new one always follows a revocation of all. */
+ * them; only then rd_kafka_assign() starts them. Eager assignment (range): a new one always follows a revocation of all.
+ *
+ * A static member whose broker stood still for longer than its session joins a second time, and when the broker wakes, the one join
+ * fences the other, which is final for librdkafka's handle. So it is opened again: to its owner that is a rebalance like any other.
+ * Only a fence that comes again and again is another process of the same name. */
 #include "bus/consumer.h"
 
 #include <assert.h>
@@ -13,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/own.h"
 #include "bus/kafka_conf.h"
@@ -20,14 +25,21 @@
 #define LOOKUP_MS 5000       /* of one look-up; then it is asked again */
 #define LOOKUP_AGAIN_MS 100  /* a dead member's open transaction holds the offsets until it is fenced or times out */
 #define LOOKUPS_TO_WARN 100  /* refused in a row: longer than any transaction takes to time out */
+#define REOPENS_MAX 3        /* of the handle, in: */
+#define REOPENS_MS 60000
 #define BELT_MS 1000         /* a poll at least this often: librdkafka counts polls, and a wake-up may be missed */
 
 struct consumer {
-	rd_kafka_t *kafka;
+	struct event_base *base;
+	rd_kafka_t *kafka; /* NULL only while it is opened again */
 	rd_kafka_queue_t *group_events, *records, *lookups; /* the wakes' references keep them */
 	struct kafka_wake *group_wake, *records_wake, *lookup_wake;
-	struct event *belt, *lookup_again;
-	char *topic, *group;
+	struct event *belt, *lookup_again, *reopen;
+	char *brokers, *topic, *group, *instance_id;
+	unsigned session_timeout_ms;
+	bool is_fenced; /* this handle is of no more use */
+	uint64_t reopens_mono_ms; /* of the first of: */
+	unsigned n_reopens;
 	unsigned per_turn;
 	const struct consumer_events *events;
 	void *ctx;
@@ -221,18 +233,22 @@ static void deliver(struct consumer *consumer, const rd_kafka_message_t *message
 			 rd_kafka_message_errstr(message));
 }
 
-static void take_error(struct consumer *consumer, rd_kafka_event_t *event)
+/* Whatever code an event has: a fatal error is a state of the handle. Events of it may be in our hands: it is closed later. */
+static void look_for_fence(struct consumer *consumer)
 {
-	struct err err;
 	char why[200];
 
-	if (rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR__FATAL) {
-		log_warn("consumer.kafka", "message=\"%s\"", rd_kafka_event_error_string(event));
+	if (consumer->is_fenced || !rd_kafka_fatal_error(consumer->kafka, why, sizeof(why)))
 		return;
-	}
-	(void)rd_kafka_fatal_error(consumer->kafka, why, sizeof(why));
-	(void)err_set(&err, ERR_HOST, 0, "Kafka consumer: %s", why);
-	consumer->events->on_fault(consumer->ctx, &err);
+	consumer->is_fenced = true;
+	log_warn("consumer.fenced", "message=\"%s; it joins the group again\"", why);
+	event_active(consumer->reopen, EV_TIMEOUT, 0);
+}
+
+static void take_error(struct consumer *consumer, rd_kafka_event_t *event)
+{
+	log_warn("consumer.kafka", "message=\"%s\"", rd_kafka_event_error_string(event));
+	look_for_fence(consumer);
 }
 
 static void on_group_wake(void *ctx)
@@ -296,6 +312,7 @@ static void on_belt(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	on_group_wake(arg);
 	on_records_wake(arg);
+	look_for_fence(arg);
 }
 
 static int subscribe(struct consumer *consumer, struct err *err)
@@ -309,12 +326,12 @@ static int subscribe(struct consumer *consumer, struct err *err)
 	return code ? err_set(err, ERR_HOST, 0, "subscribe to '%s': %s", consumer->topic, rd_kafka_err2str(code)) : 0;
 }
 
-static int open_kafka(struct consumer *consumer, const struct consumer_config *config, struct err *err)
+static int make_handle(struct consumer *consumer, struct err *err)
 {
 	char session[16];
-	const struct kafka_pair pairs[] = { { "bootstrap.servers", config->brokers },
-					    { "group.id", config->group },
-					    { "group.instance.id", config->instance_id },
+	const struct kafka_pair pairs[] = { { "bootstrap.servers", consumer->brokers },
+					    { "group.id", consumer->group },
+					    { "group.instance.id", consumer->instance_id },
 					    { "session.timeout.ms", session },
 					    { "heartbeat.interval.ms", "1000" },
 					    { "partition.assignment.strategy", "range" },
@@ -328,17 +345,19 @@ static int open_kafka(struct consumer *consumer, const struct consumer_config *c
 					    { "fetch.error.backoff.ms", "50" },
 					    { "reconnect.backoff.max.ms", "1000" } };
 
-	(void)snprintf(session, sizeof(session), "%u", config->session_timeout_ms);
+	(void)snprintf(session, sizeof(session), "%u", consumer->session_timeout_ms);
 	return kafka_new(RD_KAFKA_CONSUMER, pairs, ARRAY_SIZE(pairs),
 			 RD_KAFKA_EVENT_FETCH | RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_ERROR, NULL, &consumer->kafka,
 			 err);
 }
 
-static int open_events(struct consumer *consumer, struct event_base *base, struct err *err)
+static int open_kafka(struct consumer *consumer, struct err *err)
 {
-	const struct timeval belt = { .tv_sec = BELT_MS / 1000 };
-	int r;
+	struct event_base *base = consumer->base;
+	int r = make_handle(consumer, err);
 
+	if (r < 0)
+		return r;
 	rd_kafka_poll_set_consumer(consumer->kafka);
 	consumer->group_events = rd_kafka_queue_get_consumer(consumer->kafka);
 	consumer->records = rd_kafka_queue_new(consumer->kafka);
@@ -348,12 +367,55 @@ static int open_events(struct consumer *consumer, struct event_base *base, struc
 		r = kafka_wake_new(base, consumer->records, on_records_wake, consumer, &consumer->records_wake, err);
 	if (r == 0)
 		r = kafka_wake_new(base, consumer->lookups, on_lookup_wake, consumer, &consumer->lookup_wake, err);
-	if (r < 0)
-		return r;
-	consumer->belt = event_new(base, -1, EV_PERSIST, on_belt, consumer);
-	consumer->lookup_again = evtimer_new(base, on_lookup_again, consumer);
-	if (!consumer->belt || !consumer->lookup_again || event_add(consumer->belt, &belt) < 0)
-		return err_set(err, ERR_HOST, ENOMEM, "the consumer's timer");
+	return r < 0 ? r : subscribe(consumer, err);
+}
+
+static void close_wakes(struct consumer *consumer)
+{
+	kafka_wake_free(TAKE_PTR(consumer->group_wake));
+	kafka_wake_free(TAKE_PTR(consumer->records_wake));
+	kafka_wake_free(TAKE_PTR(consumer->lookup_wake));
+	if (consumer->assigned)
+		rd_kafka_topic_partition_list_destroy(TAKE_PTR(consumer->assigned));
+	consumer->is_looking_up = consumer->is_unsettled = false;
+}
+
+static void on_reopen(evutil_socket_t fd, short what, void *arg)
+{
+	struct consumer *consumer = arg;
+	uint64_t now = clock_mono_ms();
+	struct err err;
+
+	(void)fd;
+	(void)what;
+	if (now - consumer->reopens_mono_ms >= REOPENS_MS) {
+		consumer->reopens_mono_ms = now;
+		consumer->n_reopens = 0;
+	}
+	if (consumer->n_reopens++ == REOPENS_MAX) {
+		(void)err_set(&err, ERR_HOST, 0,
+			      "Kafka consumer: fenced %d times in %d s; does another worker have the name '%s'?",
+			      REOPENS_MAX + 1, REOPENS_MS / 1000, consumer->instance_id);
+		consumer->events->on_fault(consumer->ctx, &err);
+		return;
+	}
+	consumer->events->on_revoked(consumer->ctx);
+	close_wakes(consumer);
+	rd_kafka_destroy_flags(TAKE_PTR(consumer->kafka), RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+	consumer->is_fenced = false;
+	if (open_kafka(consumer, &err) < 0)
+		consumer->events->on_fault(consumer->ctx, &err);
+}
+
+static int make_timers(struct consumer *consumer, struct err *err)
+{
+	const struct timeval belt = { .tv_sec = BELT_MS / 1000 };
+
+	consumer->belt = event_new(consumer->base, -1, EV_PERSIST, on_belt, consumer);
+	consumer->lookup_again = evtimer_new(consumer->base, on_lookup_again, consumer);
+	consumer->reopen = evtimer_new(consumer->base, on_reopen, consumer);
+	if (!consumer->belt || !consumer->lookup_again || !consumer->reopen || event_add(consumer->belt, &belt) < 0)
+		return err_set(err, ERR_HOST, ENOMEM, "the consumer's timers");
 	return 0;
 }
 
@@ -365,18 +427,22 @@ int consumer_new(struct event_base *base, const struct consumer_config *config, 
 
 	if (!consumer)
 		return err_set(err, ERR_HOST, ENOMEM, "a consumer");
+	consumer->base = base;
+	consumer->brokers = strdup(config->brokers);
 	consumer->topic = strdup(config->topic);
 	consumer->group = strdup(config->group);
+	consumer->instance_id = strdup(config->instance_id);
+	consumer->session_timeout_ms = config->session_timeout_ms;
 	consumer->per_turn = config->per_turn < 1 ? 1 : config->per_turn;
 	consumer->events = events;
 	consumer->ctx = ctx;
-	r = consumer->topic && consumer->group ? 0 : err_set(err, ERR_HOST, ENOMEM, "a consumer");
+	r = consumer->brokers && consumer->topic && consumer->group && consumer->instance_id ?
+		    0 :
+		    err_set(err, ERR_HOST, ENOMEM, "a consumer");
 	if (r == 0)
-		r = open_kafka(consumer, config, err);
+		r = open_kafka(consumer, err);
 	if (r == 0)
-		r = open_events(consumer, base, err);
-	if (r == 0)
-		r = subscribe(consumer, err);
+		r = make_timers(consumer, err);
 	if (r < 0) {
 		consumer_free(consumer);
 		return r;
@@ -466,20 +532,20 @@ void consumer_free(struct consumer *consumer)
 {
 	if (!consumer)
 		return;
-	kafka_wake_free(consumer->group_wake);
-	kafka_wake_free(consumer->records_wake);
-	kafka_wake_free(consumer->lookup_wake);
+	close_wakes(consumer);
 	if (consumer->belt)
 		event_free(consumer->belt);
 	if (consumer->lookup_again)
 		event_free(consumer->lookup_again);
-	if (consumer->assigned)
-		rd_kafka_topic_partition_list_destroy(consumer->assigned);
+	if (consumer->reopen)
+		event_free(consumer->reopen);
 	if (consumer->kafka) {
 		(void)rd_kafka_consumer_close(consumer->kafka); /* the group notices by its session timeout otherwise */
 		rd_kafka_destroy(consumer->kafka);
 	}
 	free(consumer->is_paused);
+	free(consumer->brokers);
+	free(consumer->instance_id);
 	free(consumer->topic);
 	free(consumer->group);
 	free(consumer);

@@ -47,7 +47,7 @@ struct consumer_events {
 	void (*on_assigned)(void *ctx, struct consumer_position *positions, size_t n);
 	/* Nothing is assigned until the next on_assigned. Records already delivered may belong to others now. */
 	void (*on_revoked)(void *ctx);
-	/* Fatal: the consumer is of no more use. */
+	/* Fatal: the consumer is of no more use. Another process has its name, or there is no memory. */
 	void (*on_fault)(void *ctx, const struct err *err);
 };
 
@@ -66,7 +66,7 @@ void consumer_resume(struct consumer *consumer, int32_t partition);
 /* Pause a partition and deliver its records from `offset` on again once it is resumed. */
 void consumer_rewind(struct consumer *consumer, int32_t partition, int64_t offset);
 
-/* The librdkafka handle, for rd_kafka_consumer_group_metadata() in the publisher's thread. */
+/* The librdkafka handle of this turn of the loop, for rd_kafka_consumer_group_metadata(): another one may follow it. */
 void *consumer_handle(struct consumer *consumer);
 
 /* Leave the group (unless a static member) and free. Blocks up to a few seconds: only at the end of a process. */

@@ -26,6 +26,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "bus/consumer.h"
 #include "bus/kafka_conf.h"
 #include "bus/settlement.h"
 
@@ -36,7 +37,7 @@ struct publisher {
 	char *brokers, *transactional_id, *group, *source_topic;
 	struct publisher_config config; /* of these */
 	unsigned timeout_ms;
-	rd_kafka_t *consumer; /* borrowed; NULL: no membership */
+	struct consumer *consumer; /* borrowed; NULL: no membership */
 	rd_kafka_t *kafka;    /* the thread's, as are the next four, of the transaction in hand */
 	struct settlement_witness witness;
 	uint64_t began_mono_ms;
@@ -431,7 +432,7 @@ void publisher_submit(struct publisher *publisher, const struct publish_batch *b
 	assert(!publisher->is_busy);
 	publisher->is_busy = true;
 	publisher->membership = publisher->consumer ?
-					rd_kafka_consumer_group_metadata(publisher->consumer) :
+					rd_kafka_consumer_group_metadata(consumer_handle(publisher->consumer)) :
 					rd_kafka_consumer_group_metadata_new(publisher->group);
 	(void)pthread_mutex_lock(&publisher->mutex);
 	publisher->batch = batch;
@@ -470,7 +471,7 @@ static int copy_config(struct publisher *publisher, const struct publisher_confi
 	return err_set(err, ERR_HOST, ENOMEM, "a publisher");
 }
 
-int publisher_new(struct event_base *base, const struct publisher_config *config, void *consumer,
+int publisher_new(struct event_base *base, const struct publisher_config *config, struct consumer *consumer,
 		  void (*on_done)(void *ctx, enum publish_verdict verdict, const char *why), void *ctx,
 		  struct publisher **ret, struct err *err)
 {

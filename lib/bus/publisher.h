@@ -11,6 +11,7 @@
 
 #include "base/err.h"
 
+struct consumer;
 struct publisher;
 
 struct publisher_config {
@@ -63,10 +64,10 @@ enum publish_verdict {
 	PUBLISH_VERDICT_COUNT
 };
 
-/* `consumer_handle` (bus/consumer.h) may be NULL: then the offsets of a batch are committed for `group` as by a plain
+/* `consumer` (borrowed; bus/consumer.h) may be NULL: then the offsets of a batch are committed for `group` as by a plain
  * client without membership (the reaper's ledger). `on_done` runs in the loop. Starting does init_transactions in the
  * thread, until a broker is there; a batch that came before is answered ABORTED then, an empty one COMMITTED. */
-int publisher_new(struct event_base *base, const struct publisher_config *config, void *consumer_handle,
+int publisher_new(struct event_base *base, const struct publisher_config *config, struct consumer *consumer,
 		  void (*on_done)(void *ctx, enum publish_verdict verdict, const char *why), void *ctx,
 		  struct publisher **ret, struct err *err);
 

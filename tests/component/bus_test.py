@@ -322,6 +322,40 @@ class Moved(Case):
         self.assert_each_once(group, stays)  # after the session, and the transaction's timeout
 
 
+class Namesake(Case):
+    """A static member that is fenced joins again: its broker may only have stood still. Not for ever: another may have its name."""
+
+    def test_one_that_is_fenced_once_goes_on(self):
+        group = self.group()
+        member = Member(group, "m", "slow=200")
+        group.send(200)
+        member.wait_for("told")
+        other = Consumer({"bootstrap.servers": services.brokers, "group.id": group.name, "group.instance.id": group.name + ".m",
+                          "session.timeout.ms": 6000, "partition.assignment.strategy": "range", "enable.auto.commit": False})
+        other.subscribe([f"{group.name}.tasks"])
+        try:
+            wait_until("it is fenced", lambda: other.poll(0.1) and False or member.says("consumer.fenced"))
+        finally:
+            other.close()
+        group.send(200)
+        self.assert_each_once(group, member)
+
+    def test_one_of_two_with_one_name_goes_on(self):
+        group = self.group()
+        members = [Member(group, "m") for _ in range(2)]
+        end = time.monotonic() + 120
+        while all(member.process.poll() is None for member in members):
+            group.send(20)
+            time.sleep(0.05)
+            self.assertLess(time.monotonic(), end, members[0].log() + members[1].log())
+        ended, = [member for member in members if member.process.poll() is not None]
+        lives, = [member for member in members if member is not ended]
+        self.assertEqual(ended.process.returncode, 3, ended.log())
+        self.assertIn("does another worker have the name", ended.log())
+        group.send(100)
+        self.assert_each_once(group, lives)
+
+
 class Paused(Case):
     def test_pause_resume_and_rewind_lose_nothing(self):
         group = self.group()

@@ -238,6 +238,21 @@ class Queue(EndToEnd):
         ids += [fleet.submit(argv=["true"]) for _ in range(100)]
         self.assert_each_told_once(fleet, ids, 240)
 
+    def test_kafka_stands_still_for_longer_than_a_session(self):
+        """Its members are out of the group, its transactions over, and what they asked meanwhile is answered too late."""
+        fleet = self.fleet(slots=4, null_run_ms=3000)
+        worker = fleet.start_worker()
+        ids = [fleet.submit(argv=["true"]) for _ in range(12)]
+        fleet.flush()
+        wait_until("some run", lambda: "state=running" in fleet.log())
+        os.kill(self.services.kafka.pid, signal.SIGSTOP)
+        try:
+            time.sleep(25)
+        finally:
+            os.kill(self.services.kafka.pid, signal.SIGCONT)
+        self.assert_each_told_once(fleet, ids)
+        self.assertIsNone(worker.poll())
+
     def test_a_drain_ends_although_kafka_hangs(self):
         fleet = self.fleet(slots=4, null_run_ms=1500, drain_ms=3000)
         fleet.start_reaper()
