@@ -32,6 +32,7 @@
 
 #define SLICE_MS 500        /* of calls that may be asked again */
 #define RETRY_BACKOFF_MS 50 /* between two tries to start or settle while the broker is away */
+#define REOPEN_MS 500       /* after one that failed for another reason */
 
 struct publisher {
 	char *brokers, *transactional_id, *group, *source_topic;
@@ -174,9 +175,14 @@ static bool open_producer(struct publisher *publisher)
 		error = rd_kafka_init_transactions(publisher->kafka, SLICE_MS);
 		if (!error)
 			return true;
-		log_debug("publisher.init", "message=\"%s\"", rd_kafka_error_string(error));
-		if (!rd_kafka_error_is_retriable(error))
+		if (rd_kafka_error_is_retriable(error)) {
+			log_debug("publisher.init", "message=\"%s\"", rd_kafka_error_string(error));
+		} else {
+			log_warn("publisher.init", "message=\"%s; nothing can be told until this is over\"",
+				 rd_kafka_error_string(error));
 			drop_producer(publisher);
+			(void)usleep(REOPEN_MS * 1000);
+		}
 		rd_kafka_error_destroy(error);
 		(void)usleep(RETRY_BACKOFF_MS * 1000);
 	}
