@@ -19,10 +19,10 @@ class Killed(InState):
             task_id, stopped = self.frozen_at(fleet, worker, state)
             kill(worker)
             ids.append(task_id)
+            self.assertNotEqual(worker.wait(20), 0)  # now its engine has ended, too, or is about to: nothing it waits for comes first
             for pid in stopped:
                 with contextlib.suppress(ProcessLookupError):  # a lane that was killed as well
                     os.kill(pid, signal.SIGCONT)
-            self.assertNotEqual(worker.wait(20), 0)
             self.assert_vms_end(fleet)
             if self.state_of(fleet, task_id) == state:
                 return
