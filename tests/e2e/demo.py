@@ -54,9 +54,8 @@ class Quickstart(dev.PrivateStack):
         return "".join(said)
 
     def test_twice_and_the_stack_that_stays(self):
-        groups = self.cgroups()
         self.quickstart("--port-base", str(self.base))
-        self.assert_no_trace(groups, {})
+        self.assert_no_trace({})
         products = self.products()
         # As after a power cut: the stack's ports are on record, and nothing runs.
         os.mkdir(os.path.join(self.state, "run"))
@@ -78,7 +77,7 @@ class Quickstart(dev.PrivateStack):
         self.assertEqual(set(mended), set(pids))
         done = self.dev("stop")
         self.assertEqual(done.returncode, 0, done.stderr)
-        self.assert_no_trace(groups, {**pids, **mended})
+        self.assert_no_trace({**pids, **mended})
 
 
 class Help(unittest.TestCase):
