@@ -332,6 +332,7 @@ class Telling(Case):
         wait_until(f"all are told: {self.states(ids)}", lambda: set(self.states(ids)) == {"told"}, seconds)
         for reaper in reapers:
             self.assertIsNone(reaper.poll())
+            wait_until("it is up, and hears signals", lambda r=reaper: len(self.fleet.children(r)) == 3)
             reaper.terminate()
             self.assertEqual(reaper.wait(60), 0, self.fleet.story())
         found = self.fleet.told()
