@@ -167,13 +167,16 @@ class Drain(EndToEnd):
     def test_what_runs_is_finished_and_the_rest_handed_back(self):
         fleet = self.fleet(slots=2)
         worker = fleet.start_worker()
-        ids = [fleet.submit(argv=sh("echo done; sleep 2")) for _ in range(4)]
+        ids = [fleet.submit(argv=sh("echo done; sleep 2")) for _ in range(6)]
         fleet.flush()
-        wait_until("two run", lambda: fleet.log().count("state=running") == 2)
+        wait_until("two ran", lambda: fleet.log().count("state=running") >= 2)
         worker.terminate()
         self.assertEqual(worker.wait(60), 0)
         self.assertEqual(fleet.leftovers(), [])
-        self.assertEqual([r[0]["outcome"] for r in fleet.told().values()], ["succeeded"] * 2)
+        told = fleet.told()
+        self.assertIn(len(told), range(2, len(ids)))  # three or more, where one boot took longer than another task
+        self.assertEqual({r[0]["outcome"] for r in told.values()}, {"succeeded"})
+        self.assertNotRegex(fleet.log(), "job.drop .* state=running")
         fleet.start_worker()
         found = self.assert_each_told_once(fleet, ids)
         self.assertEqual({r[0]["outcome"] for r in found.values()}, {"succeeded"})
