@@ -114,7 +114,6 @@ struct job {
 	uint64_t chunk_failures;
 	size_t chunks_in_flight; /* handed to the streamer, not acknowledged */
 	bool is_timed_out, is_oom; /* as the agent said in `exit` */
-	bool is_cut;               /* some collected files did not fit in the result */
 
 	/* STAGE_REPORT */
 	bool is_reporting;

@@ -278,9 +278,19 @@ static bool take_out(struct job *job, const struct frame *frame)
 	return true;
 }
 
+static size_t count_uncollected(const struct result *result)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < result->n_files; i++)
+		n += result->files[i].error[0] ? 1 : 0;
+	return n;
+}
+
 static void decide(struct job *job)
 {
 	const struct result *result = &job->result;
+	size_t n_uncollected = count_uncollected(result);
 
 	if (job->is_timed_out)
 		job_tell(job, RESULT_OUTCOME_TIMED_OUT, RESULT_RAN_RAN, "ended after %llu ms, its run time limit",
@@ -292,9 +302,11 @@ static void decide(struct job *job)
 		job_tell(job, RESULT_OUTCOME_FAILED, RESULT_RAN_RAN, "killed by signal %u", result->signal);
 	else if (result->exit_code != 0)
 		job_tell(job, RESULT_OUTCOME_FAILED, RESULT_RAN_RAN, "exit code %u", result->exit_code);
+	else if (n_uncollected)
+		job_tell(job, RESULT_OUTCOME_SUCCEEDED, RESULT_RAN_RAN,
+			 "%zu of %zu files could not be collected; 'files' says why", n_uncollected, job->task->n_collect);
 	else
-		job_tell(job, RESULT_OUTCOME_SUCCEEDED, RESULT_RAN_RAN, "%s",
-			 job->is_cut ? "some collected files did not fit in the result" : "");
+		job_tell(job, RESULT_OUTCOME_SUCCEEDED, RESULT_RAN_RAN, "%s", "");
 }
 
 static void ask_files(struct job *job)
@@ -397,7 +409,6 @@ static void take_file(struct job *job, const struct frame *frame)
 	}
 	if (frame->error.len) {
 		(void)snprintf(file->error, sizeof(file->error), "%.*s", (int)frame->error.len, frame->error.text);
-		job->is_cut = true;
 		return;
 	}
 	if (!append_file(job, file, frame))

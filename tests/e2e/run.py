@@ -69,6 +69,7 @@ class Run(EndToEnd):
         self.assertEqual(files["out/text"]["sha256"], hashlib.sha256(b"WORDS\n").hexdigest())
         self.assertNotEqual(files["missing"]["error"], "")
         self.assertNotEqual(files["link"]["error"], "")  # a symbolic link is not followed
+        self.assertEqual(result["message"], "2 of 3 files could not be collected; 'files' says why")
         self.assertTrue(result["stdout"]["head"].startswith(b"-rw-------"), result["stdout"]["head"])
 
     def test_python_image(self):
