@@ -32,7 +32,11 @@ def main():
     if sys.argv[1] == "--self-test":
         return self_test()
     build = sys.argv[1]
-    with open(os.path.join(build, "compile_commands.json"), encoding="utf-8") as f:
+    commands = os.path.join(build, "compile_commands.json")
+    if not os.path.exists(commands):
+        print(f"{commands} is not there; make it: cmake --preset clang && cmake --build --preset clang")
+        return 1
+    with open(commands, encoding="utf-8") as f:
         files = sorted({os.path.realpath(os.path.join(c["directory"], c["file"])) for c in json.load(f)})
     files = [f for f in files if f.startswith(REPO + "/")]
     failed = 0
