@@ -18,12 +18,11 @@
 #include "bus/lease.h"
 #include "bus/lease_scripts.h"
 #include "bus/reap_reply.h"
-#include "loop/timer.h"
 #include "tests/support/redis_server.h"
+#include "tests/support/turn.h"
 
-#define LEASE_MS    3000
-#define PATIENCE_MS 20000	      /* for anything that must happen: a loaded machine under sanitizers */
-#define FAR_MS	    32503680000000ull /* the year 3000 */
+#define LEASE_MS 3000
+#define FAR_MS	 32503680000000ull /* the year 3000 */
 
 struct fixture {
 	struct redis_server server;
@@ -48,29 +47,6 @@ static void on_answer(void *ctx, const struct lease_grant *grant)
 	answer->is_there = true;
 	answer->n++;
 	answer->grant = *grant;
-}
-
-static void on_tick(void *ctx)
-{
-	(void)ctx;
-}
-
-static void on_late(void *ctx)
-{
-	(void)ctx;
-	fail_msg("what the test waits for did not happen");
-}
-
-static void turn_until(struct fixture *fixture, bool (*is_done)(const void *ctx), const void *ctx)
-{
-	struct timer *late;
-	struct err err;
-
-	assert_int_equal(timer_new(fixture->base, on_late, NULL, &late, &err), 0);
-	timer_set_ms(late, PATIENCE_MS);
-	while (!is_done(ctx))
-		assert_int_equal(event_base_loop(fixture->base, EVLOOP_ONCE), 0);
-	timer_free(late);
 }
 
 static bool is_answered(const void *ctx)
@@ -101,7 +77,7 @@ static struct leases *open_leases(struct fixture *fixture, const char *owner, co
 	struct err err;
 
 	assert_int_equal(leases_new(fixture->base, &config, &leases, &err), 0);
-	turn_until(fixture, is_connected, leases);
+	turn_until(fixture->base, is_connected, leases);
 	return leases;
 }
 
@@ -136,7 +112,7 @@ static struct lease_grant claim(struct fixture *fixture, struct leases *leases, 
 
 	lease_claim(leases, id, source, FAR_MS, 1, on_answer, &answer);
 	assert_false(answer.is_there); /* never from inside the call */
-	turn_until(fixture, is_answered, &answer);
+	turn_until(fixture->base, is_answered, &answer);
 	return answer.grant;
 }
 
@@ -148,7 +124,7 @@ static enum lease_verdict ask(struct fixture *fixture, struct leases *leases, le
 	struct answer answer = { 0 };
 
 	call(leases, id, token, on_answer, &answer);
-	turn_until(fixture, is_answered, &answer);
+	turn_until(fixture->base, is_answered, &answer);
 	return answer.grant.verdict;
 }
 
@@ -241,7 +217,7 @@ static void test_a_lease_after_the_time_to_live_is_whole(void **state)
 	struct answer answer = { 0 };
 
 	lease_claim(fixture->leases, "a", &source_1, 12345, 1, on_answer, &answer);
-	turn_until(fixture, is_answered, &answer);
+	turn_until(fixture->base, is_answered, &answer);
 	assert_true(score_of(fixture, "a") >= before_ms + LEASE_MS);
 	assert_int_equal(ask(fixture, fixture->leases, lease_renew, "a", answer.grant.token), LEASE_VERDICT_CLAIMED);
 	assert_true(score_of(fixture, "a") >= before_ms + LEASE_MS);
@@ -399,7 +375,7 @@ static void test_many_in_one_turn(void **state)
 		lease_claim(fixture->leases, id, &source, FAR_MS, 0, on_answer, &answers[i]);
 	}
 	for (int i = MANY - 1; i >= 0; i--)
-		turn_until(fixture, is_answered, &answers[i]);
+		turn_until(fixture->base, is_answered, &answers[i]);
 	for (int i = 0; i < MANY; i++) {
 		assert_int_equal(answers[i].n, 1);
 		assert_int_equal(answers[i].grant.verdict, LEASE_VERDICT_CLAIMED);
@@ -416,7 +392,7 @@ static void test_many_in_one_turn(void **state)
 		lease_finish(fixture->leases, id, token, on_answer, &answers[i]);
 	}
 	for (int i = 0; i < MANY; i++)
-		turn_until(fixture, is_answered, &answers[i]);
+		turn_until(fixture->base, is_answered, &answers[i]);
 	assert_string_equal(redis_server_ask(&fixture->server, "DBSIZE"), "1"); /* the token */
 }
 
@@ -429,7 +405,7 @@ static void test_twice_in_one_batch(void **state)
 	lease_claim(fixture->leases, "a", &source_1, FAR_MS, 0, on_answer, &answers[0]);
 	lease_claim(fixture->leases, "a", &source_1, FAR_MS, 0, on_answer, &answers[1]);
 	lease_claim(fixture->leases, "a", &source_2, FAR_MS, 0, on_answer, &answers[2]);
-	turn_until(fixture, is_answered, &answers[2]);
+	turn_until(fixture->base, is_answered, &answers[2]);
 	assert_int_equal(answers[0].grant.verdict, LEASE_VERDICT_CLAIMED);
 	assert_int_equal(answers[1].grant.verdict, LEASE_VERDICT_HELD);
 	assert_int_equal(answers[2].grant.verdict, LEASE_VERDICT_DUPLICATE);
@@ -443,7 +419,7 @@ static void test_forgotten_is_not_answered(void **state)
 	lease_claim(fixture->leases, "a", &source_1, FAR_MS, 0, on_answer, &forgotten);
 	lease_claim(fixture->leases, "b", &source_2, FAR_MS, 0, on_answer, &kept);
 	lease_forget(fixture->leases, &forgotten);
-	turn_until(fixture, is_answered, &kept);
+	turn_until(fixture->base, is_answered, &kept);
 	assert_false(forgotten.is_there);
 	assert_int_equal(claim(fixture, fixture->others, "a", &source_1).verdict, LEASE_VERDICT_HELD); /* yet made */
 }
@@ -485,10 +461,10 @@ static void test_server_dies_and_comes_back(void **state)
 	struct lease_grant grant = claim(fixture, fixture->leases, "a", &source_1);
 
 	redis_server_kill(&fixture->server);
-	turn_until(fixture, is_lost, fixture->leases);
+	turn_until(fixture->base, is_lost, fixture->leases);
 	assert_int_equal(claim(fixture, fixture->leases, "b", &source_2).verdict, LEASE_VERDICT_UNKNOWN);
 	redis_server_start(&fixture->server);
-	turn_until(fixture, is_connected, fixture->leases);
+	turn_until(fixture->base, is_connected, fixture->leases);
 	assert_int_equal(ask(fixture, fixture->leases, lease_renew, "a", grant.token),
 			 LEASE_VERDICT_GONE); /* forgot all */
 	assert_int_equal(claim(fixture, fixture->leases, "a", &source_1).verdict, LEASE_VERDICT_CLAIMED);
@@ -510,7 +486,7 @@ static void test_server_dies_in_the_middle(void **state)
 	}
 	redis_server_kill(&fixture->server);
 	for (int i = 0; i < 20; i++) {
-		turn_until(fixture, is_answered, &answers[i]);
+		turn_until(fixture->base, is_answered, &answers[i]);
 		assert_int_equal(answers[i].grant.verdict, LEASE_VERDICT_UNKNOWN);
 		assert_int_equal(answers[i].n, 1);
 	}
@@ -524,10 +500,10 @@ static void test_server_hangs(void **state)
 
 	assert_int_equal(kill(fixture->server.pid, SIGSTOP), 0);
 	lease_claim(fixture->leases, "a", &source_1, FAR_MS, 0, on_answer, &hung);
-	turn_until(fixture, is_answered, &hung);
+	turn_until(fixture->base, is_answered, &hung);
 	assert_int_equal(hung.grant.verdict, LEASE_VERDICT_UNKNOWN);
 	assert_int_equal(kill(fixture->server.pid, SIGCONT), 0);
-	turn_until(fixture, is_connected, fixture->leases);
+	turn_until(fixture->base, is_connected, fixture->leases);
 	assert_int_equal(claim(fixture, fixture->leases, "b", &source_2).verdict, LEASE_VERDICT_CLAIMED);
 	assert_int_equal(hung.n, 1);
 }
@@ -537,20 +513,6 @@ static bool is_gone(const void *ctx)
 	const struct fixture *fixture = ctx;
 
 	return strcmp(redis_server_ask(&fixture->server, "EXISTS t:{mayfly}:lease:a t:{mayfly}:deadlines"), "0") == 0;
-}
-
-static void turn_until_gone(struct fixture *fixture)
-{
-	struct timer *tick; /* so that the loop turns although nothing happens in it */
-	struct err err;
-
-	assert_int_equal(timer_new(fixture->base, on_tick, NULL, &tick, &err), 0);
-	for (int i = 0; i < PATIENCE_MS / 20 && !is_gone(fixture); i++) {
-		timer_set_ms(tick, 20);
-		assert_int_equal(event_base_loop(fixture->base, EVLOOP_ONCE), 0);
-	}
-	timer_free(tick);
-	assert_true(is_gone(fixture));
 }
 
 /* The claim is granted when nobody listens any more; it is given back, so that it does not run out as if its worker
@@ -564,10 +526,10 @@ static void test_a_claim_whose_answer_got_lost_is_undone(void **state)
 	(void)redis_server_ask(&fixture->server, "CONFIG RESETSTAT");
 	assert_int_equal(kill(fixture->server.pid, SIGSTOP), 0);
 	lease_claim(fixture->leases, "a", &source_1, FAR_MS, 1, on_answer, &lost);
-	turn_until(fixture, is_answered, &lost);
+	turn_until(fixture->base, is_answered, &lost);
 	assert_int_equal(lost.grant.verdict, LEASE_VERDICT_UNKNOWN);
 	assert_int_equal(kill(fixture->server.pid, SIGCONT), 0);
-	turn_until(fixture, is_connected, fixture->leases);
+	turn_until(fixture->base, is_connected, fixture->leases);
 	assert_int_equal(claim(fixture, fixture->leases, "a", &source_1).verdict, LEASE_VERDICT_CLAIMED); /* not HELD */
 	assert_int_equal(count_of(fixture, "cmdstat_mset"), 2); /* it had been granted */
 }
@@ -580,7 +542,7 @@ static void test_a_lost_finish_is_sent_again(void **state)
 
 	assert_string_equal(redis_server_ask(&fixture->server, "CLIENT PAUSE %d ALL", LEASE_MS), "OK");
 	assert_int_equal(ask(fixture, fixture->leases, lease_finish, "a", grant.token), LEASE_VERDICT_UNKNOWN);
-	turn_until_gone(fixture);
+	turn_until(fixture->base, is_gone, fixture);
 }
 
 /* A key that is none of ours must not break the batch it is asked in. */
@@ -592,7 +554,7 @@ static void test_foreign_key(void **state)
 	(void)redis_server_ask(&fixture->server, "HSET t:{mayfly}:lease:odd a b");
 	lease_renew(fixture->leases, "odd", 7, on_answer, &odd);
 	lease_renew(fixture->leases, "missing", 7, on_answer, &good);
-	turn_until(fixture, is_answered, &good);
+	turn_until(fixture->base, is_answered, &good);
 	assert_int_equal(odd.grant.verdict, LEASE_VERDICT_GONE);
 	assert_int_equal(good.grant.verdict, LEASE_VERDICT_GONE);
 }
@@ -618,7 +580,7 @@ static void test_damaged_lines(void **state)
 		set_line(fixture, "odd", lines[i]);
 		lease_claim(fixture->leases, "odd", &source_1, FAR_MS, 1, on_answer, &odd);
 		lease_claim(fixture->leases, "good", &source_2, FAR_MS, 1, on_answer, &good);
-		turn_until(fixture, is_answered, &good);
+		turn_until(fixture->base, is_answered, &good);
 		assert_int_equal(odd.grant.verdict, LEASE_VERDICT_HELD);
 		assert_int_equal(good.grant.verdict, LEASE_VERDICT_CLAIMED);
 		odd.is_there = false;

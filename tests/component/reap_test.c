@@ -11,13 +11,12 @@
 #include "base/log.h"
 #include "bus/lease.h"
 #include "bus/reap.h"
-#include "loop/timer.h"
 #include "tests/support/redis_server.h"
+#include "tests/support/turn.h"
 
 #define LEASE_MS      1500
 #define GRACE_MS      100
 #define LOST_AFTER_MS 3600000
-#define PATIENCE_MS   20000
 #define FAR_MS	      32503680000000ull /* the year 3000 */
 
 struct fixture {
@@ -26,7 +25,6 @@ struct fixture {
 	struct leases *worker;
 	struct reap *a, *b;
 	unsigned n_usable;
-	struct timer *late;
 };
 
 struct answer {
@@ -39,18 +37,6 @@ struct answer {
 };
 
 static const struct lease_source source = { "t.tasks", 3, 100 };
-
-static void on_late(void *ctx)
-{
-	(void)ctx;
-	fail_msg("what the test waits for did not happen");
-}
-
-static void turn(struct fixture *fixture)
-{
-	timer_set_ms(fixture->late, PATIENCE_MS);
-	assert_int_equal(event_base_loop(fixture->base, EVLOOP_ONCE), 0);
-}
 
 static void on_change(void *ctx, const struct reap_server *server, const char *why)
 {
@@ -77,6 +63,13 @@ static struct reap *open_reap(struct fixture *fixture, const char *owner)
 	return reap;
 }
 
+static bool is_ready(const void *ctx)
+{
+	const struct fixture *fixture = ctx;
+
+	return fixture->n_usable >= 2 && leases_are_connected(fixture->worker);
+}
+
 static int set_up(void **state)
 {
 	struct fixture *fixture = calloc(1, sizeof(*fixture));
@@ -91,12 +84,10 @@ static int set_up(void **state)
 	redis_server_start(&fixture->server);
 	config.redis_port = fixture->server.port;
 	fixture->base = event_base_new();
-	assert_int_equal(timer_new(fixture->base, on_late, NULL, &fixture->late, &err), 0);
 	assert_int_equal(leases_new(fixture->base, &config, &fixture->worker, &err), 0);
 	fixture->a = open_reap(fixture, "reaper.a");
 	fixture->b = open_reap(fixture, "reaper.b");
-	while (fixture->n_usable < 2 || !leases_are_connected(fixture->worker))
-		turn(fixture);
+	turn_until(fixture->base, is_ready, fixture);
 	*state = fixture;
 	return 0;
 }
@@ -108,17 +99,20 @@ static int tear_down(void **state)
 	leases_free(fixture->worker);
 	reap_free(fixture->a);
 	reap_free(fixture->b);
-	timer_free(fixture->late);
 	event_base_free(fixture->base);
 	redis_server_kill(&fixture->server);
 	free(fixture);
 	return 0;
 }
 
+static bool is_answered(const void *ctx)
+{
+	return ((const struct answer *)ctx)->is_there;
+}
+
 static void wait_answer(struct fixture *fixture, const struct answer *answer)
 {
-	while (!answer->is_there)
-		turn(fixture);
+	turn_until(fixture->base, is_answered, answer);
 }
 
 static void on_grant(void *ctx, const struct lease_grant *grant)

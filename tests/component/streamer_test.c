@@ -1,23 +1,17 @@
 /* The streamer against librdkafka's mock cluster: who is acknowledged, and that an error that ends a producer does not end it. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "tests/unit/unit.h"
 
-#include <cmocka.h>
 #include <event2/event.h>
 #include <librdkafka/rdkafka.h>
 #include <librdkafka/rdkafka_mock.h>
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "base/own.h"
 #include "bus/streamer.h"
-#include "loop/timer.h"
+#include "tests/support/turn.h"
 
 #define TOPIC       "output"
 #define BROKER_ID   1
-#define PATIENCE_MS 20000 /* for anything that must happen: a loaded machine under sanitizers */
 #define CHUNKS_MAX  64
 #define HANDLES_MAX 10 /* that a machine which stands still now and then may make in a row */
 
@@ -75,14 +69,10 @@ static void on_delivered(void *ctx, void *opaque, bool is_delivered)
 	}
 }
 
-static void on_late(void *ctx)
+static bool all_are_answered(const void *ctx)
 {
-	(void)ctx;
-	fail_msg("what the test waits for did not happen");
-}
+	const struct fixture *fixture = ctx;
 
-static bool all_are_answered(const struct fixture *fixture)
-{
 	for (size_t i = 0; i < fixture->n_chunks; i++)
 		if (!fixture->chunks[i].n_answers)
 			return false;
@@ -91,39 +81,22 @@ static bool all_are_answered(const struct fixture *fixture)
 
 static void turn_until_answered(struct fixture *fixture)
 {
-	struct timer *late;
-	struct err err;
-
-	assert_int_equal(timer_new(fixture->base, on_late, NULL, &late, &err), 0);
-	timer_set_ms(late, PATIENCE_MS);
-	while (!all_are_answered(fixture))
-		assert_int_equal(event_base_loop(fixture->base, EVLOOP_ONCE), 0);
-	timer_free(late);
+	turn_until(fixture->base, all_are_answered, fixture);
 	for (size_t i = 0; i < fixture->n_chunks; i++)
 		assert_int_equal(fixture->chunks[i].n_answers, 1);
 }
 
-static void on_due(void *ctx)
+static void turn_for(struct fixture *fixture, const struct timeval *time)
 {
-	*(bool *)ctx = true;
-}
-
-static void turn_for(struct fixture *fixture, unsigned ms)
-{
-	bool is_over = false;
-	struct timer *timer;
-	struct err err;
-
-	assert_int_equal(timer_new(fixture->base, on_due, &is_over, &timer, &err), 0);
-	timer_set_ms(timer, ms);
-	while (!is_over)
-		assert_int_equal(event_base_loop(fixture->base, EVLOOP_ONCE), 0);
-	timer_free(timer);
+	assert_int_equal(event_base_loopexit(fixture->base, time), 0);
+	assert_int_equal(event_base_dispatch(fixture->base), 0);
 }
 
 /* Until one is delivered. How many were refused or lost before? */
 static unsigned send_until_delivered(struct fixture *fixture)
 {
+	const struct timeval pause = { .tv_usec = 200000 };
+
 	for (unsigned n_lost = 0;; n_lost++) {
 		struct chunk *chunk = send_chunk(fixture);
 
@@ -131,7 +104,7 @@ static unsigned send_until_delivered(struct fixture *fixture)
 		if (chunk && chunk->is_delivered)
 			return n_lost;
 		assert_true(n_lost < CHUNKS_MAX);
-		turn_for(fixture, 200);
+		turn_for(fixture, &pause);
 	}
 }
 
@@ -204,6 +177,12 @@ static void test_a_producer_that_ends_at_once_is_not_replaced_at_once(void **sta
 	assert_true(send_until_delivered(fixture) > 0);
 }
 
+static bool is_replaced(const void *ctx)
+{
+	(void)ctx;
+	return n_handles == 2;
+}
+
 static void test_what_it_had_in_hand_is_lost_and_the_next_is_not(void **state)
 {
 	struct fixture *fixture = *state;
@@ -213,8 +192,7 @@ static void test_what_it_had_in_hand_is_lost_and_the_next_is_not(void **state)
 		assert_non_null(send_chunk(fixture));
 	fixture->must_send = true;
 	end_producer();
-	while (n_handles < 2)
-		turn_for(fixture, 10);
+	turn_until(fixture->base, is_replaced, NULL);
 	assert_int_equal(rd_kafka_mock_broker_set_up(fixture->cluster, BROKER_ID), RD_KAFKA_RESP_ERR_NO_ERROR);
 	turn_until_answered(fixture);
 	assert_int_equal(fixture->n_chunks, 21);
