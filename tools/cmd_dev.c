@@ -22,7 +22,7 @@ static int need_root(void)
 {
 	if (geteuid() == 0)
 		return 0;
-	(void)fprintf(stderr, "mayfly dev: microVMs and their disks are made by root: sudo mayfly dev ...\n");
+	(void)fprintf(stderr, "mayfly dev: microVMs and their disks are made by root; run it as root, or with sudo in front\n");
 	return 1;
 }
 

@@ -147,7 +147,7 @@ static int main_build(struct target *target, int argc, char **argv)
 	if (code == COMMAND_OPTION_EXIT)
 		return options.status;
 	if (geteuid() != 0)
-		return command_complain(&cmd_image, "images hold files of root: sudo mayfly image build ...");
+		return command_complain(&cmd_image, "images hold files of root; run it as root, or with sudo in front");
 	if (build_all(&build, argv + optind, (size_t)(argc - optind), &err) < 0)
 		return command_fail(&cmd_image, &err, 1);
 	return 0;

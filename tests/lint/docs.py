@@ -16,6 +16,8 @@ CODE = re.compile(r"```\w*\n(.*?)```|`([^`\n]+)`", re.S)
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
 ROOMS = ("lib/", "worker/", "reaper/", "guest/", "jail/", "schemas/", "tools/", "tests/", "docs/", "deploy/", "cmake/", ".ci/")
 PATH = re.compile(r"(?<![\w/.<-])((?:%s)[\w./*{},<>-]*)" % "|".join(map(re.escape, ROOMS)))
+SUDO = re.compile(r"\bsudo +(?:mayfly\b|\S*[/.$-])")  # a command to be typed; a bare Debian has no sudo, so they are written for root
+SAID = ["tests/run", "tools/quickstart", "tools/bench", "tools/install-deps", *sorted(glob.glob("tools/*.c", root_dir=REPO))]
 MAYFLY = re.compile(r"(?:^|[\s|/;(])mayfly +((?:--\w+ +\S+ +)*)(\w+)([^\n|]*)")
 BRACES = re.compile(r"(.*)\{([^{}]*)\}(.*)")
 
@@ -81,12 +83,18 @@ def flaws(name, text):
             yield from (f"{name}: names '{p}', which is not there" for p in expand(re.sub("<[^>]*>", "*", path).rstrip(".,"))
                         if not is_there(p))
         yield from command_flaws(name, code)
+    yield from sudo_flaws(name, text)
+
+
+def sudo_flaws(name, text):
+    for found in SUDO.finditer(text):
+        yield f"{name}: '{found.group(0)}...': write commands without sudo, which a bare Debian lacks"
 
 
 def main():
     if sys.argv[1:] == ["--self-test"]:
         bad = ["`tools/no-such-tool`", "`lib/wire/task.{c,nope}`", "```sh\nmayfly frobnicate\n```", "`mayfly run --no-such -- true`",
-               "`sudo tests/run --no-such`", "`cmake --preset nope`", "[x](no/such.md)"]
+               "`tests/run --no-such`", "as root: `sudo tests/run`", "`cmake --preset nope`", "[x](no/such.md)"]
         found = [list(flaws("README.md", text)) for text in bad]
         print(found)
         return 0 if all(len(f) == 1 for f in found) else 1
@@ -96,6 +104,9 @@ def main():
     for name in documents:
         with open(os.path.join(REPO, name), encoding="utf-8") as f:
             found += flaws(name, f.read())
+    for name in SAID:
+        with open(os.path.join(REPO, name), encoding="utf-8") as f:
+            found += sudo_flaws(name, f.read())
     print("\n".join(found) or f"{len(documents)} documents say what is there")
     return 1 if found else 0
 
