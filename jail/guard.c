@@ -26,6 +26,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "base/std_fds.h"
 #include "host/cgroup.h"
 #include "host/vm.h"
 
@@ -211,6 +212,8 @@ int main(int argc, char **argv)
 	struct err err;
 	int r;
 
+	if (std_fds_fill() < 0)
+		return 1;
 	log_init("guard", LOG_LEVEL_INFO);
 	if (parse(&guard, argc, argv) < 0) {
 		(void)fputs("usage: mayfly-guard CGROUP MEMORY_MIB CPUS DEADLINE_MS JAIL ROOT UID kvm|nokvm FILE_MIB VMM [ARG...]\n",

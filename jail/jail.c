@@ -29,6 +29,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/std_fds.h"
+
 enum lock {
 	LOCK_MOUNTS = 1,   /* another root */
 	LOCK_PROC = 2,     /* only its own processes below /proc */
@@ -213,6 +215,7 @@ int main(int argc, char **argv)
 	rlim_t file_mib;
 	uid_t uid;
 
+	check(std_fds_fill(), "open /dev/null");
 	if (argc < 6 || argv[1][0] != '/' || (uid = (uid_t)strtoul(argv[2], NULL, 10)) == 0 ||
 	    (file_mib = strtoul(argv[4], NULL, 10)) == 0) {
 		(void)dprintf(STDERR_FILENO, "usage: mayfly-jail ROOT UID kvm|nokvm FILE_MIB VMM [ARG...]\n");

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "base/clock.h"
+#include "base/std_fds.h"
 #include "tools/client.h"
 #include "tools/command.h"
 #include "tools/order.h"
@@ -328,6 +329,9 @@ static int check_words(struct submit *submit, int n_words)
 		return n_words ? -1 : command_complain(&cmd_submit, "--raw wants the files with the records");
 	if (!n_words && !submit->reads_lines)
 		submit->reads_lines = !submit->has_order_options && !isatty(STDIN_FILENO);
+	if (submit->reads_lines && std_fds_was_closed(STDIN_FILENO))
+		return command_complain(&cmd_submit, "standard input is closed: no task can be read from it; give a program "
+						     "after --, or a file with < FILE");
 	if (submit->reads_lines && (n_words || submit->has_order_options))
 		return command_complain(
 			&cmd_submit, "a task's options go into its line of JSON when tasks come from standard input");

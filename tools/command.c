@@ -3,7 +3,11 @@
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <string.h>
+#include <unistd.h>
+
+#include "base/std_fds.h"
 
 #define OPTION_HELP 2000
 
@@ -80,6 +84,10 @@ bool command_flush(const char *who)
 {
 	bool has_failed = ferror(stdout) != 0;
 
+	if (std_fds_was_closed(STDOUT_FILENO) && __fpending(stdout)) { /* /dev/null would take it */
+		(void)fprintf(stderr, "%s: standard output is closed\n", who);
+		return false;
+	}
 	errno = 0;
 	if (fflush(stdout) == 0 && !has_failed)
 		return true;

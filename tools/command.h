@@ -15,6 +15,7 @@ struct command {
 	const char *name;
 	const char *summary; /* a line of `mayfly --help` */
 	const char *usage;   /* what `mayfly help NAME` says, before the common options */
+	bool is_silent; /* it prints nothing, and a closed standard output is fine */
 	int (*run)(struct target *target, int argc, char **argv); /* argv[0] is the name; answers the exit status */
 };
 

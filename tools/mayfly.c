@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/own.h"
+#include "base/std_fds.h"
 #include "tools/command.h"
 
 static const struct command *const commands[] = { &cmd_run, &cmd_submit, &cmd_watch, &cmd_ps,
@@ -60,7 +61,12 @@ static int dispatch(struct target *target, int argc, char **argv)
 	if (strcmp(argv[0], "help") == 0)
 		return help(argc, argv);
 	command = find(argv[0]);
-	return command ? command->run(target, argc, argv) : unknown(argv[0]);
+	if (!command)
+		return unknown(argv[0]);
+	if (std_fds_was_closed(STDOUT_FILENO) && !command->is_silent)
+		return command_complain(command, "standard output is closed, and this command prints there; send what nobody "
+						 "shall read to /dev/null: >/dev/null");
+	return command->run(target, argc, argv);
 }
 
 /* Options before the command. Answers -1 to go on, else the exit status. */
@@ -95,6 +101,8 @@ int main(int argc, char **argv)
 	struct err err;
 	int status;
 
+	if (std_fds_fill() < 0)
+		return 1;
 	log_init("mayfly", LOG_LEVEL_COUNT); /* libraries are silent: commands say themselves what went wrong */
 	(void)signal(SIGPIPE, SIG_IGN);	     /* a reader that goes away is an error of write(2) */
 	if (target_init(&target, &err) < 0) {

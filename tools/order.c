@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/own.h"
+#include "base/std_fds.h"
 #include "tools/quantity.h"
 #include "tools/task_json.h"
 
@@ -171,6 +172,8 @@ int order_take(struct order *order, int option, const char *value, struct err *e
 	case ORDER_OPTION_ENV:
 		return take_pair(&task->env, &task->n_env, TASK_MAX_ENV, "env", value, err);
 	case ORDER_OPTION_STDIN:
+		if (std_fds_was_closed(STDIN_FILENO))
+			return err_set(err, ERR_INPUT, 0, "--stdin: standard input is closed; give it a file with < FILE");
 		order->takes_stdin = true;
 		return 0;
 	case ORDER_OPTION_LABEL:

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "base/std_fds.h"
 #include "worker/settings.h"
 #include "worker/supervisor.h"
 
@@ -23,6 +24,8 @@ int main(int argc, char **argv)
 	struct err err;
 	int c;
 
+	if (std_fds_fill() < 0)
+		return 1;
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (c == 'h')
 			return usage(stdout, 0);
