@@ -61,9 +61,10 @@ static int remove_workspace(void *ctx, const char *id)
 {
 	struct sweep *sweep = ctx;
 	struct err err = { 0 };
+	int r = vm_destroy(&sweep->stack->place, id, &err);
 
 	sweep->n_left++;
-	if (vm_destroy(&sweep->stack->place, id, &err) < 0 || disk_erase(&sweep->stack->place, id, &err) < 0)
+	if (disk_erase(&sweep->stack->place, id, r < 0 ? NULL : &err) < 0 || r < 0)
 		(void)fprintf(stderr, "mayfly dev: something of task %s is left: %s\n", id, err.msg);
 	else
 		(void)fprintf(stderr, "mayfly dev: something of task %s was left; removed\n", id);

@@ -19,6 +19,7 @@
 #include <sys/uio.h>
 #include <sys/wait.h>
 
+#include "base/log.h"
 #include "wire/lane.h"
 
 #define MAKING_SUFFIX ".making"
@@ -31,6 +32,8 @@
 #define COPY_BYTES (1024 * 1024)
 #define KEY_AREA_BYTES (256 * 1024) /* header and the one keyslot that is ever written */
 #define NOISE_BYTES 4096
+#define NOISE_SEED_BYTES 256 /* what getrandom() never cuts short */
+#define MODE_DESTROYED 0     /* of a file whose key was destroyed: root needs no bits */
 #define LUKS_HEADER_BYTES 4096 /* as is the start of the first keyslot; its secret is split into this many stripes: */
 #define LUKS_STRIPES 4000
 
@@ -297,63 +300,122 @@ int disk_format(const struct host_place *place, const char *id, unsigned disk_mi
 	return 0;
 }
 
+/* What follows meets what a VMM had open for writing: a hostile one may have cut it, punched it or put any bytes anywhere, another
+ * LUKS header among them. So nothing of it is parsed, by us or by a library: it is overwritten with bytes that nobody could
+ * foresee, and what is read back is compared with these. */
+
+/* Random, so that nobody can have put them there before. */
+static void make_noise(uint8_t noise[NOISE_BYTES])
+{
+	memset(noise, 0x5a, NOISE_BYTES); /* a kernel without randomness: others than there were, at least */
+	(void)getrandom(noise, NOISE_SEED_BYTES, 0);
+	for (size_t i = NOISE_SEED_BYTES; i < NOISE_BYTES; i += NOISE_SEED_BYTES)
+		memcpy(noise + i, noise, NOISE_SEED_BYTES);
+}
+
+/* -ENOENT: there is none. A FIFO or a device is not even opened. */
+static int open_disk(const char *path, int *ret_fd, struct err *err)
+{
+	cleanup_fd int fd = -1;
+	struct stat st;
+
+	if (lstat(path, &st) < 0)
+		return errno == ENOENT ? -ENOENT : err_set(err, ERR_HOST, errno, "look at the disk '%s'", path);
+	if (!S_ISREG(st.st_mode))
+		return err_set(err, ERR_HOST, 0, "something that is no file is where the disk '%s' should be", path);
+	fd = open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd < 0)
+		return err_set(err, ERR_HOST, errno, "open the disk '%s' to destroy its key", path);
+	*ret_fd = take_fd(&fd);
+	return 0;
+}
+
+/* Its VMM may have given the blocks that held the key back to the file system, where no overwrite reaches them. */
+static bool has_whole_key_area(int fd)
+{
+	off_t hole = lseek(fd, 0, SEEK_HOLE); /* the end of the file, where there is none; ENXIO: the file is empty */
+
+	return hole < 0 ? errno != ENXIO : hole >= KEY_AREA_BYTES;
+}
+
 /* Only these bytes are waited for: what the guest wrote last need not reach the disk any more. */
-static int overwrite_key_area(int fd, const char *path, struct err *err)
+static int overwrite_key_area(int fd, const char *path, uint8_t noise[NOISE_BYTES], struct err *err)
 {
 	struct iovec pieces[KEY_AREA_BYTES / NOISE_BYTES];
-	uint8_t noise[NOISE_BYTES];
 	ssize_t n;
 
-	if (getrandom(noise, sizeof(noise), GRND_NONBLOCK) != (ssize_t)sizeof(noise))
-		memset(noise, 0x5a, sizeof(noise)); /* any bytes will do: what counts is that they are others */
 	for (size_t i = 0; i < ARRAY_SIZE(pieces); i++)
-		pieces[i] = (struct iovec){ .iov_base = noise, .iov_len = sizeof(noise) };
+		pieces[i] = (struct iovec){ .iov_base = noise, .iov_len = NOISE_BYTES };
 	n = pwritev2(fd, pieces, ARRAY_SIZE(pieces), 0, RWF_DSYNC);
 	if (n == KEY_AREA_BYTES)
 		return 0;
 	return err_set(err, ERR_HOST, n < 0 ? errno : EIO, "overwrite the key area of '%s'", path);
 }
 
-/* In doubt (no memory, no descriptors, an I/O error) it can. */
-static bool can_be_loaded(const char *path)
+/* From the device, where the page cache lets go of it. */
+static int compare_key_area(int fd, const char *path, const uint8_t noise[NOISE_BYTES], struct err *err)
 {
-	cleanup_(free_device) struct crypt_device *device = NULL;
-	int r = open_device(&device, path);
+	uint8_t found[NOISE_BYTES];
 
-	if (r == 0)
-		r = crypt_load(device, NULL, NULL);
-	return r != -EINVAL;
+	(void)posix_fadvise(fd, 0, KEY_AREA_BYTES, POSIX_FADV_DONTNEED); /* a hint */
+	for (off_t at = 0; at < KEY_AREA_BYTES; at += NOISE_BYTES) {
+		ssize_t n = pread(fd, found, sizeof(found), at);
+
+		if (n != NOISE_BYTES)
+			return err_set(err, ERR_HOST, n < 0 ? errno : EIO, "read back the key area of '%s'", path);
+		if (memcmp(found, noise, NOISE_BYTES) != 0)
+			return err_set(err, ERR_HOST, 0,
+				       "the key area of '%s' does not hold what was just written: does a VMM still have it?", path);
+	}
+	return 0;
 }
 
 int disk_destroy_key(const struct host_place *place, const char *id, bool *ret_is_gone, struct err *err)
 {
+	uint8_t noise[NOISE_BYTES];
 	cleanup_fd int fd = -1;
 	char path[PATH_MAX];
+	bool is_whole;
 	int r;
 
 	*ret_is_gone = false;
 	names_disk(place, id, path);
-	fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
-		return errno == ENOENT ? 0 : err_set(err, ERR_HOST, errno, "open the disk '%s' to destroy its key", path);
-	r = overwrite_key_area(fd, path, err);
+	r = open_disk(path, &fd, err);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	make_noise(noise);
+	is_whole = has_whole_key_area(fd);
+	r = overwrite_key_area(fd, path, noise, err);
+	if (r == 0)
+		r = compare_key_area(fd, path, noise, err);
 	if (r < 0)
 		return r;
-	*ret_is_gone = !can_be_loaded(path);
-	return *ret_is_gone ? 0 : err_set(err, ERR_HOST, 0, "the disk '%s' can still be opened after its key was destroyed", path);
+	if (is_whole)
+		*ret_is_gone = fchmod(fd, MODE_DESTROYED) == 0;
+	else
+		log_warn("disk.key", "id=%s message=\"its disk was cut short or has holes where the key was: it is not claimed that "
+				     "the key was destroyed\"", id);
+	return 0;
+}
+
+/* The mode is ours alone: who only has the file open cannot change it. */
+static bool is_key_destroyed(const char *path)
+{
+	struct stat st;
+
+	return lstat(path, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & 07777) == MODE_DESTROYED;
 }
 
 int disk_erase(const struct host_place *place, const char *id, struct err *err)
 {
+	struct err key_err;
 	char path[PATH_MAX];
 	bool is_gone;
-	int r;
 
 	names_disk(place, id, path);
-	if (can_be_loaded(path)) {
-		r = disk_destroy_key(place, id, &is_gone, err);
-		if (r < 0)
-			return r;
-	}
-	return unlink(path) < 0 && errno != ENOENT ? err_set(err, ERR_HOST, errno, "remove the disk '%s'", path) : 0;
+	if (!is_key_destroyed(path) && disk_destroy_key(place, id, &is_gone, &key_err) < 0)
+		log_error("disk.key", "id=%s message=\"%s; removing the disk all the same\"", id, key_err.msg);
+	if (remove(path) == 0 || errno == ENOENT)
+		return 0;
+	return err_set(err, ERR_HOST, errno, "remove the disk '%s'", path);
 }

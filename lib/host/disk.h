@@ -1,4 +1,5 @@
-/* Disks of workspaces: a LUKS1 volume in a backing file, made by libcryptsetup in user space, opened by QEMU itself.
+/* Disks of workspaces: a LUKS1 volume in a backing file, made by libcryptsetup in user space before any VMM has it, opened by
+ * QEMU itself.
  * Blocking; every call is idempotent where its comment says so. Callers are the disk lane and the reaper's lane. */
 #pragma once
 
@@ -27,9 +28,11 @@ int disk_prepare_blanks(const struct host_place *place, struct err *err);
 int disk_format(const struct host_place *place, const char *id, unsigned disk_mib, struct secret **ret_key, int *ret_fd,
 		struct err *err);
 
-/* Overwrite the header and all key material, synced to the device; then try to load the volume again. *ret_is_gone says
- * that this failed, as it must. Fine when there is no disk (*ret_is_gone = false). */
+/* Overwrite the header and all key material, synced to the device, and read back that exactly this is there now. Nothing in the
+ * file is parsed: its VMM could write to it. *ret_is_gone: it was seen, in a file that still had its key area. That holds from then
+ * on if no VMM has the file open any more, so end that first. Fine when there is no disk (*ret_is_gone = false). */
 int disk_destroy_key(const struct host_place *place, const char *id, bool *ret_is_gone, struct err *err);
 
-/* disk_destroy_key() if that was not done, then unlink. Fine when there is no disk. */
+/* disk_destroy_key() if that was not done, then remove the name, whatever was found there and however that went (a failure is
+ * logged). Fine when there is no disk. Fails only when the name is still there. */
 int disk_erase(const struct host_place *place, const char *id, struct err *err);

@@ -17,8 +17,8 @@
 enum lane_op {
 	LANE_OP_NONE,             /* never sent: what was not filled in is not an operation */
 	LANE_OP_DISK_FORMAT,      /* id, disk_mib -> key, fd 0: the backing file, read-write */
-	LANE_OP_DISK_DESTROY_KEY, /* id -> verified: 1 when opening was tried afterwards and failed */
-	LANE_OP_DISK_ERASE,       /* id: destroy the key if it is there, unlink; fine when nothing is there */
+	LANE_OP_DISK_DESTROY_KEY, /* id -> verified: 1 when what held it was read back as overwritten */
+	LANE_OP_DISK_ERASE,       /* id: destroy the key if it is there, remove the file; fine when nothing is there */
 	LANE_OP_VM_START,         /* id, slot, image, memory_mib, cpus, deadline_ms -> fds: QMP, guest channel, guard */
 	LANE_OP_VM_DESTROY,       /* id: kill and remove the cgroup; fine when nothing is there */
 	LANE_OP_SWEEP,            /* reaper: one name per reply, see `cursor`; id "" and rc 0 at the end */

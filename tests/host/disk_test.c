@@ -1,6 +1,7 @@
 /* Volumes: what the key opens, and that nothing that ever existed opens it afterwards. */
 #include "host/disk.h"
 
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <libcryptsetup.h>
 #include <setjmp.h>
@@ -8,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <cmocka.h>
 
@@ -15,8 +17,30 @@
 #include "wire/lane.h"
 
 #define ID "disk-test"
+#define KIB 1024l
+#define LUKS2_KEYSLOTS_BYTES (512 * KIB)
 
 static struct host_place place = { .host = "disk-test" };
+static unsigned n_loads;                                  /* of headers, by anybody in this process */
+static void (*between_write_and_look)(int fd); /* what a VMM does that still has the file */
+
+/* In front of the libraries' own, which they call. */
+int crypt_load(struct crypt_device *device, const char *type, void *params)
+{
+	int (*real)(struct crypt_device *, const char *, void *) = NULL;
+
+	*(void **)&real = dlsym(RTLD_NEXT, "crypt_load");
+	n_loads++;
+	return real(device, type, params);
+}
+
+int posix_fadvise(int fd, off_t offset, off_t len, int advice)
+{
+	(void)offset, (void)len, (void)advice;
+	if (between_write_and_look)
+		between_write_and_look(fd);
+	return 0;
+}
 
 static int run(const char *command)
 {
@@ -180,6 +204,238 @@ static void half_made_disks_are_erased(void **state)
 	}
 }
 
+static bool is_there(const char *path)
+{
+	struct stat st;
+
+	return lstat(path, &st) == 0;
+}
+
+/* Whether libcryptsetup takes a copy of the file for a volume of any kind: loading repairs what it finds. */
+static bool is_taken_for_a_volume(const char *path)
+{
+	struct crypt_device *device = NULL;
+	char other[PATH_MAX + 16];
+	int r;
+
+	(void)snprintf(other, sizeof(other), "%.4000s.other", path);
+	copy(path, other);
+	r = crypt_init(&device, other);
+	if (r == 0)
+		r = crypt_load(device, NULL, NULL);
+	crypt_free(device);
+	assert_int_equal(unlink(other), 0);
+	return r == 0;
+}
+
+/* As a hostile VMM leaves it: a valid second header of a LUKS2 volume, whose place is where its size says. */
+static void plant_second_header(int fd, uint64_t header_bytes)
+{
+	struct crypt_device *device = NULL;
+	char path[PATH_MAX];
+	uint8_t *header = malloc(header_bytes);
+	int donor;
+
+	assert_non_null(header);
+	(void)snprintf(path, sizeof(path), "%.4000s/donor", place.state_dir);
+	donor = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	assert_int_equal(ftruncate(donor, 64 * KIB * KIB), 0);
+	assert_int_equal(crypt_init(&device, path), 0);
+	assert_int_equal(crypt_set_metadata_size(device, header_bytes, LUKS2_KEYSLOTS_BYTES), 0);
+	assert_int_equal(crypt_format(device, CRYPT_LUKS2, "aes", "xts-plain64", NULL, NULL, 64, NULL), 0);
+	crypt_free(device);
+	assert_int_equal(pread(donor, header, header_bytes, (off_t)header_bytes), header_bytes);
+	assert_int_equal(pwrite(fd, header, header_bytes, (off_t)header_bytes), header_bytes);
+	(void)close(donor);
+	free(header);
+}
+
+/* libcryptsetup looks for a second header at each of these places. */
+static void planted_headers_are_not_looked_at(void **state)
+{
+	char path[PATH_MAX], key[LANE_KEY_BYTES + 1];
+	bool is_gone;
+	struct err err;
+	unsigned before;
+	int fd;
+
+	(void)state;
+	for (uint64_t bytes = 16 * KIB; bytes <= 4096 * KIB; bytes *= 2) {
+		format(path, key, &fd);
+		plant_second_header(fd, bytes);
+		before = n_loads;
+		assert_int_equal(disk_destroy_key(&place, ID, &is_gone, &err), 0);
+		assert_int_equal(n_loads, before);
+		assert_true(is_gone);
+		/* The plant is one: what is beyond the key area can be loaded, and our key opens nothing. */
+		assert_int_equal(is_taken_for_a_volume(path), bytes >= 256 * KIB);
+		assert_true(open_with(path, key) < 0);
+		before = n_loads;
+		assert_int_equal(disk_erase(&place, ID, &err), 0);
+		assert_false(is_there(path));
+		assert_int_equal(n_loads, before);
+		(void)close(fd);
+	}
+	assert_true(n_loads > 0); /* they are counted */
+	format(path, key, &fd);
+	plant_second_header(fd, 2048 * KIB);
+	before = n_loads;
+	assert_int_equal(disk_erase(&place, ID, &err), 0); /* in one step, too */
+	assert_false(is_there(path));
+	assert_int_equal(n_loads, before);
+	(void)close(fd);
+}
+
+/* What its VMM did to the file that it had open, and whether the key can be said to be destroyed afterwards. */
+static const struct mischief {
+	off_t size;	       /* -1: as it is */
+	off_t hole, hole_bytes;
+	bool is_gone;
+} mischiefs[] = {
+	{ .size = -1, .is_gone = true },
+	{ .size = 0 },
+	{ .size = 100 },
+	{ .size = 4 * KIB },
+	{ .size = 256 * KIB, .is_gone = true },
+	{ .size = 8l * KIB * KIB * KIB, .is_gone = true }, /* far longer than it was */
+	{ .size = -1, .hole_bytes = 4 * KIB },
+	{ .size = -1, .hole = 128 * KIB, .hole_bytes = 4 * KIB },
+	{ .size = -1, .hole = 1024 * KIB, .hole_bytes = 1024 * KIB, .is_gone = true },
+	{ .size = -1, .hole_bytes = 1024 * KIB * KIB },
+};
+
+static void whatever_its_vmm_did_it_is_erased(void **state)
+{
+	char path[PATH_MAX], key[LANE_KEY_BYTES + 1];
+	bool is_gone;
+	struct err err;
+	int fd;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(mischiefs) / sizeof(mischiefs[0]); i++) {
+		const struct mischief *mischief = &mischiefs[i];
+
+		format(path, key, &fd);
+		if (mischief->size >= 0)
+			assert_int_equal(ftruncate(fd, mischief->size), 0);
+		if (mischief->hole_bytes)
+			assert_int_equal(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, mischief->hole,
+						   mischief->hole_bytes),
+					 0);
+		assert_int_equal(disk_destroy_key(&place, ID, &is_gone, &err), 0);
+		assert_int_equal(is_gone, mischief->is_gone);
+		assert_true(open_with(path, key) < 0);
+		assert_int_equal(disk_erase(&place, ID, &err), 0);
+		assert_false(is_there(path));
+		(void)close(fd);
+	}
+}
+
+static uint8_t old_header[4096];
+
+static void put_the_header_back(int fd)
+{
+	assert_int_equal(pwrite(fd, old_header, sizeof(old_header), 0), sizeof(old_header));
+}
+
+static void a_vmm_that_still_writes_is_noticed(void **state)
+{
+	char path[PATH_MAX], key[LANE_KEY_BYTES + 1];
+	bool is_gone = true;
+	struct err err;
+	int fd;
+
+	(void)state;
+	format(path, key, &fd);
+	assert_int_equal(pread(fd, old_header, sizeof(old_header), 0), sizeof(old_header));
+	between_write_and_look = put_the_header_back;
+	assert_true(disk_destroy_key(&place, ID, &is_gone, &err) < 0);
+	assert_false(is_gone);
+	assert_int_equal(disk_erase(&place, ID, &err), 0); /* the name goes all the same */
+	between_write_and_look = NULL;
+	assert_false(is_there(path));
+	(void)close(fd);
+}
+
+static void make_symlink(const char *path)
+{
+	assert_int_equal(symlink("victim", path), 0);
+}
+
+static void make_dangling(const char *path)
+{
+	assert_int_equal(symlink("nowhere", path), 0);
+}
+
+static void make_fifo(const char *path)
+{
+	assert_int_equal(mkfifo(path, 0600), 0);
+}
+
+static void make_folder(const char *path)
+{
+	assert_int_equal(mkdir(path, 0700), 0);
+}
+
+static void make_device(const char *path)
+{
+	assert_int_equal(mknod(path, S_IFCHR | 0600, makedev(1, 7)), 0); /* /dev/full */
+}
+
+static void what_is_no_file_is_removed_and_not_written_to(void **state)
+{
+	void (*const kinds[])(const char *path) = { make_symlink, make_dangling, make_fifo, make_folder, make_device };
+	char path[PATH_MAX], victim[PATH_MAX], text[16] = "";
+	bool is_gone;
+	struct err err;
+	int fd;
+
+	(void)state;
+	(void)snprintf(victim, sizeof(victim), "%.4000s/scratch/victim", place.state_dir);
+	fd = open(victim, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	assert_int_equal(write(fd, "unharmed", 8), 8);
+	names_disk(&place, ID, path);
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		kinds[i](path);
+		assert_true(disk_destroy_key(&place, ID, &is_gone, &err) < 0);
+		assert_false(is_gone);
+		assert_true(is_there(path));
+		assert_int_equal(disk_erase(&place, ID, &err), 0);
+		assert_false(is_there(path));
+	}
+	assert_int_equal(pread(fd, text, sizeof(text), 0), 8);
+	assert_string_equal(text, "unharmed");
+	(void)close(fd);
+	assert_int_equal(unlink(victim), 0);
+}
+
+/* What cannot be removed is said to be there, and goes as soon as it can. */
+static void what_holds_fast_is_reported(void **state)
+{
+	char path[PATH_MAX], key[LANE_KEY_BYTES + 1], command[PATH_MAX + 16];
+	bool is_gone = true;
+	struct err err;
+	int fd;
+
+	(void)state;
+	format(path, key, &fd);
+	(void)close(fd);
+	(void)snprintf(command, sizeof(command), "chattr +i '%s'", path);
+	if (run(command) != 0) {
+		assert_int_equal(disk_erase(&place, ID, &err), 0);
+		skip(); /* no such file system */
+	}
+	assert_true(disk_destroy_key(&place, ID, &is_gone, &err) < 0);
+	assert_false(is_gone);
+	assert_true(disk_erase(&place, ID, &err) < 0);
+	assert_non_null(strstr(err.msg, path));
+	assert_true(is_there(path));
+	(void)snprintf(command, sizeof(command), "chattr -i '%s'", path);
+	assert_int_equal(run(command), 0);
+	assert_int_equal(disk_erase(&place, ID, &err), 0);
+	assert_false(is_there(path));
+}
+
 static int collect(void *ctx, const char *id)
 {
 	unsigned *found = ctx;
@@ -225,9 +481,15 @@ int main(void)
 		cmocka_unit_test(an_old_header_does_not_help),
 		cmocka_unit_test(two_disks_of_one_name_are_refused),
 		cmocka_unit_test(half_made_disks_are_erased),
+		cmocka_unit_test(planted_headers_are_not_looked_at),
+		cmocka_unit_test(whatever_its_vmm_did_it_is_erased),
+		cmocka_unit_test(a_vmm_that_still_writes_is_noticed),
+		cmocka_unit_test(what_is_no_file_is_removed_and_not_written_to),
+		cmocka_unit_test(what_holds_fast_is_reported),
 		cmocka_unit_test(the_sweep_finds_it),
 		cmocka_unit_test(sizes_are_classes),
 	};
 
+	(void)crypt_metadata_locking(NULL, 0); /* of LUKS2: no folder in /run for a test */
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }
