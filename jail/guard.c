@@ -201,7 +201,7 @@ static void clean_up(struct guard *guard, enum reason reason)
 	vm_exit.cpu_ms = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000u +
 			 (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1000u;
 	if (reason == REASON_ENDED)
-		log_warn("guard.vmm", "cgroup=%s status=%#x message=\"%.*s\"", guard->cgroup, (unsigned)status,
+		log_warn("guard.vmm", "cgroup=%s status=0x%x message=\"%.*s\"", guard->cgroup, (unsigned)status,
 			 (int)guard->tail_len, guard->tail);
 	(void)send(SOCKET_FD, &vm_exit, sizeof(vm_exit), MSG_NOSIGNAL | MSG_DONTWAIT); /* nobody may be listening */
 }

@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "base/own.h"
+#include "base/utf8.h"
 #include "tools/base64.h"
-#include "wire/utf8.h"
 
 static void decrefp(json_t **json)
 {

@@ -7,7 +7,7 @@
 
 #include "base/clock.h"
 #include "base/own.h"
-#include "wire/utf8.h"
+#include "base/utf8.h"
 
 #define REDRAW_MS     200
 #define SILENT_MS     1000 /* what is over sooner needs no clock */

@@ -7,7 +7,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LOG_LINE_BYTES 1024 /* longer lines are cut: below PIPE_BUF, so lines of several processes do not mix */
+#include "base/logfmt.h"
+
+#define LOG_LINE_BYTES 4096 /* PIPE_BUF: it is written in one piece, so that lines of several processes do not mix */
 
 static const char *const level_names[] = { "debug", "info", "warn", "error" };
 static_assert(sizeof(level_names) / sizeof(level_names[0]) == LOG_LEVEL_COUNT, "a name for every log_level");
@@ -47,23 +49,16 @@ static size_t put_prefix(char *line, size_t size, enum log_level level, const ch
 void log_event(enum log_level level, const char *event, const char *fmt, ...)
 {
 	char line[LOG_LINE_BYTES];
-	size_t used, end;
+	size_t used;
 	va_list ap;
-	int n;
 
 	if (level < least_level)
 		return;
 	used = put_prefix(line, sizeof(line) - 1, level, event);
 	va_start(ap, fmt);
-	n = vsnprintf(line + used, sizeof(line) - 1 - used, fmt, ap);
+	used += logfmt_format(line + used, sizeof(line) - 1 - used, fmt, ap);
 	va_end(ap);
-	end = used + (n < 0 ? 0 : (size_t)n);
-	if (end > sizeof(line) - 2)
-		end = sizeof(line) - 2;
-	for (size_t i = used; i < end; i++)
-		if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
-			line[i] = '?';
-	line[end++] = '\n';
-	if (write(STDERR_FILENO, line, end) < 0)
+	line[used++] = '\n';
+	if (write(STDERR_FILENO, line, used) < 0)
 		return; /* nobody is left to tell */
 }

@@ -9,8 +9,8 @@ void log_init(const char *process, enum log_level least);
 /* Answers -1 for an unknown name, else an enum log_level. */
 int log_level_parse(const char *name);
 
-/* `event` is a short constant; the rest is printf for "key=value ..." with text in double quotes via LOG_Q. Control
- * characters in what was formatted are written as '?', so that a hostile string cannot forge a line. */
+/* `event` is a short constant. The rest is a printf format of logfmt fields, key=%d or key=\"%s of %s\": every value is quoted and
+ * escaped here (base/logfmt.h), so that no text, whoever wrote it, can end its value, add a field or begin a line. */
 void log_event(enum log_level level, const char *event, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 

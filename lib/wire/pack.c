@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "wire/utf8.h"
+#include "base/utf8.h"
 
 #define MAP16_HEAD 0xde /* always the 16-bit form: the number of pairs is known only at the end */
 

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "wire/utf8.h"
+#include "base/utf8.h"
 
 #define KEY_SHOWN_BYTES	 40 /* of a key that a sender chose, in the path of a flaw */
 #define ZONE_CHUNK_BYTES 4096

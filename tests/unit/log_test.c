@@ -54,9 +54,7 @@ static void test_text_cannot_forge_a_line(void **state)
 	log_init("unit", LOG_LEVEL_INFO);
 	(void)capture(line, sizeof(line), LOG_LEVEL_INFO, "x\"\n2026-01-01T00:00:00.000Z error engine forged\r\x1b[2J");
 	assert_ptr_equal(strchr(line, '\n'), line + strlen(line) - 1);
-	assert_null(strchr(line, '\r'));
-	assert_null(strchr(line, '\x1b'));
-	assert_non_null(strstr(line, "forged")); /* it is there, but inside the one line */
+	assert_non_null(strstr(line, " text=\"x\\\"\\n2026-01-01T00:00:00.000Z error engine forged\\r\\u001b[2J\"\n"));
 }
 
 static void test_long_lines_are_cut_whole(void **state)

@@ -3,8 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "tests/unit/unit.h"
-#include "wire/utf8.h"
 
 static void test_map_counts_its_pairs(void **state)
 {

@@ -4,6 +4,10 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+
+/* How many bytes the sequence at `p` takes, of `len` that are there (at least 1); 0 when it is not well-formed. */
+size_t utf8_extent(const uint8_t *p, size_t len);
 
 /* Well-formed UTF-8 as Unicode defines it: no surrogates, no overlong forms, nothing beyond U+10FFFF. */
 bool utf8_is_valid(const char *text, size_t len);

@@ -1,10 +1,7 @@
-#include "wire/utf8.h"
+#include "base/utf8.h"
 
-#include <stdint.h>
-
-/* How many bytes the sequence at `p` takes (Unicode 15, table 3-7: only the second byte has narrower bounds); 0 when it
- * is not well-formed. */
-static size_t extent_of(const uint8_t *p, size_t len)
+/* Unicode 15, table 3-7: only the second byte has narrower bounds. */
+size_t utf8_extent(const uint8_t *p, size_t len)
 {
 	size_t extent = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : p[0] < 0xf5 ? 4 : 0;
 	uint8_t low = p[0] == 0xe0 ? 0xa0 : p[0] == 0xf0 ? 0x90 : 0x80;
@@ -26,7 +23,7 @@ bool utf8_is_valid(const char *text, size_t len)
 	const uint8_t *p = (const uint8_t *)text;
 
 	while (len) {
-		size_t extent = extent_of(p, len);
+		size_t extent = utf8_extent(p, len);
 
 		if (extent == 0)
 			return false;
@@ -41,7 +38,7 @@ void utf8_mend(char *text, size_t len)
 	uint8_t *p = (uint8_t *)text;
 
 	while (len) {
-		size_t extent = extent_of(p, len);
+		size_t extent = utf8_extent(p, len);
 
 		if (extent == 0 || *p < 0x20 || *p == 0x7f) {
 			*p = '?';
