@@ -5,12 +5,13 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "bus/lease_keys.h"
 #include "reaper/teller.h"
 #include "wire/lane.h"
 
 #define LANE_PATIENCE_MS 30000 /* of one erasing call: a VM that dies slowly, a disk that syncs slowly */
 #define TOLD_KEPT_MS \
-	(7ull * 24 * 3600 * 1000) /* beyond the time-to-live: Kafka's default retention of the record itself */
+	(7ull * 24 * 3600 * 1000) /* beyond expires_ms: Kafka's default retention of the record itself */
 
 enum plan {
 	PLAN_LEAVE, /* nothing, or nothing more */
@@ -388,6 +389,15 @@ static void run_steps(struct round *round)
 	end_round(round);
 }
 
+/* Did the workspace live to the end of its ttl_ms? Yes when its worker renewed the lease after that; it ended the task then, or
+ * should have. A worker that was last heard before is a worker that died: its task is tried again, in a workspace with a life
+ * of its own, however late we look. */
+static void mend_expiry(struct reap_lease *lease, uint64_t lease_ms)
+{
+	if (lease->state == REAP_STATE_RUNNING && lease->expires_ms + lease_ms > lease->due_ms)
+		lease->expires_ms = LEASE_NEVER_MS;
+}
+
 void round_reap(struct round *round, const struct reap_lease *leases, size_t n, uint64_t now_ms)
 {
 	assert(round->n == 0 && n > 0 && n <= REAP_BATCH_MAX);
@@ -395,7 +405,8 @@ void round_reap(struct round *round, const struct reap_lease *leases, size_t n, 
 	round->now_ms = now_ms;
 	for (size_t i = 0; i < n; i++) {
 		round->items[i] = (struct item){ .what.lease = leases[i] };
-		round->items[i].what.is_expired = leases[i].expires_ms <= now_ms;
+		mend_expiry(&round->items[i].what.lease, round->config.lease_ms);
+		round->items[i].what.is_expired = round->items[i].what.lease.expires_ms <= now_ms;
 	}
 	round->step = 0;
 	run_steps(round);

@@ -216,8 +216,9 @@ static int encode_result(const struct teller *teller, const struct teller_item *
 	(void)snprintf(result.host, sizeof(result.host), "%s", lease->host); /* both are bounded by their type */
 	(void)snprintf(result.worker, sizeof(result.worker), "%.*s", worker_len(lease->victim), lease->victim);
 	(void)snprintf(result.topic, sizeof(result.topic), "%.127s", teller->topics.tasks);
+	(void)snprintf(result.field, sizeof(result.field), "%s", item->is_expired ? "ttl_ms" : "");
 	(void)snprintf(result.message, sizeof(result.message),
-		       item->is_expired ? "its time-to-live ended under a worker that did not answer for it"
+		       item->is_expired ? "ttl_ms: its workspace's life ended in attempt %u, and its worker did not tell the result"
 					: "its worker died, in attempt %u, and no other took it in time",
 		       lease->attempt);
 	r = result_encode(&result, out);

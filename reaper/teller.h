@@ -27,7 +27,7 @@ enum teller_verdict { TELLER_VERDICT_FAILED, TELLER_VERDICT_NOT_TOLD, TELLER_VER
 
 struct teller_item {
 	struct reap_lease lease;
-	bool is_expired; /* its time-to-live has ended: `expired`, else `lost` */
+	bool is_expired; /* the life of its workspace ended under its worker: `expired`, else `lost` */
 };
 
 struct teller_request {

@@ -171,9 +171,8 @@ static void tick_jobs(struct engine *engine, uint64_t now)
 			stage_lease_renew(job);
 		stage_lease_tick(job, now);
 		stage_guest_tick(job, now);
-		if (now >= job->expires_mono_ms && job->stages[STAGE_LEASE] == STAGE_READY)
-			job_tell(job, RESULT_OUTCOME_EXPIRED, job_has_run(job) ? RESULT_RAN_RAN : RESULT_RAN_NOT_STARTED,
-				 "its time-to-live of %llu ms ended", (unsigned long long)job->task->ttl_ms);
+		if (job->stages[STAGE_LEASE] == STAGE_READY && now >= job->ttl_ends_mono_ms)
+			job_tell_ttl_over(job);
 	}
 	if (is_renewal_due)
 		engine->renew_mono_ms = now;

@@ -42,13 +42,23 @@ static void answer_flaw(struct engine *engine, const struct partition *partition
 	buf_free(&message);
 }
 
-/* The sender's clock may be ahead: a task does not live longer than its ttl_ms from now. */
-static uint64_t expiry(const struct task *task, const struct consumer_record *record)
+/* The sender's clock may be ahead: nothing was made later than now. */
+static uint64_t creation(const struct task *task, const struct consumer_record *record, uint64_t now)
 {
-	uint64_t now = clock_wall_ms();
 	uint64_t created = task->created_ms ? task->created_ms : record->time_ms > 0 ? (uint64_t)record->time_ms : now;
 
-	return (created < now ? created : now) + task->ttl_ms;
+	return created < now ? created : now;
+}
+
+/* A step of the clock ends nothing: what is left of queue_ms is counted on the monotonic one. */
+static void start_waiting(struct job *job, const struct consumer_record *record, uint64_t now)
+{
+	uint64_t ends;
+
+	job->created_wall_ms = creation(job->task, record, now);
+	ends = job->created_wall_ms + job->task->queue_ms;
+	if (job->task->queue_ms)
+		job->queue_ends_mono_ms = clock_mono_ms() + (ends > now ? ends - now : 0);
 }
 
 static void hold(struct engine *engine, const struct partition *partition, const struct consumer_record *record,
@@ -66,9 +76,8 @@ static void hold(struct engine *engine, const struct partition *partition, const
 	job->partition = record->partition;
 	job->offset = record->offset;
 	job->epoch = partition->epoch;
-	job->expires_wall_ms = expiry(task, record);
-	job->expires_mono_ms = clock_mono_ms() + (job->expires_wall_ms > now ? job->expires_wall_ms - now : 0);
-	job->is_cancelled = cancelled_has(engine->cancelled, task->id, job->expires_wall_ms - task->ttl_ms, now);
+	start_waiting(job, record, now);
+	job->is_cancelled = cancelled_has(engine->cancelled, task->id, job->created_wall_ms, now);
 	job->is_impossible = !admission_is_possible(engine->admission, task, &flaw);
 	if (record->time_ms > 0 && (uint64_t)record->time_ms <= now)
 		job->result.timings_ms[RESULT_STAGE_QUEUED] = (int64_t)(now - (uint64_t)record->time_ms);
@@ -184,7 +193,7 @@ static void cancel_in(struct job_list *list, const char *id, uint64_t created_ms
 	struct job *job;
 
 	TAILQ_FOREACH(job, list, link) {
-		if (strcmp(job->task->id, id) != 0 || job->expires_wall_ms - job->task->ttl_ms > created_ms)
+		if (strcmp(job->task->id, id) != 0 || job->created_wall_ms > created_ms)
 			continue;
 		job->is_cancelled = true;
 		if (job->stages[STAGE_LEASE] == STAGE_READY)
@@ -213,7 +222,9 @@ void intake_control(void *ctx, const uint8_t *data, size_t len)
 
 bool intake_is_foregone(const struct job *job)
 {
-	return job->is_cancelled || job->is_impossible || clock_mono_ms() >= job->expires_mono_ms;
+	bool is_late = job->queue_ends_mono_ms && clock_mono_ms() >= job->queue_ends_mono_ms;
+
+	return job->is_cancelled || job->is_impossible || is_late;
 }
 
 void intake_tell_foregone(struct job *job)
@@ -225,7 +236,5 @@ void intake_tell_foregone(struct job *job)
 	else if (!admission_is_possible(job->engine->admission, job->task, &flaw))
 		job_reject(job, flaw.field, flaw.message);
 	else
-		job_tell(job, RESULT_OUTCOME_EXPIRED, RESULT_RAN_NOT_STARTED,
-			 "its time-to-live of %llu ms ended before it could start",
-			 (unsigned long long)job->task->ttl_ms);
+		job_tell_queue_over(job);
 }

@@ -240,6 +240,44 @@ void job_reject(struct job *job, const char *field, const char *message)
 	job_tell(job, RESULT_OUTCOME_REJECTED, RESULT_RAN_NOT_STARTED, "%s", message);
 }
 
+/* `field` names which: two of them end as the same outcome. */
+static void tell_over(struct job *job, enum result_outcome outcome, const char *field, const char *message)
+{
+	if (job->end != JOB_END_NONE)
+		return;
+	(void)snprintf(job->result.field, sizeof(job->result.field), "%s", field);
+	job_tell(job, outcome, job_has_run(job) ? RESULT_RAN_RAN : RESULT_RAN_NOT_STARTED, "%s: %s", field, message);
+}
+
+/* From when it was counted is said: a created_ms in seconds, or a sender's clock, explains many of them. */
+void job_tell_queue_over(struct job *job)
+{
+	const struct task *task = job->task;
+	char message[160];
+
+	(void)snprintf(message, sizeof(message), "it could not start within %llu ms of its %s, %llu",
+		       (unsigned long long)task->queue_ms, task->created_ms ? "created_ms" : "record's timestamp",
+		       (unsigned long long)job->created_wall_ms);
+	tell_over(job, RESULT_OUTCOME_EXPIRED, "queue_ms", message);
+}
+
+void job_tell_ttl_over(struct job *job)
+{
+	char message[80];
+
+	(void)snprintf(message, sizeof(message), "its workspace was ended after %llu ms", (unsigned long long)job->task->ttl_ms);
+	tell_over(job, RESULT_OUTCOME_EXPIRED, "ttl_ms", message);
+}
+
+void job_tell_timeout_over(struct job *job)
+{
+	char message[80];
+
+	(void)snprintf(message, sizeof(message), "its program was ended after %llu ms",
+		       (unsigned long long)job->task->timeout_ms);
+	tell_over(job, RESULT_OUTCOME_TIMED_OUT, "timeout_ms", message);
+}
+
 void job_requeue(struct job *job, unsigned delay_ms, const char *why)
 {
 	if (!decide(job, JOB_END_REQUEUE))

@@ -65,8 +65,9 @@ struct job {
 	int32_t partition;
 	int64_t offset;
 	uint64_t epoch; /* of the partition when the record came: see worker/partitions.h */
-	uint64_t expires_wall_ms; /* for others to read */
-	uint64_t expires_mono_ms; /* ours to keep: a step of the clock ends nothing */
+	uint64_t created_wall_ms; /* when its record was made: the zero of queue_ms, and what a cancellation is compared with */
+	uint64_t queue_ends_mono_ms; /* 0: never. Until then a workspace may be begun */
+	uint64_t ttl_ends_mono_ms;   /* of the workspace: valid while STAGE_LEASE is ready */
 	uint64_t not_before_mono_ms;
 	unsigned n_requeues; /* for reasons of this host */
 	bool is_cancelled;
@@ -144,6 +145,10 @@ void job_stage_stopped(struct job *job, enum job_stage stage);
 void job_tell(struct job *job, enum result_outcome outcome, enum result_ran ran, const char *message, ...)
 	__attribute__((format(printf, 4, 5)));
 void job_reject(struct job *job, const char *field, const char *message);
+/* One of the task's three times is over. */
+void job_tell_queue_over(struct job *job);
+void job_tell_ttl_over(struct job *job);
+void job_tell_timeout_over(struct job *job);
 void job_requeue(struct job *job, unsigned delay_ms, const char *why);
 void job_drop(struct job *job, const char *why);
 void job_skip(struct job *job, const char *why);

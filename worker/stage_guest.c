@@ -293,8 +293,7 @@ static void decide(struct job *job)
 	size_t n_uncollected = count_uncollected(result);
 
 	if (job->is_timed_out)
-		job_tell(job, RESULT_OUTCOME_TIMED_OUT, RESULT_RAN_RAN, "ended after %llu ms, its run time limit",
-			 (unsigned long long)job->task->timeout_ms);
+		job_tell_timeout_over(job);
 	else if (job->is_oom)
 		job_tell(job, RESULT_OUTCOME_FAILED, RESULT_RAN_RAN, "used all of its %u MiB of memory",
 			 job->task->memory_mib);
@@ -493,8 +492,7 @@ void stage_guest_tick(struct job *job, uint64_t now_mono_ms)
 	if (!job->engine->driver->is_real)
 		finish_null(job);
 	else if (job->guest == GUEST_RUNNING)
-		job_tell(job, RESULT_OUTCOME_TIMED_OUT, RESULT_RAN_RAN, "ended after its run time limit of %llu ms",
-			 (unsigned long long)job->task->timeout_ms);
+		job_tell_timeout_over(job);
 	else if (job->guest == GUEST_COLLECT)
 		job_tell(job, RESULT_OUTCOME_FAILED, RESULT_RAN_RAN, "the guest did not hand over its files in time");
 	else if (job->stages[STAGE_GUEST] == STAGE_IDLE)

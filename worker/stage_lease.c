@@ -31,6 +31,7 @@ static void on_claimed(void *ctx, const struct lease_grant *grant)
 	}
 	switch (grant->verdict) {
 	case LEASE_VERDICT_CLAIMED:
+		job->ttl_ends_mono_ms = clock_mono_ms() + job->task->ttl_ms;
 		if (intake_is_foregone(job))
 			intake_tell_foregone(job);
 		else
@@ -65,7 +66,7 @@ void stage_lease_start(struct job *job)
 					     .offset = job->offset };
 
 	job->is_claiming = true;
-	lease_claim(engine->leases, job->task->id, &source, job->expires_wall_ms, job->reservation.slot, on_claimed, job);
+	lease_claim(engine->leases, job->task->id, &source, job->task->ttl_ms, job->reservation.slot, on_claimed, job);
 }
 
 static void on_given_up(void *ctx, const struct lease_grant *grant)

@@ -216,7 +216,7 @@ static int call_vmm_lane(struct job *job, enum lane_op op, lane_link_fn fn)
 					.memory_mib = job->task->memory_mib,
 					.disk_mib = job->task->disk_mib };
 	uint64_t now = clock_mono_ms();
-	uint64_t left = job->expires_mono_ms > now ? job->expires_mono_ms - now : 0;
+	uint64_t left = job->ttl_ends_mono_ms > now ? job->ttl_ends_mono_ms - now : 0;
 	uint64_t longest = stage_guest_longest_ms(job);
 
 	request.deadline_ms = (left < longest ? left : longest) + GUARD_SLACK_MS;

@@ -196,7 +196,7 @@ static struct lease_batch *collect(struct leases *leases, enum lease_op op, leas
 	return batch;
 }
 
-void lease_claim(struct leases *leases, const char *id, const struct lease_source *source, uint64_t expires_wall_ms,
+void lease_claim(struct leases *leases, const char *id, const struct lease_source *source, uint64_t ttl_ms,
 		 uint32_t slot, lease_fn fn, void *ctx)
 {
 	struct redis_args *args = &collect(leases, LEASE_OP_CLAIM, fn, ctx, 0)->args;
@@ -207,7 +207,7 @@ void lease_claim(struct leases *leases, const char *id, const struct lease_sourc
 	assert(n > 0 && (size_t)n < sizeof(source_text));
 	redis_args_add(args, id);
 	redis_args_add_number(args, slot);
-	redis_args_add_number(args, expires_wall_ms);
+	redis_args_add_number(args, ttl_ms);
 	redis_args_add(args, source_text);
 }
 

@@ -59,8 +59,8 @@ typedef void (*lease_fn)(void *ctx, const struct lease_grant *grant);
  * Every request answers exactly once, never from inside the call, at most `lease_ms / 3` later. */
 int leases_new(struct event_base *base, const struct lease_config *config, struct leases **ret, struct err *err);
 
-/* `expires_wall_ms`: end of the task's time-to-live; the reaper removes everything then. */
-void lease_claim(struct leases *leases, const char *id, const struct lease_source *source, uint64_t expires_wall_ms,
+/* `ttl_ms`: how long the workspace may live, from the claim; see LEASE_NEVER_MS. */
+void lease_claim(struct leases *leases, const char *id, const struct lease_source *source, uint64_t ttl_ms,
 		 uint32_t slot, lease_fn fn, void *ctx);
 void lease_renew(struct leases *leases, const char *id, uint64_t token, lease_fn fn, void *ctx);
 /* The result is committed and every object is gone: remove the lease. */

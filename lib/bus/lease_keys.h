@@ -7,6 +7,9 @@
 
 /* schemas/lease.md has the bounds of all fields. */
 #define LEASE_NUMBER_MAX  ((INT64_C(1) << 53) - 1) /* of tokens and times: what Lua's numbers hold exactly */
+/* expires_ms of what has no workspace that could outlive its ttl_ms: an orphan, or a lease whose worker was last heard before
+ * that end. As a deadline: the reaper need not look. */
+#define LEASE_NEVER_MS LEASE_NUMBER_MAX
 #define LEASE_ATTEMPT_MAX 1000000 /* far beyond any max_attempts; a larger one was not written by our scripts */
 
 struct lease_keys {

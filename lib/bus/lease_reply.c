@@ -11,6 +11,8 @@ static_assert(LEASE_VERDICT_CLAIMED == 0 && LEASE_VERDICT_HELD == 1 && LEASE_VER
 		      LEASE_VERDICT_ENDED == 3 && LEASE_VERDICT_EXHAUSTED == 4 && LEASE_VERDICT_GONE == 5,
 	      "LEASE_LUA_VERDICTS has these numbers");
 
+static_assert(LEASE_NEVER_MS == 9007199254740991, "LEASE_LUA_NEVER is this number");
+
 static int check_shape(const redisReply *reply, size_t n_fields, struct err *err)
 {
 	if (reply->type == REDIS_REPLY_ERROR)

@@ -8,7 +8,8 @@
  * A line and not a hash, because a batch of lines is read by one MGET and written by one MSET: half of Redis's time
  * for the same work (docs/decisions/2026-11-23-a-lease-is-a-line.md). Whether a caller still is the holder is the
  * beginning of that line. When the lease ends is its score in the deadlines, so a renewal writes nothing else. A lease
- * is not renewed for ever: LATE_LEASES after the end of the time-to-live it runs out, however alive its worker is.
+ * is not renewed for ever: LATE_LEASES after expires_ms, the end of the workspace's ttl_ms, it runs out, however alive
+ * its worker is.
  *
  * Every script gets KEYS[1] the deadlines, KEYS[2] the prefix of lease keys and KEYS[3] the highest token ever given.
  * The lease keys themselves are built inside, which Redis Cluster allows because the hash tag {mayfly} puts all of
@@ -22,9 +23,12 @@
 	"local time = redis.call('TIME')\n" \
 	"local now = time[1] * 1000 + math.floor(time[2] / 1000)\n"
 
-/* A worker that is well ends a task at its time-to-live by itself; then its result may still wait for Kafka (a broker's
+/* A worker that is well ends a workspace at the end of its ttl_ms by itself; then its result may still wait for Kafka (a broker's
  * failover, a last chunk of output), and a worker is not declared dead for that. */
 #define LEASE_LUA_LATE_LEASES "local LATE_LEASES = 3\n"
+
+/* LEASE_NEVER_MS, as text; bus/lease_reply.c pins it. */
+#define LEASE_LUA_NEVER "local NEVER = '9007199254740991'\n"
 
 /* The next token: above all before it, even when Redis lost its memory (then by the clock) or its clock went back (then
  * by the memory). %.0f because Lua's own conversion keeps 14 digits. */
@@ -56,7 +60,7 @@
 	"  return line and string.sub(line, 1, #head) == head\n"          \
 	"end\n"
 
-/* ARGV: owner host lease_ms max_attempts, then per claim: id slot expires_ms "topic partition offset". Answers per
+/* ARGV: owner host lease_ms max_attempts, then per claim: id slot ttl_ms "topic partition offset". Answers per
  * claim: verdict, token, attempt (0, 0 when nothing was granted).
  *
  * An orphan's id may be claimed for another record: that record is a task of its own. The orphan's record is still
@@ -86,7 +90,8 @@ static const char lease_claim_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_NOW LEASE_LUA
 	"local answers, grants, due, granted = {}, {}, {}, {}\n"
 	"for n = 1, #keys do\n"
 	"  local i = 1 + 4 * n\n"
-	"  local id, expires, source = ARGV[i], ARGV[i + 2], ARGV[i + 3]\n"
+	"  local id, source = ARGV[i], ARGV[i + 3]\n"
+	"  local expires = string.format('%.0f', now + tonumber(ARGV[i + 2]))\n"
 	"  local verdict, attempt, mine = CLAIMED, 1, 0\n"
 	"  if granted[id] then\n"
 	"    verdict, attempt = granted[id] == source and HELD or DUPLICATE, 0\n"
@@ -112,8 +117,7 @@ static const char lease_claim_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_NOW LEASE_LUA
 	"end\n"
 	"return answers\n";
 
-/* ARGV: owner lease_ms, then per lease: id token. Answers a verdict per lease. A task may be claimed after its
- * time-to-live, to tell so: its token says when (LEASE_LUA_TOKEN). */
+/* ARGV: owner lease_ms, then per lease: id token. Answers a verdict per lease. */
 static const char lease_renew_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_NOW LEASE_LUA_LATE_LEASES LEASE_LUA_READ LEASE_LUA_IS_HELD
 	"local ends = now + tonumber(ARGV[2])\n"
 	"local keys, lines = read_all(3, 2)\n"
@@ -123,8 +127,8 @@ static const char lease_renew_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_NOW LEASE_LUA
 	"  answers[n] = GONE\n"
 	"  if is_held(lines[n], ARGV[1], token) then\n"
 	"    answers[n] = CLAIMED\n"
-	"    local last = math.max(tonumber(fields_of(lines[n])[7]) or 0, math.floor(tonumber(token) / 1000))\n"
-	"    due[#due + 1] = string.format('%.0f', math.min(ends, last + LATE_LEASES * tonumber(ARGV[2])))\n"
+	"    local last = (tonumber(fields_of(lines[n])[7]) or 0) + LATE_LEASES * tonumber(ARGV[2])\n"
+	"    due[#due + 1] = string.format('%.0f', math.min(ends, last))\n"
 	"    due[#due + 1] = id\n"
 	"  end\n"
 	"end\n"
@@ -151,17 +155,18 @@ static const char lease_finish_lua[] =
 							    "return answers\n";
 
 /* give_back(key, id, line, uncounted, destroyed): with 1, as if it had not been claimed; with 0, its attempt stays counted.
- * No attempt leaves nothing; others leave an orphan, or they would be forgotten. It is not lost, only queued: the reaper
- * looks when its time-to-live ends. `destroyed`: what the line says of the disk's key. */
+ * No attempt leaves nothing; others leave an orphan, or they would be forgotten. It is not lost, only queued, however long
+ * the queue is: the reaper never looks. `destroyed`: what the line says of the disk's key. */
 #define LEASE_LUA_GIVE_BACK                                                \
+	LEASE_LUA_NEVER                                                    \
 	"local function give_back(key, id, line, uncounted, destroyed)\n"  \
 	"  local field = fields_of(line)\n"                                \
 	"  local attempts = (tonumber(field[4]) or 0) - uncounted\n"       \
 	"  if attempts > 0 then\n"                                         \
 	"    field[1], field[2], field[4] = 'orphan', '-', attempts\n"     \
-	"    field[11], field[12] = '-', destroyed\n"                      \
+	"    field[7], field[11], field[12] = NEVER, '-', destroyed\n"     \
 	"    redis.call('SET', key, table.concat(field, ' '))\n"           \
-	"    redis.call('ZADD', KEYS[1], tonumber(field[7]) or 0, id)\n"   \
+	"    redis.call('ZADD', KEYS[1], NEVER, id)\n"                     \
 	"  else\n"                                                         \
 	"    redis.call('DEL', key)\n"                                     \
 	"    redis.call('ZREM', KEYS[1], id)\n"                            \

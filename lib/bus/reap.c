@@ -100,6 +100,7 @@ void reap_take(struct reap *reap, const struct reap_lease *leases, size_t n, rea
 	for (size_t i = 0; i < n; i++) {
 		redis_args_add(&args, leases[i].id);
 		redis_args_add_number(&args, leases[i].token);
+		redis_args_add_number(&args, leases[i].expires_ms);
 	}
 	redis_eval(reap->redis, &take_script, LEASE_KEYS_COUNT, &args, on_numbers, reap);
 }

@@ -4,7 +4,7 @@
  *	running --(due)--> reaping --> orphan --(nobody claims it)--> ended --> told --> (gone)
  *	                      |          |  claimed again: running      ^
  *	                      |          `------------------------------|
- *	                      |--(attempts or time-to-live used up)-----'
+ *	                      |--(attempts or its ttl_ms used up)-------'
  *	                      `--(its result was told by the worker)--> (gone)
  *
  * Each state is held by one reaper at a time, which must be done with it within a lease; afterwards another takes it. */
@@ -43,7 +43,7 @@ struct reap_lease {
 	char host[IDENT_ID_MAX + 1];	 /* where its objects are */
 	uint64_t token;
 	uint32_t attempt;
-	uint64_t expires_ms;		/* wall clock */
+	uint64_t expires_ms;		/* Redis's wall clock: end of the workspace's ttl_ms, or LEASE_NEVER_MS */
 	char topic[REAP_TOPIC_MAX + 1]; /* "-": no record, only objects that nobody owned */
 	int32_t partition;
 	int64_t offset;
@@ -103,7 +103,8 @@ typedef void (*reap_heal_fn)(void *ctx, const int64_t *numbers, const struct rea
 /* What has been due for longer than the grace, the longest first. */
 void reap_scan(struct reap *reap, reap_scan_fn fn, void *ctx);
 
-/* Answers the new token of each, 0 for one that was renewed, finished or taken meanwhile. */
+/* Answers the new token of each, 0 for one that was renewed, finished or taken meanwhile. What is taken has the expires_ms
+ * given here. */
 void reap_take(struct reap *reap, const struct reap_lease *leases, size_t n, reap_numbers_fn fn, void *ctx);
 
 /* Answers 1 for each, 0 for one that is not ours any more. */

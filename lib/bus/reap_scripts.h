@@ -33,22 +33,22 @@ static const char reap_scan_lua[] = LEASE_LUA_NOW
 	"end\n"
 	"return answers\n";
 
-/* ARGV: owner lease_ms grace_ms, then per lease: id token. Take what is still due and still has that token: running
- * becomes reaping (its worker's renewal and finish answer GONE from now on), an orphan that nobody wanted becomes
+/* ARGV: owner lease_ms grace_ms, then per lease: id token expires_ms. Take what is still due and still has that token, and
+ * write that expires_ms: running becomes reaping (its worker's renewal and finish answer GONE from now on), an orphan that nobody wanted becomes
  * ended, the rest changes hands. Answers per lease: the new token, 0 when it was not taken. */
 static const char reap_take_lua[] = LEASE_LUA_NOW LEASE_LUA_TOKEN LEASE_LUA_READ REAP_LUA_WRITE
 	"local next_state = { running = 'reaping', orphan = 'ended' }\n"
 	"local answers = {}\n"
-	"local keys, lines = read_all(4, 2)\n"
+	"local keys, lines = read_all(4, 3)\n"
 	"for n = 1, #keys do\n"
-	"  local id, its_token = ARGV[2 + 2 * n], ARGV[3 + 2 * n]\n"
+	"  local id, its_token, expires = ARGV[1 + 3 * n], ARGV[2 + 3 * n], ARGV[3 + 3 * n]\n"
 	"  local field = fields_of(lines[n] or '')\n"
 	"  local score = tonumber(redis.call('ZSCORE', KEYS[1], id) or now)\n"
 	"  answers[n] = 0\n"
 	"  if field[3] == its_token and score + tonumber(ARGV[3]) < now then\n"
 	"    if field[1] == 'running' then field[11] = field[2] end\n"
 	"    field[1] = next_state[field[1]] or field[1]\n"
-	"    field[2], field[3] = ARGV[1], next_token()\n"
+	"    field[2], field[3], field[7] = ARGV[1], next_token(), expires\n"
 	"    answers[n] = token\n"
 	"    write(keys[n], id, field, now + tonumber(ARGV[2]))\n"
 	"  end\n"
@@ -57,8 +57,8 @@ static const char reap_take_lua[] = LEASE_LUA_NOW LEASE_LUA_TOKEN LEASE_LUA_READ
 	"return answers\n";
 
 /* ARGV: owner lease_ms lost_after_ms, then per lease: id token verb key ("destroyed": seen to be by now; else "-").
- * Answers per lease: 1, or 0 when it is not ours any more. Verbs: delete; orphan (anyone may claim it, until
- * lost_after_ms or its time-to-live end); ended; told (to be looked at again without hurry). */
+ * Answers per lease: 1, or 0 when it is not ours any more. Verbs: delete; orphan (anyone may claim it, for
+ * lost_after_ms); ended; told (to be looked at again without hurry). */
 static const char reap_settle_lua[] = LEASE_LUA_NOW LEASE_LUA_READ REAP_LUA_WRITE
 	"local answers = {}\n"
 	"local keys, lines = read_all(4, 4)\n"
@@ -73,7 +73,7 @@ static const char reap_settle_lua[] = LEASE_LUA_NOW LEASE_LUA_READ REAP_LUA_WRIT
 	"    redis.call('ZREM', KEYS[1], id)\n"
 	"  elseif is_mine and verb == 'orphan' then\n"
 	"    field[1], field[2] = 'orphan', '-'\n"
-	"    write(keys[n], id, field, math.min(now + tonumber(ARGV[3]), tonumber(field[7])))\n"
+	"    write(keys[n], id, field, now + tonumber(ARGV[3]))\n"
 	"  elseif is_mine then\n"
 	"    field[1] = verb\n"
 	"    write(keys[n], id, field, now + tonumber(ARGV[2]) * (verb == 'told' and 3 or 1))\n"

@@ -27,7 +27,7 @@ enum result_outcome {
 	RESULT_OUTCOME_FAILED,    /* another exit code, a signal, or a VM that broke */
 	RESULT_OUTCOME_TIMED_OUT, /* ran past timeout_ms */
 	RESULT_OUTCOME_CANCELLED,
-	RESULT_OUTCOME_EXPIRED,   /* its time-to-live ended first */
+	RESULT_OUTCOME_EXPIRED,   /* its queue_ms or its workspace's ttl_ms ended first: `field` says which */
 	RESULT_OUTCOME_REJECTED,  /* never admitted: `field` and `message` say why */
 	RESULT_OUTCOME_LOST,      /* workers died under it as often as is allowed */
 	RESULT_OUTCOME_COUNT
@@ -82,7 +82,7 @@ struct result {
 	uint32_t exit_code;
 	uint32_t signal;
 	char message[256]; /* one sentence, "" when there is nothing to say */
-	char field[64];    /* of a rejected task */
+	char field[64];    /* of a rejected task; of one that a time ended, which of the three */
 	struct result_stream out, err_out;
 	struct result_file *files;
 	size_t n_files;

@@ -71,6 +71,7 @@ static void put_number(struct pack *pack, struct pack_map *map, const char *key,
 static void put_numbers(struct pack *pack, struct pack_map *map, const struct task *task)
 {
 	put_number(pack, map, "created_ms", task->created_ms, task_defaults.created_ms);
+	put_number(pack, map, "queue_ms", task->queue_ms, task_defaults.queue_ms);
 	put_number(pack, map, "ttl_ms", task->ttl_ms, task_defaults.ttl_ms);
 	put_number(pack, map, "timeout_ms", task->timeout_ms, task_defaults.timeout_ms);
 	put_number(pack, map, "output_limit_bytes", task->output_limit_bytes, task_defaults.output_limit_bytes);

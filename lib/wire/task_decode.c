@@ -325,6 +325,7 @@ static const struct unpack_rule rules[] = {
 	{ .key = "collect", .read = read_collect },
 	{ .key = "labels", .read = read_labels },
 	NUMBER(created_ms, unpack_rule_u64, 0, TASK_MAX_CREATED_MS),
+	NUMBER(queue_ms, unpack_rule_u64, 0, TASK_MAX_QUEUE_MS),
 	NUMBER(ttl_ms, unpack_rule_u64, 1, TASK_MAX_TTL_MS),
 	NUMBER(timeout_ms, unpack_rule_u64, 1, TASK_MAX_TTL_MS),
 	NUMBER(output_limit_bytes, unpack_rule_u64, 0, TASK_MAX_OUTPUT_BYTES),

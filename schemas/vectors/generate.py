@@ -53,12 +53,12 @@ def b64(data):
 
 MINIMAL = {"v": 1, "kind": "run", "id": "t-1", "image": "base", "argv": ["true"]}
 TASK_DEFAULTS = {
-    "env": {}, "stdin": "", "files": [], "collect": [], "labels": {}, "created_ms": 0, "ttl_ms": 600000,
+    "env": {}, "stdin": "", "files": [], "collect": [], "labels": {}, "created_ms": 0, "queue_ms": 0, "ttl_ms": 600000,
     "timeout_ms": 60000, "output_limit_bytes": 16 << 20, "cpus": 1, "memory_mib": 256, "disk_mib": 256, "stream": False,
 }
 LEAST = {
     "argv": ["t", ""], "env": {"A": ""}, "stdin": b"", "files": [{"path": "f", "data": b"", "mode": 0}], "collect": ["g"],
-    "labels": {"l": ""}, "created_ms": 0, "ttl_ms": 1, "timeout_ms": 1, "output_limit_bytes": 0, "cpus": 1,
+    "labels": {"l": ""}, "created_ms": 0, "queue_ms": 0, "ttl_ms": 1, "timeout_ms": 1, "output_limit_bytes": 0, "cpus": 1,
     "memory_mib": 96, "disk_mib": 16, "stream": False,
 }
 LONGEST_PATH = "d/" * 100 + "f" * 55
@@ -67,16 +67,17 @@ MOST = {
     "env": {f"E{i}": "v" for i in range(128)}, "files": [{"path": f"f{i}", "data": b"", "mode": 0o777} for i in range(64)],
     "collect": [LONGEST_PATH] + [f"c{i}" for i in range(63)],
     "labels": {**{"k" * 127 + chr(97 + i): "v" * 128 for i in range(15)}, "\u00e9" * 64: "\u20ac" * 42 + "vv"},
-    "created_ms": (1 << 53) - 1, "ttl_ms": 86400000, "timeout_ms": 86400000, "output_limit_bytes": 1 << 30, "cpus": 64,
-    "memory_mib": 1 << 20, "disk_mib": 1 << 20, "stream": True,
+    "created_ms": (1 << 53) - 1, "queue_ms": 2592000000, "ttl_ms": 86400000, "timeout_ms": 86400000,
+    "output_limit_bytes": 1 << 30, "cpus": 64, "memory_mib": 1 << 20, "disk_mib": 1 << 20, "stream": True,
 }
 TYPICAL = {
     "v": 1, "kind": "run", "id": "4f0c2a9e-7d1b-4c52-9a3e-1b2c3d4e5f60", "image": "python",
     "argv": ["python3", "-c", "print('h\u00e9llo \u4e16\u754c \U0001f98b')"], "env": {"LANG": "C.UTF-8", "EMPTY": ""},
     "stdin": b"\x00\xff raw", "files": [{"path": "in/data.csv", "data": b"a,b\n1,2\n"},
                                         {"path": "run.sh", "data": b"#!/bin/sh\n", "mode": 0o755}],
-    "collect": ["out/result.json", "log"], "labels": {"team": "blue"}, "created_ms": 1795453739364, "ttl_ms": 120000,
-    "timeout_ms": 30000, "output_limit_bytes": 1048576, "cpus": 2, "memory_mib": 512, "disk_mib": 64, "stream": True,
+    "collect": ["out/result.json", "log"], "labels": {"team": "blue"}, "created_ms": 1795453739364, "queue_ms": 3600000,
+    "ttl_ms": 120000, "timeout_ms": 30000, "output_limit_bytes": 1048576, "cpus": 2, "memory_mib": 512, "disk_mib": 64,
+    "stream": True,
 }
 
 
@@ -242,7 +243,7 @@ def bad_task_files():
 
 
 def bad_task_numbers():
-    least = {"created_ms": 0, "ttl_ms": 1, "timeout_ms": 1, "output_limit_bytes": 0, "cpus": 1, "memory_mib": 96,
+    least = {"created_ms": 0, "queue_ms": 0, "ttl_ms": 1, "timeout_ms": 1, "output_limit_bytes": 0, "cpus": 1, "memory_mib": 96,
              "disk_mib": 16}
     for field, low in least.items():
         name = field.replace("_", "-")
@@ -254,6 +255,8 @@ def bad_task_numbers():
     yield "cpus-float", task(cpus=2.0), "cpus", "a float"
     yield "cpus-text", task(cpus="2"), "cpus", "text"
     yield "cpus-true", task(cpus=True), "cpus", "a boolean"
+    yield "queue-float", task(queue_ms=1000.0), "queue_ms", "a float"
+    yield "queue-text", task(queue_ms="1h"), "queue_ms", "text"
     yield "ttl-ext", task(ttl_ms=msgpack.ExtType(1, b"\x01")), "ttl_ms", "an extension"
     yield "stream-number", task(stream=1), "stream", "a number is no boolean"
     yield "stdin-number", task(stdin=1), "stdin", "a number"
@@ -319,8 +322,10 @@ def good_others():
     for name, message in {
         "result-started": STARTED, "result-finished": FINISHED, "result-rejected": REJECTED,
         "result-signal": result(outcome="failed", exit_code=None, signal=9), "result-lost": result(outcome="lost", ran="unknown"),
-        "result-timed-out": result(outcome="timed_out", exit_code=None, signal=9),
-        "result-cancelled": result(outcome="cancelled", exit_code=None), "result-expired": result(outcome="expired", ran="not_started"),
+        "result-timed-out": result(outcome="timed_out", exit_code=None, signal=9, field="timeout_ms"),
+        "result-cancelled": result(outcome="cancelled", exit_code=None),
+        "result-expired": result(outcome="expired", ran="not_started", exit_code=None, field="queue_ms"),
+        "result-expired-running": result(outcome="expired", exit_code=None, field="ttl_ms"),
         "result-most": RESULT_MOST, "result-least": RESULT_LEAST,
         "output-most": {**OUTPUT, "id": "o" * 64, "seq": MOST_63, "offset": MOST_63, "attempt": (1 << 32) - 1},
         "output-least": {**OUTPUT, "id": "o", "data": b""},
@@ -540,7 +545,7 @@ def line(fields):
 
 
 def good_leases():
-    orphan = {**LEASE, "state": "orphan", "owner": "-"}
+    orphan = {**LEASE, "state": "orphan", "owner": "-", "expires_ms": (1 << 53) - 1}
     for name, fields in {
         "running": LEASE, "reaping": {**LEASE, "state": "reaping", "owner": "reaper.h1.xyz", "victim": "w1.abc"},
         "orphan": orphan, "orphan-reaped": {**orphan, "victim": "w1.abc", "key": "destroyed"},

@@ -16,13 +16,14 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "bus/lease.h"
+#include "bus/lease_keys.h"
 #include "bus/lease_scripts.h"
 #include "bus/reap_reply.h"
 #include "tests/support/redis_server.h"
 #include "tests/support/turn.h"
 
 #define LEASE_MS 3000
-#define FAR_MS	 32503680000000ull /* the year 3000 */
+#define FAR_MS	 32503680000000ull /* the year 3000, or a life that long */
 
 struct fixture {
 	struct redis_server server;
@@ -209,23 +210,22 @@ static uint64_t score_of(struct fixture *fixture, const char *id)
 	return strtoull(redis_server_ask(&fixture->server, "ZSCORE t:{mayfly}:deadlines %s", id), NULL, 10);
 }
 
-/* A task that is claimed after its time-to-live is told so by a worker that has a whole lease for it. */
-static void test_a_lease_after_the_time_to_live_is_whole(void **state)
+/* However short the workspace's life: the worker that ends it has a whole lease to tell so. */
+static void test_the_lease_of_a_short_life_is_whole(void **state)
 {
 	struct fixture *fixture = *state;
 	uint64_t before_ms = clock_wall_ms();
 	struct answer answer = { 0 };
 
-	lease_claim(fixture->leases, "a", &source_1, 12345, 1, on_answer, &answer);
+	lease_claim(fixture->leases, "a", &source_1, 1, 1, on_answer, &answer);
 	turn_until(fixture->base, is_answered, &answer);
 	assert_true(score_of(fixture, "a") >= before_ms + LEASE_MS);
 	assert_int_equal(ask(fixture, fixture->leases, lease_renew, "a", answer.grant.token), LEASE_VERDICT_CLAIMED);
 	assert_true(score_of(fixture, "a") >= before_ms + LEASE_MS);
 }
 
-/* However often it is renewed: the reaper looks three leases after the time-to-live. This one's token says that it was
- * claimed in 1970. */
-static void test_time_to_live_bounds_the_deadline(void **state)
+/* However often it is renewed: the reaper looks three leases after the end of ttl_ms. */
+static void test_ttl_bounds_the_deadline(void **state)
 {
 	static const char line[] = "running w1.start 7000 1 h1 0 12345 mayfly.tasks 3 100";
 	struct fixture *fixture = *state;
@@ -235,6 +235,22 @@ static void test_time_to_live_bounds_the_deadline(void **state)
 	redisFree(redis);
 	assert_int_equal(ask(fixture, fixture->leases, lease_renew, "a", 7000), LEASE_VERDICT_CLAIMED);
 	assert_int_equal(score_of(fixture, "a"), 12345 + 3 * LEASE_MS);
+}
+
+/* By Redis's clock, which is this machine's. */
+static void test_ttl_counts_from_the_claim(void **state)
+{
+	struct fixture *fixture = *state;
+	struct answer answer = { 0 };
+	uint64_t before_ms = clock_wall_ms(), expires_ms;
+	const char *at;
+
+	lease_claim(fixture->leases, "a", &source_1, 5000, 1, on_answer, &answer);
+	turn_until(fixture->base, is_answered, &answer);
+	at = strstr(redis_server_ask(&fixture->server, "GET t:{mayfly}:lease:a"), " h1 1 ");
+	assert_non_null(at);
+	expires_ms = strtoull(at + strlen(" h1 1 "), NULL, 10);
+	assert_in_range(expires_ms, before_ms + 5000, clock_wall_ms() + 5000);
 }
 
 static void test_verdicts_of_a_claim(void **state)
@@ -277,6 +293,14 @@ static void test_attempts_of_an_orphan(void **state)
 	assert_int_equal(grant.attempt, 1);
 }
 
+/* It is queued like any other record, for as long as it takes: no reaper takes it for lost. */
+static void check_waits(struct fixture *fixture, const char *id)
+{
+	assert_int_equal(score_of(fixture, id), LEASE_NEVER_MS);
+	assert_non_null(strstr(redis_server_ask(&fixture->server, "GET t:{mayfly}:lease:%s", id),
+			       " 9007199254740991 mayfly.tasks"));
+}
+
 static void test_release_does_not_count(void **state)
 {
 	struct fixture *fixture = *state;
@@ -289,8 +313,7 @@ static void test_release_does_not_count(void **state)
 	assert_int_equal(grant.attempt, 2);
 	assert_int_equal(ask(fixture, fixture->leases, release, "b", grant.token), LEASE_VERDICT_CLAIMED);
 	check_line(fixture, "b", REAP_STATE_ORPHAN, 1);
-	assert_int_equal(strtoull(redis_server_ask(&fixture->server, "ZSCORE t:{mayfly}:deadlines b"), NULL, 10),
-			 FAR_MS);
+	check_waits(fixture, "b");
 	assert_int_equal(claim(fixture, fixture->others, "b", &source_1).attempt, 2);
 }
 
@@ -302,8 +325,7 @@ static void test_abandoning_counts(void **state)
 	assert_int_equal(ask(fixture, fixture->leases, abandon, "a", grant.token), LEASE_VERDICT_CLAIMED);
 	assert_non_null(strstr(redis_server_ask(&fixture->server, "GET t:{mayfly}:lease:a"), " - destroyed"));
 	check_line(fixture, "a", REAP_STATE_ORPHAN, 1);
-	assert_int_equal(strtoull(redis_server_ask(&fixture->server, "ZSCORE t:{mayfly}:deadlines a"), NULL, 10),
-			 FAR_MS);
+	check_waits(fixture, "a");
 	assert_int_equal(claim(fixture, fixture->others, "a", &source_1).attempt, 2);
 }
 
@@ -610,8 +632,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(life),
 		TEST(renewal_moves_the_deadline),
-		TEST(a_lease_after_the_time_to_live_is_whole),
-		TEST(time_to_live_bounds_the_deadline),
+		TEST(ttl_counts_from_the_claim),
+		TEST(the_lease_of_a_short_life_is_whole),
+		TEST(ttl_bounds_the_deadline),
 		TEST(verdicts_of_a_claim),
 		TEST(attempts_of_an_orphan),
 		TEST(release_does_not_count),

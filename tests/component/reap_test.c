@@ -17,7 +17,7 @@
 #define LEASE_MS      1500
 #define GRACE_MS      100
 #define LOST_AFTER_MS 3600000
-#define FAR_MS	      32503680000000ull /* the year 3000 */
+#define FAR_MS	      32503680000000ull /* a life of a thousand years */
 
 struct fixture {
 	struct redis_server server;
@@ -335,6 +335,23 @@ static void test_taking_an_orphan_ends_it(void **state)
 	assert_int_equal(claim(fixture, "x").verdict, LEASE_VERDICT_HELD);
 }
 
+/* What was taken has the expires_ms that its taker says; an orphan waits for a worker, whatever its workspace's life was. */
+static void test_an_orphan_has_no_life_to_end(void **state)
+{
+	struct fixture *fixture = *state;
+	struct reap_lease lease;
+	int64_t token;
+
+	(void)claim(fixture, "x");
+	lease = wait_due(fixture, fixture->a);
+	lease.expires_ms = 12345;
+	token = take(fixture, fixture->a, &lease);
+	assert_non_null(strstr(line(fixture, "x"), " 12345 t.tasks"));
+	assert_int_equal(settle(fixture, fixture->a, "x", token, REAP_VERB_ORPHAN), 1);
+	assert_true(strtoull(redis_server_ask(&fixture->server, "ZSCORE t:{mayfly}:deadlines x"), NULL, 10) >
+		    lease.due_ms + LOST_AFTER_MS / 2);
+}
+
 static void test_healing(void **state)
 {
 	struct fixture *fixture = *state;
@@ -413,6 +430,7 @@ int main(void)
 		TEST(an_abandoned_reaping_is_taken_over),
 		TEST(ended_told_gone),
 		TEST(taking_an_orphan_ends_it),
+		TEST(an_orphan_has_no_life_to_end),
 		TEST(healing),
 		TEST(odd_members),
 		TEST(what_is_no_lease_hides_none),

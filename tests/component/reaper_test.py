@@ -101,7 +101,7 @@ class Case(unittest.TestCase):
         self.redis("SET", self.key(task_id),
                    f"{state} {owner} {now * 1000} {attempt} {host or self.fleet.name} 0 {now + expires_in_ms} "
                    f"{self.fleet.topic('tasks')} {partition} {offset}")
-        self.redis("ZADD", self.deadlines, min(due, now + expires_in_ms), task_id)
+        self.redis("ZADD", self.deadlines, due, task_id)
         return task_id
 
     def state(self, task_id):
@@ -305,13 +305,37 @@ class Telling(Case):
         self.fleet.start_reaper(lost_after_ms=HOUR_MS)
         self.assertIs(self.one_result(task_id, "lost")["key_destroyed"], False)  # there was no disk
 
-    def test_time_to_live_ends_a_task_that_is_renewed_for_ever(self):
-        task_id = self.lease(expires_in_ms=1000)
+    def test_a_life_that_ended_under_a_worker_that_renewed_is_expired(self):
+        task_id = self.lease(due_in_ms=0, expires_in_ms=-2 * LEASE_MS)
         sleeper = self.make_objects(task_id)
         self.fleet.start_reaper()
         result = self.one_result(task_id, "expired")
         self.assert_objects(task_id, sleeper, False)
-        self.assertEqual(result["worker"], "w1")
+        self.assertEqual((result["worker"], result["field"], result["ran"]), ("w1", "ttl_ms", "unknown"))
+
+    def test_a_life_that_ended_after_its_worker_is_tried_again(self):
+        """However late a reaper looks: an hour of a whole fleet without power ends no task."""
+        late = self.lease(due_in_ms=-HOUR_MS, expires_in_ms=300 - HOUR_MS)
+        later = self.lease(due_in_ms=-HOUR_MS, expires_in_ms=-HOUR_MS // 2)
+        used_up = self.lease(due_in_ms=-HOUR_MS, expires_in_ms=-HOUR_MS // 2, attempt=3)
+        self.fleet.start_reaper(lost_after_ms=HOUR_MS)
+        self.wait_state(late, "orphan")
+        self.wait_state(later, "orphan")
+        self.assertEqual(self.one_result(used_up, "lost")["field"], "")
+        for one in (late, later):
+            self.assertGreater(int(self.redis("ZSCORE", self.deadlines, one)), self.now_ms() + HOUR_MS // 2)
+
+    def test_what_a_drained_worker_gave_back_waits_in_the_queue(self):
+        never = (1 << 53) - 1
+        task_id = self.lease(state="orphan", owner="-", due_in_ms=HOUR_MS)
+        words = self.redis("GET", self.key(task_id)).split(" ")
+        words[6] = str(never)
+        self.redis("SET", self.key(task_id), " ".join(words))
+        self.redis("ZADD", self.deadlines, never, task_id)
+        witness = self.lease(due_in_ms=0)
+        self.fleet.start_reaper(lost_after_ms=1000)
+        self.one_result(witness, "lost")
+        self.assertEqual(self.state(task_id), "orphan")
 
     def test_a_told_lease_is_kept_from_running_by_the_next_reaper_too(self):
         task_id = self.lease(state="ended", owner="reaper.gone", due_in_ms=0, offset=3)

@@ -95,7 +95,7 @@ class Queue(EndToEnd):
     def test_expired_and_cancelled_and_impossible(self):
         fleet = self.fleet(slots=1, null_run_ms=60000)  # until it is cancelled
         fleet.start_worker()
-        old = fleet.submit(argv=["true"], created_ms=int(time.time() * 1000) - 60000, ttl_ms=1000)
+        old = fleet.submit(argv=["true"], created_ms=int(time.time() * 1000) - 60000, queue_ms=1000)
         greedy = fleet.submit(argv=["true"], memory_mib=1000000)
         running, held = fleet.submit(argv=["true"]), fleet.submit(argv=["true"])
         fleet.flush()
@@ -104,12 +104,47 @@ class Queue(EndToEnd):
         fleet.cancel(running)
         found = fleet.results([old, greedy, running, held])
         self.assert_told_once(found, [old, greedy, running, held])
-        self.assertEqual(found[old][0]["outcome"], "expired")
+        self.assertEqual([found[old][0][key] for key in ("outcome", "field", "ran")], ["expired", "queue_ms", "not_started"])
         self.assertEqual((found[greedy][0]["outcome"], found[greedy][0]["field"]), ("rejected", "memory_mib"))
         with fleet.reader("dead") as letters:  # the raw record of what was rejected, and of nothing else
             self.assertEqual([msgpack.unpackb(m.value())["id"] for m in letters.to_the_end()], [greedy])
         self.assertEqual(found[held][0]["outcome"], "cancelled")
         self.assertEqual(found[running][0]["outcome"], "cancelled")
+
+    def test_a_batch_does_not_expire_in_its_own_queue(self):
+        """Each may live two seconds, and the last waits for all before it; some were made a week ago."""
+        fleet = self.fleet(slots=2, null_run_ms=20)
+        now = int(time.time() * 1000)
+        ages = {fleet.submit(argv=["true"], created_ms=now - age_ms, ttl_ms=ttl_ms): (age_ms, ttl_ms)
+                for age_ms in (0, 660_000, 7 * 86_400_000) for ttl_ms in (2000, 600_000)}
+        batch = [fleet.submit(argv=["true"], ttl_ms=2000) for _ in range(400)]
+        late = [fleet.submit(argv=["true"], queue_ms=1) for _ in range(3)]  # by its own record's time
+        patient = fleet.submit(argv=["true"], created_ms=now - 660_000, queue_ms=86_400_000)
+        ahead = fleet.submit(argv=["true"], created_ms=now + 3_600_000, queue_ms=1_800_000)  # a clock that is wrong
+        fleet.flush()
+        time.sleep(2)
+        fleet.start_worker()
+        ids = [*ages, *batch, *late, patient, ahead]
+        found = fleet.results(ids, 120)
+        self.assert_told_once(found, ids)
+        outcomes = {i: (found[i][0]["outcome"], found[i][0]["field"]) for i in ids}
+        self.assertEqual({i: outcomes[i] for i in late}, {i: ("expired", "queue_ms") for i in late})
+        others = set(ids) - set(late)
+        self.assertEqual({i: outcomes[i] for i in others if outcomes[i] != ("succeeded", "")}, {}, ages)
+        self.assertGreater(max(found[i][0]["timings_ms"]["total"] + found[i][0]["timings_ms"]["queued"] for i in batch), 2000)
+
+    def test_a_life_ends_from_its_start(self):
+        fleet = self.fleet(slots=1, null_run_ms=3000)
+        fleet.start_worker()
+        ids = [fleet.submit(argv=["true"], ttl_ms=700) for _ in range(3)]
+        whole = fleet.submit(argv=["true"], queue_ms=600_000)
+        fleet.flush()
+        found = fleet.results([*ids, whole], 60)
+        self.assert_told_once(found, [*ids, whole])
+        for i in ids:
+            self.assertEqual((found[i][0]["outcome"], found[i][0]["field"]), ("expired", "ttl_ms"))
+            self.assertIn("700 ms", found[i][0]["message"])
+        self.assertEqual(found[whole][0]["outcome"], "succeeded")
 
     def test_bad_records_are_answered_and_kept(self):
         fleet = self.fleet(slots=4)

@@ -40,6 +40,7 @@ static void check_limits(const struct task *task)
 		FUZZ_CHECK(strcmp(path, "..") != 0 && strncmp(path, "../", 3) != 0 && !strstr(path, "/../"));
 		FUZZ_CHECK(task->files[i].mode <= TASK_MAX_FILE_MODE);
 	}
+	FUZZ_CHECK(task->queue_ms <= TASK_MAX_QUEUE_MS);
 	FUZZ_CHECK(task->ttl_ms >= 1 && task->ttl_ms <= TASK_MAX_TTL_MS && task->created_ms <= TASK_MAX_CREATED_MS);
 	FUZZ_CHECK(task->cpus >= 1 && task->cpus <= TASK_MAX_CPUS);
 	FUZZ_CHECK(task->memory_mib >= TASK_MIN_MEMORY_MIB && task->memory_mib <= TASK_MAX_MEMORY_MIB);

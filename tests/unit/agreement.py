@@ -217,6 +217,7 @@ def ask_decoders(program, cases):
 
 NASTY = [
     None, True, False, 0, 1, -1, 2, 15, 16, 63, 64, 65, 95, 96, 256, 511, 512, 1 << 20, (1 << 20) + 1, 86400000, 86400001,
+    2592000000, 2592000001,
     1 << 30, (1 << 30) + 1, (1 << 32) - 1, 1 << 32, (1 << 53) - 1, 1 << 53, (1 << 63) - 1, 1 << 63, (1 << 64) - 1, -(1 << 63),
     1.0, 0.5, float("inf"), "", "a", "a/b", "/a", "..", "a/..", "a\0", "a\n", "\u00e9" * 64, "x" * 64, "x" * 65, "x" * 128, "x" * 129,
     "x" * 255, "x" * 256, "run", "base", "cancel", "stdout", "finished", "started", "lost", "0" * 64, b"", b"a", b"\xff\x00",
@@ -225,7 +226,7 @@ NASTY = [
     {"sha256": "f" * 64}, generate.Raw(b"\xa2\xc3\x28"), generate.Raw(b"\xa1\xff"), generate.Raw(b"\xc7\x01\x05\x00"),
     generate.Raw(b"\xd4\x01\x00"), generate.Raw(b"\xdd\0\0\0\x00"), generate.Raw(b"\xdf\0\0\0\x00"), generate.Raw(b"\xd3\0\0\0\0\0\0\0\x01"),
 ]
-FIELDS = ["v", "id", "cpus", "ttl_ms", "env", "stdin", "files", "collect", "labels", "stream", "memory_mib", "colour", "", "argv",
+FIELDS = ["v", "id", "cpus", "queue_ms", "ttl_ms", "env", "stdin", "files", "collect", "labels", "stream", "memory_mib", "colour", "", "argv",
           "exit_code", "signal", "stdout", "outcome", "event", "kind", "data", "seq", "path", "mode", "created_ms", 1, b"v"]
 
 

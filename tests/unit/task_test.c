@@ -31,6 +31,7 @@ static void test_defaults(void **state)
 	assert_int_equal(task->cpus, TASK_DEFAULT_CPUS);
 	assert_int_equal(task->memory_mib, TASK_DEFAULT_MEMORY_MIB);
 	assert_int_equal(task->disk_mib, TASK_DEFAULT_DISK_MIB);
+	assert_true(task->queue_ms == 0); /* it waits as long as it takes */
 	assert_true(task->ttl_ms == TASK_DEFAULT_TTL_MS);
 	assert_true(task->timeout_ms == TASK_DEFAULT_TIMEOUT_MS);
 	assert_true(task->output_limit_bytes == TASK_DEFAULT_OUTPUT_BYTES);
