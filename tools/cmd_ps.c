@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/own.h"
+#include "bus/lease_keys.h"
 #include "tools/command.h"
 #include "tools/leases_now.h"
 #include "tools/screen.h"
@@ -12,11 +13,15 @@
 
 enum { OPTION_JSON = 1 };
 
+/* "-": never. */
 static void seconds_text(uint64_t then_ms, uint64_t now_ms, char out[24])
 {
 	int64_t ms = (int64_t)(then_ms - now_ms);
 
-	(void)snprintf(out, 24, "%s%lld.%lld s", ms < 0 ? "-" : "", llabs(ms) / 1000, llabs(ms) % 1000 / 100);
+	if (then_ms == LEASE_NEVER_MS)
+		(void)snprintf(out, 24, "-");
+	else
+		(void)snprintf(out, 24, "%s%lld.%lld s", ms < 0 ? "-" : "", llabs(ms) / 1000, llabs(ms) % 1000 / 100);
 }
 
 static void print_line(const struct reap_lease *lease, uint64_t now_ms)
@@ -43,15 +48,21 @@ static void print_table(const struct leases_now *now)
 			     screen_code(stdout, SCREEN_PLAIN));
 }
 
+/* null: never. */
+static json_t *left_json(uint64_t then_ms, uint64_t now_ms)
+{
+	return then_ms == LEASE_NEVER_MS ? json_null() : json_integer((json_int_t)(then_ms - now_ms));
+}
+
 static int print_json(const struct leases_now *now)
 {
 	for (size_t i = 0; i < now->n; i++) {
 		const struct reap_lease *lease = &now->leases[i];
-		json_t *object = json_pack("{ss ss ss sI si ss sI sI ss si sI}", "id", lease->id, "state",
+		json_t *object = json_pack("{ss ss ss sI si ss so so ss si sI}", "id", lease->id, "state",
 					   reap_state_name(lease->state), "owner", lease->owner, "token",
 					   (json_int_t)lease->token, "attempt", (int)lease->attempt, "host",
-					   lease->host, "lease_ms", (json_int_t)(lease->due_ms - now->now_ms), "ttl_ms",
-					   (json_int_t)(lease->expires_ms - now->now_ms), "topic", lease->topic,
+					   lease->host, "lease_ms", left_json(lease->due_ms, now->now_ms), "ttl_ms",
+					   left_json(lease->expires_ms, now->now_ms), "topic", lease->topic,
 					   "partition", (int)lease->partition, "offset", (json_int_t)lease->offset);
 		cleanup_free char *line = object ? json_dumps(object, JSON_COMPACT) : NULL;
 
@@ -106,7 +117,8 @@ const struct command cmd_ps = {
 	.usage =
 		"usage: mayfly ps [--json]\n\n"
 		"One line per lease in Redis: state (running; reaping, orphan, ended, told: its worker was lost, see\n"
-		"schemas/lease.md), attempt, time until the lease ends if it is not renewed, time to live, host, holder.\n"
+		"schemas/lease.md), attempt, time until the lease ends if it is not renewed, what is left of the life of its\n"
+		"workspace (--ttl), host, holder; \"-\" where no such time runs: an orphan waits in the queue.\n"
 		"Tasks that still wait in Kafka have no lease and are not listed.\n",
 	.run = main_ps,
 };

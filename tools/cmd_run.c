@@ -270,7 +270,7 @@ static int conclude(struct run *run)
 		explain(run, "cancelled");
 		return EXIT_CANCELLED;
 	case RESULT_OUTCOME_EXPIRED:
-		explain(run, "expired (--ttl)");
+		explain(run, strcmp(result->field, "queue_ms") == 0 ? "expired (--queue)" : "expired (--ttl)");
 		return EXIT_NO_RUN;
 	case RESULT_OUTCOME_REJECTED:
 	case RESULT_OUTCOME_LOST:

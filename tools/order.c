@@ -159,6 +159,8 @@ int order_take(struct order *order, int option, const char *value, struct err *e
 		return take_file(task, value, err);
 	case ORDER_OPTION_COLLECT:
 		return take_collect(task, value, err);
+	case ORDER_OPTION_QUEUE:
+		return quantity_ms("queue", value, &task->queue_ms, err);
 	case ORDER_OPTION_TTL:
 		return quantity_ms("ttl", value, &task->ttl_ms, err);
 	case ORDER_OPTION_TIMEOUT:
@@ -206,7 +208,8 @@ static int name_option(int r, struct err *err)
 {
 	static const struct {
 		const char *field, *option;
-	} names[] = { { "ttl_ms:", "--ttl" },
+	} names[] = { { "queue_ms:", "--queue" },
+		      { "ttl_ms:", "--ttl" },
 		      { "timeout_ms:", "--timeout" },
 		      { "memory_mib:", "--memory" },
 		      { "disk_mib:", "--disk" },

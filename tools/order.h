@@ -13,6 +13,7 @@ enum order_option {
 	ORDER_OPTION_IMAGE = ORDER_OPTION_FIRST,
 	ORDER_OPTION_FILE,
 	ORDER_OPTION_COLLECT,
+	ORDER_OPTION_QUEUE,
 	ORDER_OPTION_TTL,
 	ORDER_OPTION_TIMEOUT,
 	ORDER_OPTION_MEMORY,
@@ -30,6 +31,7 @@ enum order_option {
 	{ "image", required_argument, NULL, ORDER_OPTION_IMAGE },                  \
 		{ "file", required_argument, NULL, ORDER_OPTION_FILE },            \
 		{ "collect", required_argument, NULL, ORDER_OPTION_COLLECT },      \
+		{ "queue", required_argument, NULL, ORDER_OPTION_QUEUE },          \
 		{ "ttl", required_argument, NULL, ORDER_OPTION_TTL },              \
 		{ "timeout", required_argument, NULL, ORDER_OPTION_TIMEOUT },      \
 		{ "memory", required_argument, NULL, ORDER_OPTION_MEMORY },        \
@@ -49,8 +51,11 @@ enum order_option {
 	"  --collect PATH       bring /work/PATH back at the end; repeat\n"                  \
 	"  --stdin              this command's standard input becomes the program's\n"       \
 	"  --env NAME=VALUE     of the program; repeat\n"                                    \
-	"  --timeout T          of the program, from its start (default: 60s)\n"             \
-	"  --ttl T              nothing of the task exists after it, run or not (10m)\n"     \
+	"  --queue T            how long it may wait before it starts (0: as long as it\n"   \
+	"                       takes, the default)\n"                                       \
+	"  --ttl T              life of its workspace, from when that is begun (10m)\n"      \
+	"  --timeout T          of the program, from its start (60s). T: 250ms, 30s, 5m,\n"  \
+	"                       1h, 2d; a bare number is seconds\n"                          \
 	"  --memory SIZE        of the whole guest (256M)\n"                                 \
 	"  --disk SIZE          encrypted, wiped at the end (256M)\n"                        \
 	"  --cpus N             (1)\n"                                                       \

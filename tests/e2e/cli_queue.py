@@ -286,6 +286,7 @@ class Queue(EndToEnd):
 
     def test_wrong_command_lines(self):
         for args in (("submit", "--id", "x"), ("submit", "--json", "--", "x"), ("submit", "--ttl", "soon", "--", "x"), ("submit", "-", "x"),
+                     ("submit", "--queue", "later", "--", "x"), ("submit", "--queue", "31d", "--", "x"), ("run", "--ttl", "0", "--", "x"),
                      ("watch", "--from", "yesterday"), ("run",), ("run", "--nonsense"), ("run", "--file", "/no/such", "--", "x"),
                      ("nonsense",), ("dev", "nonsense"), ("dev",), ("run", "--memory", "1M", "--", "x"), ("--redis", "x", "ps"),
                      ("watch", "--id", ""), ("submit", "--within", "3s", "--", "true")):

@@ -7,6 +7,7 @@
 
 #include "tests/unit/unit.h"
 #include "tools/base64.h"
+#include "tools/order.h"
 #include "tools/quantity.h"
 #include "tools/result_json.h"
 #include "tools/task_json.h"
@@ -140,6 +141,39 @@ static void test_what_is_given_stays(void **state)
 	task_free(task);
 }
 
+/* The three times of a task, from the command line and back from its bytes; a limit is told in the option's name. */
+static void test_three_times_on_a_command_line(void **state)
+{
+	static char *program[] = { (char *)"true" };
+	struct order order;
+	struct buf bytes = { 0 };
+	struct task *task = NULL;
+	struct task_flaw flaw;
+	struct err err;
+
+	(void)state;
+	assert_int_equal(order_init(&order, &err), 0);
+	assert_int_equal(order.task->queue_ms, 0);
+	assert_int_equal(order_take(&order, ORDER_OPTION_QUEUE, "2d", &err), 0);
+	assert_int_equal(order_take(&order, ORDER_OPTION_TTL, "3m", &err), 0);
+	assert_int_equal(order_take(&order, ORDER_OPTION_TIMEOUT, "4", &err), 0);
+	assert_int_equal(order_finish(&order, 1, program, &bytes, &err), 0);
+	assert_int_equal(task_decode(bytes.data, bytes.len, &task, &flaw), TASK_VERDICT_OK);
+	assert_int_equal(task->queue_ms, 2 * 86400000);
+	assert_int_equal(task->ttl_ms, 180000);
+	assert_int_equal(task->timeout_ms, 4000);
+	task_free(task);
+	order_clear(&order);
+	buf_free(&bytes);
+	assert_int_equal(order_init(&order, &err), 0);
+	assert_int_equal(order_take(&order, ORDER_OPTION_QUEUE, "31d", &err), 0);
+	assert_true(order_finish(&order, 1, program, &bytes, &err) < 0);
+	assert_non_null(strstr(err.msg, "--queue"));
+	assert_non_null(strstr(err.msg, "2592000000"));
+	order_clear(&order);
+	buf_free(&bytes);
+}
+
 static void test_flaws_name_their_field(void **state)
 {
 	static const struct {
@@ -246,6 +280,7 @@ int main(void)
 		cmocka_unit_test(test_base64_refuses),
 		cmocka_unit_test(test_a_task_is_completed),
 		cmocka_unit_test(test_what_is_given_stays),
+		cmocka_unit_test(test_three_times_on_a_command_line),
 		cmocka_unit_test(test_flaws_name_their_field),
 		cmocka_unit_test(test_streams_as_text),
 		cmocka_unit_test(test_long_streams_have_head_and_tail),

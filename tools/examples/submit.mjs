@@ -9,6 +9,8 @@ const kafka = new Kafka({ brokers, clientId: "mayfly-example", logLevel: logLeve
 const task = {
   v: 1, kind: "run", id: randomUUID(), image: "python", created_ms: Date.now(),
   argv: ["python3", "-c", "import platform; print('hello from', platform.node(), 6 * 7)"],
+  queue_ms: 600_000, // start within ten minutes or not at all; without it, whenever there is room
+  timeout_ms: 30_000, // of the program; ttl_ms is the life of its whole workspace
 };
 
 // Look at where the results end before submitting, so that ours cannot be missed.

@@ -12,7 +12,9 @@ brokers = sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:29092"
 prefix = os.environ.get("MAYFLY_PREFIX", "mayfly")  # of the topics' names
 results = prefix + ".results"
 task = {"v": 1, "kind": "run", "id": str(uuid.uuid4()), "image": "python", "created_ms": int(time.time() * 1000),
-        "argv": ["python3", "-c", "import platform; print('hello from', platform.node(), 6 * 7)"]}
+        "argv": ["python3", "-c", "import platform; print('hello from', platform.node(), 6 * 7)"],
+        "queue_ms": 600_000,    # start within ten minutes or not at all; without it, whenever there is room
+        "timeout_ms": 30_000}  # of the program; "ttl_ms" is the life of its whole workspace
 
 # Look at where the results end before submitting, so that ours cannot be missed.
 consumer = Consumer({"bootstrap.servers": brokers, "group.id": "unused", "enable.auto.commit": False,
