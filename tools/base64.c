@@ -32,16 +32,30 @@ static int decode_group(const char *text, size_t n, struct buf *out)
 	return buf_append(out, bytes, n);
 }
 
+/* The next four characters that are no line break. Answers how many there were, at most `n`. */
+static size_t next_group(const char **text, const char *end, char group[4])
+{
+	size_t n = 0;
+
+	for (; *text < end && n < 4; (*text)++)
+		if (**text != '\n' && **text != '\r')
+			group[n++] = **text;
+	return n;
+}
+
 int base64_decode(const char *text, size_t len, struct buf *out)
 {
+	const char *end = text + len;
+	size_t n_bytes = 3; /* of the last group: only the last one may have fewer */
+	char group[4];
+	size_t n;
 	int r = 0;
 
-	if (len % 4)
-		return -EBADMSG;
-	for (size_t i = 0; i < len && r == 0; i += 4) {
-		size_t n = i + 4 < len || text[i + 3] != '=' ? 3 : text[i + 2] != '=' ? 2 : 1;
-
-		r = decode_group(text + i, n, out);
+	while (r == 0 && (n = next_group(&text, end, group)) > 0) {
+		if (n < 4 || n_bytes < 3)
+			return -EBADMSG;
+		n_bytes = group[3] != '=' ? 3 : group[2] != '=' ? 2 : 1;
+		r = decode_group(group, n_bytes, out);
 	}
 	return r;
 }

@@ -28,6 +28,7 @@ struct client {
 	int wake_fd;
 	bool has_more; /* left in a queue after the last turn: no wake-up will come for it */
 	size_t in_flight;
+	uint64_t deadline_mono_ms; /* 0: none */
 	bool is_known[CLIENT_TOPIC_COUNT]; /* the producer has the topic's metadata */
 };
 
@@ -89,6 +90,20 @@ int client_new(const struct target *target, const struct client_events *events, 
 	return r;
 }
 
+void client_until(struct client *client, uint64_t deadline_mono_ms)
+{
+	client->deadline_mono_ms = deadline_mono_ms;
+}
+
+/* What is left of `most_ms`. */
+static uint64_t time_left(const struct client *client, uint64_t most_ms)
+{
+	uint64_t now = clock_mono_ms();
+	uint64_t left = client->deadline_mono_ms > now ? client->deadline_mono_ms - now : 0;
+
+	return client->deadline_mono_ms && left < most_ms ? left : most_ms;
+}
+
 static int no_answer(const struct client *client, rd_kafka_resp_err_t code, struct err *err)
 {
 	return err_set(
@@ -145,7 +160,7 @@ static int count_partitions(struct client *client, rd_kafka_t *kafka, const char
 
 	if (!handle)
 		return err_set(err, ERR_HOST, 0, "topic '%s': %s", topic, rd_kafka_err2str(rd_kafka_last_error()));
-	code = rd_kafka_metadata(kafka, 0, handle, &metadata, ANSWER_MS);
+	code = rd_kafka_metadata(kafka, 0, handle, &metadata, (int)time_left(client, ANSWER_MS));
 	rd_kafka_topic_destroy(handle);
 	if (code)
 		return no_answer(client, code, err);
@@ -157,7 +172,7 @@ static int count_partitions(struct client *client, rd_kafka_t *kafka, const char
 
 static int await_partitions(struct client *client, rd_kafka_t *kafka, const char *topic, struct err *err)
 {
-	uint64_t deadline = clock_mono_ms() + APPEAR_MS;
+	uint64_t deadline = clock_mono_ms() + time_left(client, APPEAR_MS);
 	int n;
 
 	while ((n = count_partitions(client, kafka, topic, err)) == 0 && clock_mono_ms() < deadline)
@@ -179,14 +194,15 @@ static bool is_settling(rd_kafka_resp_err_t code)
 static int find_start(struct client *client, const char *topic, int32_t partition, enum client_from from, int64_t *ret,
 		      struct err *err)
 {
-	uint64_t deadline = clock_mono_ms() + APPEAR_MS;
+	uint64_t deadline = clock_mono_ms() + time_left(client, APPEAR_MS);
 	rd_kafka_resp_err_t code;
 	int64_t low;
 
 	*ret = RD_KAFKA_OFFSET_BEGINNING;
 	if (from == CLIENT_FROM_BEGINNING)
 		return 0;
-	while (is_settling(code = rd_kafka_query_watermark_offsets(client->consumer, topic, partition, &low, ret, ANSWER_MS)) &&
+	while (is_settling(code = rd_kafka_query_watermark_offsets(client->consumer, topic, partition, &low, ret,
+							    (int)time_left(client, ANSWER_MS))) &&
 	       clock_mono_ms() < deadline)
 		(void)usleep(SETTLE_MS * 1000);
 	return code ? no_answer(client, code, err) : 0;
@@ -355,7 +371,7 @@ void client_turn(struct client *client, struct pollfd *others, size_t n, int tim
 
 void client_flush(struct client *client, unsigned timeout_ms)
 {
-	uint64_t deadline = clock_mono_ms() + timeout_ms;
+	uint64_t deadline = clock_mono_ms() + time_left(client, timeout_ms);
 
 	while (client->in_flight && clock_mono_ms() < deadline) {
 		struct pollfd pollfd = { .fd = client->wake_fd, .events = POLLIN };

@@ -46,6 +46,9 @@ int client_new(const struct target *target, const struct client_events *events, 
 
 enum client_from { CLIENT_FROM_NOW, CLIENT_FROM_BEGINNING };
 
+/* From then on nothing here waits any longer; 0: as long as it takes. */
+void client_until(struct client *client, uint64_t deadline_mono_ms);
+
 /* Read these topics from here on: with CLIENT_FROM_NOW nothing is missed that is written after this call. Once per client.
  * ERR_HOST when Kafka does not answer or a topic does not exist. */
 int client_follow(struct client *client, const enum client_topic *topics, size_t n, enum client_from from,

@@ -15,6 +15,7 @@
 #include "tools/gather.h"
 #include "tools/order.h"
 #include "tools/screen.h"
+#include "tools/wording.h"
 
 #define EXIT_TIMED_OUT	 124  /* as timeout(1) */
 #define EXIT_NO_RUN	 125  /* as docker run: it was not the program that failed */
@@ -239,11 +240,14 @@ static void explain(struct run *run, const char *what)
 {
 	const char *field = run->result.field;
 	bool has_field = field[0] && strncmp(run->result.message, field, strlen(field)) != 0;
-	char message[sizeof(run->result.message)], text[400], plain[400];
+	char message[sizeof(run->result.message)], option[128], text[600], plain[600];
+	bool has_option;
 
+	wording_option(&run->order, field, option, sizeof(option));
+	has_option = option[0] != '\0';
 	screen_plain(run->result.message, message, sizeof(message));
-	(void)snprintf(text, sizeof(text), "%s%s%s%s%s", what, has_field ? ": " : "", has_field ? field : "",
-		       message[0] ? ": " : "", message);
+	(void)snprintf(text, sizeof(text), "%s%s%s%s%s%s%s", what, has_option ? ": " : "", option,
+		       has_field ? ": " : "", has_field ? field : "", message[0] ? ": " : "", message);
 	screen_plain(text, plain, sizeof(plain));
 	say(run, SCREEN_BAD, plain);
 }
@@ -439,7 +443,7 @@ const struct command cmd_run = {
 		"output appears here as it comes. Ctrl-C (or SIGTERM, SIGHUP) cancels it; again leaves at once.\n\n" ORDER_USAGE
 		"  --into DIR           where collected files go (the current directory)\n"
 		"  --quiet              say nothing but errors\n\n"
-		"Durations: 250ms 30s 5m 1h. Sizes: 64K 256M 1G.\n"
+		ORDER_UNITS
 		"Exit status: the program's; 128+N when signal N ended it; 124 timed out; 125 it did not run, is lost, its\n"
 		"output cannot be written here, or it ended well without a file to collect; 130 cancelled; 2 the command line is wrong.\n\n"
 		"  mayfly run -- echo hello\n"

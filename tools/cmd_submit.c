@@ -43,10 +43,12 @@ struct submit {
 	struct sent *first, *last;
 	size_t n_sent, n_failed;
 	bool does_wait, is_json, is_raw, reads_lines, has_order_options;
+	bool is_cut;		/* --within ended before standard input did */
 	bool is_flawed;		/* a line that is no task was met: nothing after it is sent */
 	bool is_hinted;		/* since the last result */
 	bool is_broken;		/* Kafka does not take records, our own output cannot be written, or memory ran out */
-	uint64_t within_ms;	/* 0: for ever */
+	bool has_within;
+	uint64_t start_mono_ms, within_ms; /* of the command; without --within it waits for ever */
 	uint64_t heard_mono_ms; /* the last result, or the last time that none was waited for */
 	struct buf input;
 	size_t line;
@@ -103,11 +105,15 @@ static void show(struct submit *submit, const struct result *result)
 	submit->is_broken |= !command_flush("mayfly submit");
 }
 
-static void take_finished(struct submit *submit, const struct result *result)
+/* Kafka's word for a record that is spoken of may still be on its way to us. */
+static void await_word(struct submit *submit, const struct result *result)
 {
-	/* Kafka's word for this record may still be on its way to us. */
 	if (client_in_flight(submit->client) && result->offset > waiting_highest(submit->waiting, result->partition))
 		client_flush(submit->client, 2 * CLIENT_DELIVERY_MS);
+}
+
+static void take_finished(struct submit *submit, const struct result *result)
+{
 	switch (waiting_answer(submit->waiting, result->partition, result->offset)) {
 	case WAITING_VERDICT_FIRST:
 		show(submit, result);
@@ -131,8 +137,11 @@ static void on_record(void *ctx, const struct client_record *record)
 
 	if (submit->is_broken || result_decode(record->data, record->len, &result, why) < 0)
 		return; /* bytes that are no result answer nothing */
+	await_word(submit, &result);
 	if (result.event == RESULT_EVENT_FINISHED)
 		take_finished(submit, &result);
+	else
+		waiting_start(submit->waiting, result.partition, result.offset);
 	result_clear(&result);
 }
 
@@ -162,13 +171,20 @@ static int send_record(struct submit *submit, const char *name, const char *key,
 static void take_line(struct submit *submit, const char *text, size_t len)
 {
 	cleanup_(buf_free) struct buf bytes = { 0 };
-	char id[IDENT_ID_MAX + 1];
+	char id[IDENT_ID_MAX + 1], hint[TASK_JSON_HINT_BYTES] = "";
 	struct err err;
+	int r;
 
-	submit->line++;
+	if (submit->line++ == 0 && len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {
+		text += 3; /* a byte order mark says nothing in UTF-8, and some editors write one */
+		len -= 3;
+	}
 	if (strspn(text, " \t\r\n") >= len)
 		return;
-	if (task_json_read(text, len, &bytes, id, &err) == 0 && send_record(submit, id, id, &bytes, &err) == 0)
+	r = task_json_read(text, len, &bytes, id, hint, &err);
+	if (hint[0])
+		(void)fprintf(stderr, "mayfly submit: line %zu: %s\n", submit->line, hint);
+	if (r == 0 && send_record(submit, id, id, &bytes, &err) == 0)
 		return;
 	(void)fprintf(
 		stderr,
@@ -237,10 +253,30 @@ static void hint(struct submit *submit)
 	if (submit->is_hinted || now - submit->heard_mono_ms < NO_WORKER_MS)
 		return;
 	submit->is_hinted = true;
-	(void)fprintf(stderr,
-		      "mayfly submit: no result for %d s, %zu to come; is a worker running? see `mayfly dev status`, "
-		      "`mayfly ps`\n",
-		      NO_WORKER_MS / 1000, waiting_left(submit->waiting));
+	if (waiting_started(submit->waiting))
+		(void)fprintf(stderr, "mayfly submit: no result for %d s, %zu to come, of which %zu have started\n",
+			      NO_WORKER_MS / 1000, waiting_left(submit->waiting), waiting_started(submit->waiting));
+	else
+		(void)fprintf(stderr,
+			      "mayfly submit: no result for %d s, %zu to come; is a worker running and not full? None of them "
+			      "has started; see `mayfly dev status`, `mayfly ps`\n",
+			      NO_WORKER_MS / 1000, waiting_left(submit->waiting));
+}
+
+/* Is the time of --within over? */
+static bool is_late(const struct submit *submit)
+{
+	return submit->has_within && clock_mono_ms() - submit->start_mono_ms >= submit->within_ms;
+}
+
+/* To wait in one turn. */
+static int turn_ms(const struct submit *submit)
+{
+	uint64_t passed = clock_mono_ms() - submit->start_mono_ms;
+
+	if (!submit->has_within || passed + TURN_MS <= submit->within_ms)
+		return TURN_MS;
+	return passed >= submit->within_ms ? 0 : (int)(submit->within_ms - passed);
 }
 
 static void submit_lines(struct submit *submit)
@@ -248,13 +284,14 @@ static void submit_lines(struct submit *submit)
 	struct pollfd others[] = { { .fd = STDIN_FILENO, .events = POLLIN } };
 	bool is_open = true;
 
-	while (is_open && !submit->is_flawed && !submit->is_broken) {
-		client_turn(submit->client, others, ARRAY_SIZE(others), TURN_MS);
+	while (is_open && !submit->is_flawed && !submit->is_broken && !is_late(submit)) {
+		client_turn(submit->client, others, ARRAY_SIZE(others), turn_ms(submit));
 		if (others[0].revents)
 			is_open = read_some(submit);
 		hint(submit);
 		submit->is_broken |= !submit->first && !command_flush("mayfly submit");
 	}
+	submit->is_cut = is_open && is_late(submit);
 }
 
 static int submit_raw(struct submit *submit, int n, char **paths, struct err *err)
@@ -289,18 +326,24 @@ static int submit_order(struct submit *submit, int argc, char **argv, struct err
 /* 0 when every task has its terminal result. */
 static int wait_for_results(struct submit *submit)
 {
-	uint64_t start = clock_mono_ms();
-
-	while (waiting_left(submit->waiting) && !submit->is_broken) {
-		if (submit->within_ms && clock_mono_ms() - start >= submit->within_ms) {
-			(void)fprintf(stderr,
-				      "mayfly submit: %zu tasks have no terminal result yet; gave up (--within)\n",
-				      waiting_left(submit->waiting));
-			return 1;
-		}
-		client_turn(submit->client, NULL, 0, TURN_MS);
+	while (waiting_left(submit->waiting) && !submit->is_broken && !is_late(submit)) {
+		client_turn(submit->client, NULL, 0, turn_ms(submit));
 		hint(submit);
 	}
+	if (waiting_left(submit->waiting) && !submit->is_broken)
+		(void)fprintf(stderr, "mayfly submit: %zu tasks have no terminal result yet; gave up (--within)\n",
+			      waiting_left(submit->waiting));
+	return waiting_left(submit->waiting) != 0;
+}
+
+static int take_within(struct submit *submit, struct err *err)
+{
+	int r = quantity_ms("within", optarg, &submit->within_ms, err);
+
+	if (r < 0)
+		return r;
+	submit->has_within = true;
+	submit->order.stdin_until_mono_ms = submit->start_mono_ms + submit->within_ms;
 	return 0;
 }
 
@@ -316,7 +359,7 @@ static int take_option(struct submit *submit, int code)
 	else if (code == OPTION_RAW)
 		submit->is_raw = true;
 	else if (code == OPTION_WITHIN)
-		r = quantity_ms("within", optarg, &submit->within_ms, &err);
+		r = take_within(submit, &err);
 	else
 		r = order_take(&submit->order, code, optarg, &err);
 	submit->has_order_options |= code >= ORDER_OPTION_FIRST;
@@ -340,7 +383,7 @@ static int check_words(struct submit *submit, int n_words)
 					"what shall be submitted? A program after --, or - for JSON lines");
 	if (submit->is_json && !submit->does_wait)
 		return command_complain(&cmd_submit, "--json says how results are printed: it goes with --wait");
-	if (submit->within_ms && !submit->does_wait)
+	if (submit->has_within && !submit->does_wait)
 		return command_complain(&cmd_submit, "--within says how long to wait for results: it goes with --wait");
 	return -1;
 }
@@ -381,6 +424,7 @@ static int connect_to(struct submit *submit, struct target *target, struct err *
 
 	if (r < 0 || !submit->does_wait)
 		return r;
+	client_until(submit->client, submit->has_within ? submit->start_mono_ms + submit->within_ms : 0);
 	r = waiting_new(&submit->waiting, err);
 	if (r == 0)
 		r = client_follow(submit->client, topics, ARRAY_SIZE(topics), CLIENT_FROM_NOW, err);
@@ -392,8 +436,16 @@ static int conclude(struct submit *submit)
 	int status = 0;
 
 	client_flush(submit->client, 2 * CLIENT_DELIVERY_MS);
+	if (client_in_flight(submit->client)) {
+		(void)fprintf(stderr, "mayfly submit: Kafka has not said yet that it has %zu of the tasks; gave up (--within)\n",
+			      client_in_flight(submit->client));
+		status = 1;
+	}
+	if (submit->is_cut)
+		(void)fprintf(stderr, "mayfly submit: standard input did not end in time; gave up (--within) after %zu tasks\n",
+			      submit->n_sent);
 	if (submit->waiting)
-		status = wait_for_results(submit);
+		status |= wait_for_results(submit) | submit->is_cut;
 	if (!submit->is_broken)
 		submit->is_broken = !command_flush("mayfly submit");
 	if (submit->is_flawed)
@@ -429,7 +481,7 @@ static int run_submit(struct submit *submit, struct target *target, int argc, ch
 
 static int main_submit(struct target *target, int argc, char **argv)
 {
-	struct submit submit = { .heard_mono_ms = clock_mono_ms() };
+	struct submit submit = { .heard_mono_ms = clock_mono_ms(), .start_mono_ms = clock_mono_ms() };
 	int status = run_submit(&submit, target, argc, argv);
 
 	while (submit.first) {
@@ -453,13 +505,13 @@ const struct command cmd_submit = {
 		"       mayfly submit [--wait [--json]] -           JSON lines on standard input\n"
 		"       mayfly submit [--wait [--json]] --raw FILE...\n\n"
 		"Prints the id of every task, in order, each once Kafka has it.\n\n"
-		"A line is a task as in schemas/task.md (bytes as base64); v, kind, id and created_ms are filled in where they\n"
+		"A line is a task as in schemas/task.md (bytes as base64, which may be wrapped); v, kind, id and created_ms are filled in where they\n"
 		"are missing. A line that is no task ends the submission with exit status 2.\n\n"
 		"  --wait               print terminal results instead, as they come, until every task has one\n"
 		"  --json               one JSON object a line (schemas/result.md; stdout and stderr as text)\n"
-		"  --within T           with --wait: give up after T (exit status 1)\n"
+		"  --within T           with --wait: give up T after the start of the command (exit status 1)\n"
 		"  --raw                send each FILE as it is, unchecked: to see what a worker says to bad records\n" ORDER_USAGE
-		"\nExit status: 0 when all were submitted (with --wait: when every task has a terminal result, whatever it says);\n"
+		"\n" ORDER_UNITS "\nExit status: 0 when all were submitted (with --wait: when every task has a terminal result, whatever it says);\n"
 		"1 when not; 2 when the input is wrong.\n\n"
 		"  echo '{\"image\":\"base\",\"argv\":[\"uname\",\"-a\"]}' | mayfly submit --wait --json -\n",
 	.run = main_submit,

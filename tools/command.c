@@ -33,13 +33,66 @@ static int leave(struct command_options *options, int status)
 	return COMMAND_OPTION_EXIT;
 }
 
+/* "--name" of "--name=value": does `word` begin the option's name? */
+static bool begins(const char *word, const struct option *option)
+{
+	size_t len = strcspn(word + 2, "=");
+
+	return strncmp(word, "--", 2) == 0 && strncmp(word + 2, option->name, len) == 0;
+}
+
+static void name_short(char option, char out[COMMAND_FLAW_BYTES])
+{
+	bool is_terminal = option == 'i' || option == 't';
+
+	(void)snprintf(out, COMMAND_FLAW_BYTES, "unknown option '-%c': %s", option,
+		       is_terminal ? "there is no interactive mode and no terminal yet; --stdin passes standard input on"
+				   : "options are whole words, as --help");
+}
+
+/* An unknown word, or the beginning of several options. */
+static void name_long(const char *word, const struct option *options, char out[COMMAND_FLAW_BYTES])
+{
+	const char *first = NULL, *second = NULL;
+
+	for (const struct option *option = options; option->name; option++) {
+		if (!begins(word, option))
+			continue;
+		second = first ? option->name : NULL;
+		first = first ? first : option->name;
+		if (second)
+			break;
+	}
+	if (second)
+		(void)snprintf(out, COMMAND_FLAW_BYTES, "'%.60s' could be --%s or --%s", word, first, second);
+	else
+		(void)snprintf(out, COMMAND_FLAW_BYTES, "unknown option '%.100s'", word);
+}
+
+/* While getopt_long() is inside a word of several letters it has not gone on to the next word: the letter is in optopt. */
+void command_option_flaw(int code, const struct option *options, char *const *argv, char out[COMMAND_FLAW_BYTES])
+{
+	const char *word = argv[optind - 1];
+	const struct option *option = options;
+
+	while (option->name && (optopt == 0 || option->val != optopt || !begins(word, option)))
+		option++;
+	if (code == ':')
+		(void)snprintf(out, COMMAND_FLAW_BYTES, "'%.100s' wants a value", word);
+	else if (option->name)
+		(void)snprintf(out, COMMAND_FLAW_BYTES, "--%s takes no value", option->name);
+	else if (optopt)
+		name_short((char)optopt, out);
+	else
+		name_long(word, options, out);
+}
+
 static int refuse(struct command_options *options, int code)
 {
-	const char *word = options->argv[optind - 1];
+	char flaw[COMMAND_FLAW_BYTES];
 
-	if (code == ':')
-		return leave(options, command_complain(options->command, "'%s' wants a value", word));
-	return leave(options, command_complain(options->command, "unknown option '%s'", word));
+	command_option_flaw(code, options->all, options->argv, flaw);
+	return leave(options, command_complain(options->command, "%s", flaw));
 }
 
 int command_options_next(struct command_options *options)

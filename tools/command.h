@@ -38,6 +38,10 @@ enum { COMMAND_OPTION_END = -1, COMMAND_OPTION_EXIT = -2 };
 void command_options_init(struct command_options *options, const struct command *command, struct target *target,
 			  int argc, char **argv, const struct option *own, size_t n_own);
 
+/* What getopt_long() did not like, after it answered '?' or ':': names the option that the user typed. */
+#define COMMAND_FLAW_BYTES 200
+void command_option_flaw(int code, const struct option *options, char *const *argv, char out[COMMAND_FLAW_BYTES]);
+
 /* The next of its own options (value in optarg); COMMAND_OPTION_END (words from optind on); or COMMAND_OPTION_EXIT when help or
  * a complaint was printed. */
 int command_options_next(struct command_options *options);

@@ -76,6 +76,7 @@ static int read_options(struct target *target, int argc, char **argv, struct err
 						 { "help", no_argument, NULL, OPTION_HELP },
 						 { "version", no_argument, NULL, OPTION_VERSION },
 						 { 0 } };
+	char flaw[COMMAND_FLAW_BYTES];
 	int code;
 
 	opterr = 0;
@@ -84,9 +85,10 @@ static int read_options(struct target *target, int argc, char **argv, struct err
 			return usage(stdout, 0);
 		if (code == OPTION_VERSION)
 			return printf("mayfly %s\n", MAYFLY_VERSION) < 0;
-		if (code == '?' || code == ':')
-			(void)err_set(err, ERR_INPUT, 0, "%s '%s'; see `mayfly --help`",
-				      code == '?' ? "unknown option" : "a value is missing after", argv[optind - 1]);
+		if (code == '?' || code == ':') {
+			command_option_flaw(code, options, argv, flaw);
+			(void)err_set(err, ERR_INPUT, 0, "%s; see `mayfly --help`", flaw);
+		}
 		if (code == '?' || code == ':' || target_take(target, code, optarg, err) < 0) {
 			(void)fprintf(stderr, "mayfly: %s\n", err->msg);
 			return EXIT_USAGE;

@@ -1,6 +1,8 @@
 #include "tools/order.h"
 
 #include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +14,7 @@
 #include "base/std_fds.h"
 #include "tools/quantity.h"
 #include "tools/task_json.h"
+#include "tools/wording.h"
 
 /* Room for one more element at the end of an array of `n`, zeroed. */
 #define GROW(array, n, max, option, err)                                                                   \
@@ -70,20 +73,32 @@ static int take_pair(struct task_pair **pairs, size_t *n, size_t max, const char
 	return r < 0 ? r : copy(equals + 1, strlen(equals + 1), &(*pairs)[*n - 1].value, err);
 }
 
-static int take_collect(struct task *task, const char *value, struct err *err)
+static int take_collect(struct order *order, const char *value, struct err *err)
 {
+	struct task *task = order->task;
 	int r = GROW(task->collect, task->n_collect, TASK_MAX_COLLECT, "collect", err);
 
 	if (r < 0)
 		return r;
+	order->collects[task->n_collect] = value;
 	if (strncmp(value, "/work/", 6) == 0)
 		value += 6;
 	task->n_collect++;
 	return copy(value, strlen(value), &task->collect[task->n_collect - 1].text, err);
 }
 
+/* False when nothing is there until then. */
+static bool is_readable(int fd, uint64_t until_mono_ms)
+{
+	struct pollfd pollfd = { .fd = fd, .events = POLLIN };
+	uint64_t now = clock_mono_ms();
+	uint64_t left_ms = until_mono_ms > now ? until_mono_ms - now : 0;
+
+	return poll(&pollfd, 1, left_ms > INT_MAX ? INT_MAX : (int)left_ms) != 0; /* an error is for read() to tell */
+}
+
 /* Everything that can be read, as long as it can be part of a task. */
-static int read_all(int fd, const char *name, uint8_t **ret, size_t *ret_len, struct err *err)
+static int read_all(int fd, const char *name, uint64_t until_mono_ms, uint8_t **ret, size_t *ret_len, struct err *err)
 {
 	cleanup_(buf_free) struct buf buf = { .max = TASK_MAX_BYTES };
 	ssize_t n;
@@ -92,6 +107,8 @@ static int read_all(int fd, const char *name, uint8_t **ret, size_t *ret_len, st
 		if (buf_reserve(&buf, 1) < 0)
 			return err_set(err, ERR_INPUT, 0, "'%s' is larger than a whole task may be (%d bytes)", name,
 				       TASK_MAX_BYTES);
+		if (until_mono_ms && !is_readable(fd, until_mono_ms))
+			return err_set(err, ERR_BUSY, 0, "%s did not end in time; gave up (--within)", name);
 		n = read(fd, buf.data + buf.len, buf.cap - buf.len < 65536 ? buf.cap - buf.len : 65536);
 		if (n < 0 && errno != EINTR)
 			return err_set(err, ERR_INPUT, errno, "read '%s'", name);
@@ -116,18 +133,20 @@ static int load_file(struct task_file *file, const char *source, const char *pat
 		return err_set(err, ERR_INPUT, 0, "--file: '%s' is a folder; give its files one by one, or pack it",
 			       source);
 	file->mode = st.st_mode & 0777;
-	return read_all(fd, source, &file->data, &file->len, err);
+	return read_all(fd, source, 0, &file->data, &file->len, err);
 }
 
 /* F or F:PATH; a colon that is part of an existing file's name is not a separator. */
-static int take_file(struct task *task, const char *value, struct err *err)
+static int take_file(struct order *order, const char *value, struct err *err)
 {
+	struct task *task = order->task;
 	const char *colon = strrchr(value, ':'), *slash = strrchr(value, '/');
 	cleanup_free char *source = NULL;
 	int r = GROW(task->files, task->n_files, TASK_MAX_FILES, "file", err);
 
 	if (r < 0)
 		return r;
+	order->files[task->n_files] = value;
 	task->n_files++;
 	if (!colon || access(value, F_OK) == 0)
 		return load_file(&task->files[task->n_files - 1], value, slash ? slash + 1 : value, err);
@@ -156,9 +175,9 @@ int order_take(struct order *order, int option, const char *value, struct err *e
 	case ORDER_OPTION_IMAGE:
 		return take_text(task->image, sizeof(task->image), "image", value, err);
 	case ORDER_OPTION_FILE:
-		return take_file(task, value, err);
+		return take_file(order, value, err);
 	case ORDER_OPTION_COLLECT:
-		return take_collect(task, value, err);
+		return take_collect(order, value, err);
 	case ORDER_OPTION_QUEUE:
 		return quantity_ms("queue", value, &task->queue_ms, err);
 	case ORDER_OPTION_TTL:
@@ -203,23 +222,17 @@ static int take_argv(struct task *task, int argc, char **argv, struct err *err)
 	return 0;
 }
 
-/* A field's flaw, in the words of the command line. */
-static int name_option(int r, struct err *err)
+/* Checked as a worker would. */
+static int check(const struct order *order, const struct buf *bytes, struct err *err)
 {
-	static const struct {
-		const char *field, *option;
-	} names[] = { { "queue_ms:", "--queue" },
-		      { "ttl_ms:", "--ttl" },
-		      { "timeout_ms:", "--timeout" },
-		      { "memory_mib:", "--memory" },
-		      { "disk_mib:", "--disk" },
-		      { "output_limit_bytes:", "--output-limit" } };
-	struct err flaw = *err;
+	struct task_flaw flaw;
+	char words[WORDING_BYTES];
+	int r = task_bytes_check(bytes, &flaw, err);
 
-	for (size_t i = 0; i < ARRAY_SIZE(names) && r < 0; i++)
-		if (strncmp(flaw.msg, names[i].field, strlen(names[i].field)) == 0)
-			return err_set(err, flaw.kind, 0, "%s: %s", names[i].option, flaw.msg);
-	return r;
+	if (r >= 0 || err->kind != ERR_INPUT)
+		return r;
+	wording_of_options(order, &flaw, words);
+	return err_set(err, ERR_INPUT, 0, "%s", words);
 }
 
 int order_finish(struct order *order, int argc, char **argv, struct buf *out, struct err *err)
@@ -228,13 +241,13 @@ int order_finish(struct order *order, int argc, char **argv, struct buf *out, st
 	int r = take_argv(task, argc, argv, err);
 
 	if (r == 0 && order->takes_stdin)
-		r = read_all(STDIN_FILENO, "standard input", &task->stdin_data, &task->stdin_len, err);
+		r = read_all(STDIN_FILENO, "standard input", order->stdin_until_mono_ms, &task->stdin_data, &task->stdin_len, err);
 	if (r < 0)
 		return r;
 	task->created_ms = clock_wall_ms();
 	if (task_encode(task, out) < 0)
 		return err_set(err, ERR_HOST, ENOMEM, "encode the task");
-	return name_option(task_bytes_check(out, err), err);
+	return check(order, out, err);
 }
 
 void order_clear(struct order *order)

@@ -63,9 +63,16 @@ enum order_option {
 	"  --label NAME=VALUE   copied into the result; repeat\n"                            \
 	"  --id ID              (default: a random one)\n"
 
+#define ORDER_UNITS                                                                                                \
+	"Durations: 250ms 30s 5m 1h 1d; a bare number is seconds. Sizes: 64K 256M 1G, of 1024 each; a bare number is MiB,\n" \
+	"for --output-limit bytes.\n"
+
 struct order {
 	struct task *task;
 	bool takes_stdin;
+	const char *files[TASK_MAX_FILES];     /* as typed after --file, for messages; borrowed from the command line */
+	const char *collects[TASK_MAX_COLLECT]; /* the same for --collect */
+	uint64_t stdin_until_mono_ms;	       /* --stdin has ended until then; 0: whenever */
 };
 
 int order_init(struct order *order, struct err *err);

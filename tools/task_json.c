@@ -7,11 +7,13 @@
 #include "base/clock.h"
 #include "base/own.h"
 #include "tools/base64.h"
+#include "tools/wording.h"
 #include "wire/pack.h"
 #include "wire/task.h"
 
 #define DEPTH_MAX \
 	(TASK_MAX_DEPTH + 2) /* a little deeper than the worker takes, so that it is the worker that says so */
+#define SECONDS_BELOW 100000000000 /* ms: in March 1973 */
 
 static void decrefp(json_t **json)
 {
@@ -30,7 +32,8 @@ static int pack_base64(struct pack *pack, json_t *json, const char *name, struct
 		return pack_json(pack, json, DEPTH_MAX - 1, err);
 	r = base64_decode(json_string_value(json), json_string_length(json), &bytes);
 	if (r < 0)
-		return err_set(err, ERR_INPUT, 0, "%s: is not base64 (bytes are base64 in JSON)", name);
+		return err_set(err, ERR_INPUT, 0, "%s: is not base64: bytes are A-Z a-z 0-9 + / in JSON, with = at the end",
+			       name);
 	pack_bytes(pack, bytes.data, bytes.len);
 	return 0;
 }
@@ -169,7 +172,60 @@ static int fill_all(json_t *json, struct err *err)
 	return r;
 }
 
-int task_json_read(const char *text, size_t len, struct buf *out, char id[IDENT_ID_MAX + 1], struct err *err)
+/* What the parser says of half an object is no help to whoever has one task over several lines, or a list of them. */
+static int describe_no_json(const char *text, const json_error_t *error, struct err *err)
+{
+	enum json_error_code code = json_error_code(error);
+	bool is_list = text[strspn(text, " \t\r")] == '[';
+
+	if ((uint8_t)text[0] == 0xff || (uint8_t)text[0] == 0xfe)
+		return err_set(err, ERR_INPUT, 0, "is not JSON in UTF-8; it looks like UTF-16");
+	if (code == json_error_premature_end_of_input)
+		return err_set(err, ERR_INPUT, 0,
+			       "is not a whole JSON value: each task has one line of its own; `jq -c %s` writes them so",
+			       is_list ? "'.[]'" : ".");
+	if (code == json_error_end_of_input_expected)
+		return err_set(err, ERR_INPUT, 0, "holds more than one JSON value (column %d): a task a line, nothing between",
+			       error->column);
+	return err_set(err, ERR_INPUT, 0, "is not JSON: %.120s at column %d", error->text, error->column);
+}
+
+static int describe_no_object(const json_t *json, struct err *err)
+{
+	if (json_is_array(json))
+		return err_set(err, ERR_INPUT, 0,
+			       "is a JSON array, and must be a JSON object: one task a line; `jq -c '.[]'` writes them so");
+	return err_set(err, ERR_INPUT, 0, "must be a JSON object, as in schemas/task.md");
+}
+
+/* Seconds are what most clocks give: 10 digits for a long time to come. */
+static void note_seconds(json_t *json, char hint[TASK_JSON_HINT_BYTES])
+{
+	json_int_t created_ms = json_integer_value(json_object_get(json, "created_ms"));
+
+	hint[0] = '\0';
+	if (created_ms > 0 && created_ms < SECONDS_BELOW)
+		(void)snprintf(hint, TASK_JSON_HINT_BYTES,
+			       "created_ms: %" JSON_INTEGER_FORMAT
+			       " is a time in 1970: is it in seconds? It is meant in milliseconds",
+			       created_ms);
+}
+
+/* Checked as a worker would. */
+static int check(const struct buf *bytes, struct err *err)
+{
+	struct task_flaw flaw;
+	char words[WORDING_BYTES];
+	int r = task_bytes_check(bytes, &flaw, err);
+
+	if (r >= 0 || err->kind != ERR_INPUT)
+		return r;
+	wording_of_json(&flaw, words);
+	return err_set(err, ERR_INPUT, 0, "%s", words);
+}
+
+int task_json_read(const char *text, size_t len, struct buf *out, char id[IDENT_ID_MAX + 1],
+		   char hint[TASK_JSON_HINT_BYTES], struct err *err)
 {
 	json_error_t error;
 	cleanup_(decrefp) json_t *json = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
@@ -177,9 +233,10 @@ int task_json_read(const char *text, size_t len, struct buf *out, char id[IDENT_
 	int r;
 
 	if (!json)
-		return err_set(err, ERR_INPUT, 0, "is not JSON: %.120s at column %d", error.text, error.column);
+		return describe_no_json(text, &error, err);
 	if (!json_is_object(json))
-		return err_set(err, ERR_INPUT, 0, "must be a JSON object, as in schemas/task.md");
+		return describe_no_object(json, err);
+	note_seconds(json, hint);
 	r = fill_all(json, err);
 	if (r < 0)
 		return r;
@@ -188,22 +245,21 @@ int task_json_read(const char *text, size_t len, struct buf *out, char id[IDENT_
 	if (r == 0 && pack_finish(&pack) < 0)
 		r = err_set(err, ERR_HOST, ENOMEM, "encode the task");
 	if (r == 0)
-		r = task_bytes_check(out, err);
+		r = check(out, err);
 	if (r == 0) /* checked just now: a text of at most IDENT_ID_MAX */
 		(void)snprintf(id, IDENT_ID_MAX + 1, "%s", json_string_value(json_object_get(json, "id")));
 	return r;
 }
 
-int task_bytes_check(const struct buf *bytes, struct err *err)
+int task_bytes_check(const struct buf *bytes, struct task_flaw *flaw, struct err *err)
 {
 	cleanup_(task_freep) struct task *task = NULL;
-	struct task_flaw flaw;
 
-	switch (task_decode(bytes->data, bytes->len, &task, &flaw)) {
+	switch (task_decode(bytes->data, bytes->len, &task, flaw)) {
 	case TASK_VERDICT_OK:
 		return 0;
 	case TASK_VERDICT_FLAWED:
-		return err_set(err, ERR_INPUT, 0, "%s%s%s", flaw.field, flaw.field[0] ? ": " : "", flaw.message);
+		return err_set(err, ERR_INPUT, 0, "%s%s%s", flaw->field, flaw->field[0] ? ": " : "", flaw->message);
 	case TASK_VERDICT_NO_MEMORY:
 	case TASK_VERDICT_COUNT:
 		break;

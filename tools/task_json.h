@@ -7,10 +7,13 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/ident.h"
+#include "wire/task.h"
 
 /* One JSON object. A missing v, kind or id is filled in, and created_ms with the present; `id` gets the id. ERR_INPUT names
- * the field. */
-int task_json_read(const char *text, size_t len, struct buf *out, char id[IDENT_ID_MAX + 1], struct err *err);
+ * the field. `hint`: what is allowed and most likely not meant, "" when there is no such thing. */
+#define TASK_JSON_HINT_BYTES 160
+int task_json_read(const char *text, size_t len, struct buf *out, char id[IDENT_ID_MAX + 1],
+		   char hint[TASK_JSON_HINT_BYTES], struct err *err);
 
-/* Would a worker take these bytes for a task? ERR_INPUT names the field. */
-int task_bytes_check(const struct buf *bytes, struct err *err);
+/* Would a worker take these bytes for a task? ERR_INPUT, with the flaw filled, when not. */
+int task_bytes_check(const struct buf *bytes, struct task_flaw *flaw, struct err *err);

@@ -9,12 +9,12 @@
 struct slot {
 	int64_t offset;
 	int32_t partition;
-	bool is_used, is_answered;
+	bool is_used, is_started, is_answered;
 };
 
 struct waiting {
 	struct slot *slots;
-	size_t n_slots, n_used, n_left;
+	size_t n_slots, n_used, n_left, n_started;
 	int64_t highest[PARTITIONS_MAX];
 };
 
@@ -88,6 +88,16 @@ int waiting_add(struct waiting *waiting, int32_t partition, int64_t offset, stru
 	return 0;
 }
 
+void waiting_start(struct waiting *waiting, int32_t partition, int64_t offset)
+{
+	struct slot *slot = find(waiting->slots, waiting->n_slots, partition, offset);
+
+	if (!slot->is_used || slot->is_answered || slot->is_started)
+		return;
+	slot->is_started = true;
+	waiting->n_started++;
+}
+
 enum waiting_verdict waiting_answer(struct waiting *waiting, int32_t partition, int64_t offset)
 {
 	struct slot *slot = find(waiting->slots, waiting->n_slots, partition, offset);
@@ -98,6 +108,7 @@ enum waiting_verdict waiting_answer(struct waiting *waiting, int32_t partition, 
 		return WAITING_VERDICT_AGAIN;
 	slot->is_answered = true;
 	waiting->n_left--;
+	waiting->n_started -= slot->is_started;
 	return WAITING_VERDICT_FIRST;
 }
 
@@ -109,6 +120,11 @@ int64_t waiting_highest(const struct waiting *waiting, int32_t partition)
 size_t waiting_left(const struct waiting *waiting)
 {
 	return waiting->n_left;
+}
+
+size_t waiting_started(const struct waiting *waiting)
+{
+	return waiting->n_started;
 }
 
 void waiting_free(struct waiting *waiting)

@@ -19,6 +19,9 @@ enum waiting_verdict {
 
 int waiting_new(struct waiting **ret, struct err *err);
 int waiting_add(struct waiting *waiting, int32_t partition, int64_t offset, struct err *err);
+/* Its program has begun, once or again. Nothing happens for a record that is not ours or was answered. */
+void waiting_start(struct waiting *waiting, int32_t partition, int64_t offset);
+
 enum waiting_verdict waiting_answer(struct waiting *waiting, int32_t partition, int64_t offset);
 
 /* The highest offset added of this partition, -1 when there is none: what is above may be a record whose delivery was not
@@ -26,6 +29,7 @@ enum waiting_verdict waiting_answer(struct waiting *waiting, int32_t partition, 
 int64_t waiting_highest(const struct waiting *waiting, int32_t partition);
 
 size_t waiting_left(const struct waiting *waiting);
+size_t waiting_started(const struct waiting *waiting); /* of those that are left */
 void waiting_free(struct waiting *waiting);
 
 DEFINE_FREEP(struct waiting, waiting_free)

@@ -133,7 +133,7 @@ enum prescan_verdict prescan(const uint8_t *data, size_t len, const struct presc
 	enum prescan_verdict verdict;
 
 	assert(limits->max_depth <= PRESCAN_DEPTH_MAX);
-	verdict = scan_all(&scan, limits);
+	verdict = len ? scan_all(&scan, limits) : PRESCAN_VERDICT_EMPTY;
 	*ret_field = (struct prescan_field){ .key = scan.key, .key_len = scan.key ? scan.key_len : 0 };
 	return len > limits->max_bytes ? PRESCAN_VERDICT_TOO_LARGE : verdict;
 }
@@ -141,6 +141,7 @@ enum prescan_verdict prescan(const uint8_t *data, size_t len, const struct presc
 static const char *const verdict_texts[] = {
 	"the message is well-formed",
 	"the message is too large",
+	"the message is empty; send one msgpack map",
 	"the message is cut off, or a length in it is more than what follows",
 	"the message nests arrays or maps too deep",
 	"the message holds too many values",

@@ -19,6 +19,7 @@ struct prescan_limits {
 enum prescan_verdict {
 	PRESCAN_VERDICT_OK,
 	PRESCAN_VERDICT_TOO_LARGE,
+	PRESCAN_VERDICT_EMPTY,	   /* no byte at all */
 	PRESCAN_VERDICT_TRUNCATED, /* ends early, or claims more than there is */
 	PRESCAN_VERDICT_TOO_DEEP,
 	PRESCAN_VERDICT_TOO_MANY,

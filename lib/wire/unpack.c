@@ -56,6 +56,50 @@ void unpack_flaw_text(const struct unpack_flaw *flaw, char out[160])
 	(void)snprintf(out, 160, "%s%s%.*s", flaw->field, separator, 90, flaw->message);
 }
 
+/* JSON and other text are msgpack integers to a decoder, one for each character. */
+static bool looks_like_json(const uint8_t *data, size_t len)
+{
+	static const uint8_t mark[] = { 0xef, 0xbb, 0xbf }; /* that some editors put before UTF-8 */
+
+	if (len >= sizeof(mark) && memcmp(data, mark, sizeof(mark)) == 0) {
+		data += sizeof(mark);
+		len -= sizeof(mark);
+	}
+	while (len && (*data == ' ' || (*data >= '\t' && *data <= '\r'))) {
+		data++;
+		len--;
+	}
+	return len && (*data == '{' || *data == '[' || *data == '"');
+}
+
+static bool looks_like_text(const uint8_t *data, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (data[i] != '\t' && data[i] != '\n' && data[i] != '\r' && (data[i] < 0x20 || data[i] > 0x7e))
+			return false;
+	return true;
+}
+
+static bool starts_a_map(uint8_t byte)
+{
+	return (byte & 0xf0) == 0x80 || byte == 0xde || byte == 0xdf;
+}
+
+static const char *describe_no_map(const uint8_t *data, size_t len)
+{
+	if (looks_like_json(data, len))
+		return "this looks like JSON text; the message must be one msgpack map";
+	if (looks_like_text(data, len))
+		return "this looks like text; the message must be one msgpack map";
+	return "the message must be one msgpack map, and begins with a value of another kind";
+}
+
+static const char *describe(enum prescan_verdict verdict, const uint8_t *data, size_t len)
+{
+	return verdict == PRESCAN_VERDICT_TRAILING && !starts_a_map(data[0]) ? describe_no_map(data, len)
+									     : prescan_verdict_text(verdict);
+}
+
 int unpack_open(struct unpack *unpack, const uint8_t *data, size_t len, const struct prescan_limits *limits,
 		struct unpack_flaw *flaw)
 {
@@ -70,7 +114,7 @@ int unpack_open(struct unpack *unpack, const uint8_t *data, size_t len, const st
 			.parent = &unpack->root, .key = field.key, .key_len = field.key_len, .flaw = flaw
 		};
 
-		return unpack_fail(field.key ? &broken : &unpack->root, "%s", prescan_verdict_text(verdict));
+		return unpack_fail(field.key ? &broken : &unpack->root, "%s", describe(verdict, data, len));
 	}
 	if (!msgpack_zone_init(&unpack->zone, ZONE_CHUNK_BYTES))
 		return -ENOMEM;
@@ -80,7 +124,7 @@ int unpack_open(struct unpack *unpack, const uint8_t *data, size_t len, const st
 	msgpack_zone_destroy(&unpack->zone);
 	if (unpacked == MSGPACK_UNPACK_NOMEM_ERROR)
 		return -ENOMEM;
-	return unpack_fail(&unpack->root, "the message must be a msgpack map");
+	return unpack_fail(&unpack->root, "%s", describe_no_map(data, len));
 }
 
 void unpack_close(struct unpack *unpack)
@@ -214,7 +258,7 @@ int unpack_uint(const struct unpack_value *value, uint64_t min, uint64_t max, ui
 	const msgpack_object *object = value->object;
 
 	if (object->type != MSGPACK_OBJECT_POSITIVE_INTEGER && object->type != MSGPACK_OBJECT_NEGATIVE_INTEGER)
-		return unpack_fail(value, "must be a whole number, sent as a msgpack integer");
+		return unpack_fail(value, "must be a whole number" UNPACK_SENT_AS "integer");
 	if (object->type == MSGPACK_OBJECT_NEGATIVE_INTEGER || object->via.u64 < min || object->via.u64 > max)
 		return unpack_fail(value, "must be from %llu to %llu", (unsigned long long)min,
 				   (unsigned long long)max);
@@ -237,7 +281,7 @@ int unpack_text(const struct unpack_value *value, size_t min, size_t max, struct
 	int r;
 
 	if (value->object->type != MSGPACK_OBJECT_STR)
-		return unpack_fail(value, "must be text, sent as a msgpack str");
+		return unpack_fail(value, "must be text" UNPACK_SENT_AS "str");
 	if (str->size < min || str->size > max)
 		return unpack_fail(value, "must be %zu to %zu bytes long, not %u", min, max, str->size);
 	text = (struct unpack_text){ .text = str->size ? str->ptr : "", .len = str->size };
@@ -255,7 +299,7 @@ int unpack_bytes(const struct unpack_value *value, size_t max, const uint8_t **r
 	size_t len;
 
 	if (!is_bin && object->type != MSGPACK_OBJECT_STR)
-		return unpack_fail(value, "must be bytes, sent as a msgpack bin or str");
+		return unpack_fail(value, "must be bytes" UNPACK_SENT_AS "bin or str");
 	data = is_bin ? object->via.bin.ptr : object->via.str.ptr;
 	len = is_bin ? object->via.bin.size : object->via.str.size;
 	if (len > max)

@@ -17,6 +17,9 @@
 
 #define UNPACK_RULES_MAX 64
 
+/* Begins the part of a flaw's message that only a sender of msgpack has use for, and ends the rest. */
+#define UNPACK_SENT_AS ", sent as a msgpack "
+
 struct unpack_flaw {
 	char field[64]; /* "" when no field is to blame: the bytes are no map, or too many. Printable ASCII, whatever the sender wrote */
 	char message[160];

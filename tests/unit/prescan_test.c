@@ -35,7 +35,7 @@ static void test_whole_values(void **state)
 static void test_cut_and_trailing(void **state)
 {
 	(void)state;
-	assert_int_equal(SCAN(""), PRESCAN_VERDICT_TRUNCATED);
+	assert_int_equal(SCAN(""), PRESCAN_VERDICT_EMPTY);
 	assert_int_equal(SCAN("\xcf\0\0"), PRESCAN_VERDICT_TRUNCATED);
 	assert_int_equal(SCAN("\xd9"), PRESCAN_VERDICT_TRUNCATED);
 	assert_int_equal(SCAN("\xa3xy"), PRESCAN_VERDICT_TRUNCATED);

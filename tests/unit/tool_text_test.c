@@ -77,10 +77,23 @@ static void test_base64_both_ways(void **state)
 	}
 }
 
+/* As base64(1) and MIME write it. */
+static void test_wrapped_base64(void **state)
+{
+	static const char wrapped[] = "aGVs\nbG8g\r\nd29y\nbG\nQ=\n";
+	struct buf out = { 0 };
+
+	(void)state;
+	assert_int_equal(base64_decode(wrapped, strlen(wrapped), &out), 0);
+	assert_int_equal(out.len, 11);
+	assert_memory_equal(out.data, "hello world", 11);
+	buf_free(&out);
+}
+
 static void test_base64_refuses(void **state)
 {
 	static const char *const bad[] = { "A",	   "AA",   "AAA",      "A===", "====", "AA=A",
-					   "AB==", "AAB=", "AA==AAAA", "AA A", "AA-_" };
+					   "AB==", "AAB=", "AA==AAAA", "AA A", "AA-_", "AA\n", "AA==\nAAAA" };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -95,7 +108,8 @@ static int read_task(const char *json, struct task **ret, char id[IDENT_ID_MAX +
 {
 	struct buf bytes = { 0 };
 	struct task_flaw flaw;
-	int r = task_json_read(json, strlen(json), &bytes, id, err);
+	char hint[TASK_JSON_HINT_BYTES];
+	int r = task_json_read(json, strlen(json), &bytes, id, hint, err);
 
 	if (r == 0)
 		assert_int_equal(task_decode(bytes.data, bytes.len, ret, &flaw), TASK_VERDICT_OK);
@@ -122,6 +136,27 @@ static void test_a_task_is_completed(void **state)
 	assert_memory_equal(task->stdin_data, "hi", 2);
 	assert_int_equal(task->n_files, 1);
 	task_free(task);
+}
+
+static void test_seconds_are_noticed(void **state)
+{
+	static const struct {
+		const char *created_ms;
+		bool is_noticed;
+	} times[] = { { "1764313000", true }, { "1", true }, { "0", false }, { "1764313000000", false }, { "-1764313000", false } };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
+		char json[160], id[IDENT_ID_MAX + 1], hint[TASK_JSON_HINT_BYTES];
+		struct buf bytes = { 0 };
+		struct err err;
+
+		(void)snprintf(json, sizeof(json), "{\"image\":\"base\",\"argv\":[\"x\"],\"created_ms\":%s}",
+			       times[i].created_ms);
+		(void)task_json_read(json, strlen(json), &bytes, id, hint, &err);
+		assert_true((strstr(hint, "is it in seconds") != NULL) == times[i].is_noticed);
+		buf_free(&bytes);
+	}
 }
 
 static void test_what_is_given_stays(void **state)
@@ -277,10 +312,12 @@ int main(void)
 		cmocka_unit_test(test_durations),
 		cmocka_unit_test(test_sizes),
 		cmocka_unit_test(test_base64_both_ways),
+		cmocka_unit_test(test_wrapped_base64),
 		cmocka_unit_test(test_base64_refuses),
 		cmocka_unit_test(test_a_task_is_completed),
 		cmocka_unit_test(test_what_is_given_stays),
 		cmocka_unit_test(test_three_times_on_a_command_line),
+		cmocka_unit_test(test_seconds_are_noticed),
 		cmocka_unit_test(test_flaws_name_their_field),
 		cmocka_unit_test(test_streams_as_text),
 		cmocka_unit_test(test_long_streams_have_head_and_tail),

@@ -87,7 +87,15 @@ static void test_flaws_name_the_field(void **state)
 	ASSERT_WHY("\x82\xa4size\x05\xa4size\x05", "size: is given twice; keep one");
 	ASSERT_WHY("\x82\xa4size\x05\xa3odd\x05", "odd: is not a known field; remove it");
 	ASSERT_WHY("\x82\xa4size\x05\x01\x05", "[1]: the key of this pair must be a msgpack str");
-	ASSERT_WHY("\x91\xc0", "the message must be a msgpack map");
+	ASSERT_WHY("", "the message is empty; send one msgpack map");
+	ASSERT_WHY("\x91\xc0", "the message must be one msgpack map, and begins with a value of another kind");
+	ASSERT_WHY("\x05\x05", "the message must be one msgpack map, and begins with a value of another kind");
+	ASSERT_WHY("{", "this looks like JSON text; the message must be one msgpack map");
+	ASSERT_WHY("{\"v\":1}", "this looks like JSON text; the message must be one msgpack map");
+	ASSERT_WHY(" \n[{}]", "this looks like JSON text; the message must be one msgpack map");
+	ASSERT_WHY("\xef\xbb\xbf{}", "this looks like JSON text; the message must be one msgpack map");
+	ASSERT_WHY("hqF2AaRraW5k", "this looks like text; the message must be one msgpack map");
+	ASSERT_WHY("\x80{}", "bytes follow the message; send one msgpack map per record");
 	ASSERT_WHY("\xc1", "the message is not msgpack");
 }
 
