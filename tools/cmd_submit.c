@@ -508,7 +508,8 @@ const struct command cmd_submit = {
 		"A line is a task as in schemas/task.md (bytes as base64, which may be wrapped); v, kind, id and created_ms are filled in where they\n"
 		"are missing. A line that is no task ends the submission with exit status 2.\n\n"
 		"  --wait               print terminal results instead, as they come, until every task has one\n"
-		"  --json               one JSON object a line (schemas/result.md; stdout and stderr as text)\n"
+		"  --json               one JSON object a line (schemas/result.md; output as text, or as base64 where it is no UTF-8:\n"
+		"                       stdout_encoding says which)\n"
 		"  --within T           with --wait: give up T after the start of the command (exit status 1)\n"
 		"  --raw                send each FILE as it is, unchecked: to see what a worker says to bad records\n" ORDER_USAGE
 		"\n" ORDER_UNITS "\nExit status: 0 when all were submitted (with --wait: when every task has a terminal result, whatever it says);\n"

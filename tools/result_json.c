@@ -12,31 +12,6 @@ static void decrefp(json_t **json)
 	json_decref(*json);
 }
 
-static size_t sequence_len(uint8_t lead)
-{
-	return lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-}
-
-/* As text; what is not well-formed UTF-8 becomes U+FFFD, one for each byte. */
-static json_t *text_json(const uint8_t *data, size_t len)
-{
-	static const char replacement[] = "\xef\xbf\xbd";
-	cleanup_(buf_free) struct buf out = { 0 };
-
-	if (utf8_is_valid((const char *)data, len))
-		return json_stringn(len ? (const char *)data : "", len);
-	for (size_t i = 0; i < len;) {
-		size_t n = sequence_len(data[i]);
-		bool is_good = n <= len - i && (n == 1 || utf8_is_valid((const char *)data + i, n));
-		int r = is_good ? buf_append(&out, data + i, n) : buf_append(&out, replacement, 3);
-
-		if (r < 0)
-			return NULL;
-		i += is_good ? n : 1;
-	}
-	return json_stringn((const char *)out.data, out.len);
-}
-
 static void put(json_t *object, const char *stream, const char *suffix, json_t *value)
 {
 	char key[32];
@@ -54,19 +29,75 @@ static json_t *hex_json(const uint8_t sha256[32])
 	return json_string(hex);
 }
 
+/* Bytes that are printed under one key. */
+struct piece {
+	const uint8_t *data;
+	size_t len;
+};
+
+/* Without the rest of a character that a cut went through. */
+static struct piece trim(struct piece piece, bool is_cut_at_start, bool is_cut_at_end)
+{
+	size_t start = is_cut_at_start ? utf8_cut_at_start(piece.data, piece.len) : 0;
+
+	piece.data += start;
+	piece.len -= start;
+	piece.len -= is_cut_at_end ? utf8_cut_at_end(piece.data, piece.len) : 0;
+	return piece;
+}
+
+static bool is_text(struct piece piece)
+{
+	return utf8_is_valid((const char *)piece.data, piece.len);
+}
+
+static json_t *text_json(struct piece piece)
+{
+	return json_stringn((const char *)piece.data, piece.len);
+}
+
+static json_t *base64_json(const uint8_t *data, size_t len)
+{
+	cleanup_(buf_free) struct buf text = { 0 };
+
+	if (base64_encode(data, len, &text) < 0)
+		return NULL;
+	return json_stringn(text.len ? (const char *)text.data : "", text.len);
+}
+
+/* As text while it is text, else the exact bytes as base64; head and tail always alike. */
+static void put_pieces(json_t *object, const char *name, const struct result_stream *stream, struct piece first,
+		       struct piece last)
+{
+	bool is_limited = stream->bytes > stream->bytes_kept; /* what follows the last byte was dropped */
+	bool has_gap = first.len + last.len < stream->bytes_kept;
+	struct piece first_text = trim(first, false, has_gap || (is_limited && !last.len));
+	struct piece last_text = trim(last, has_gap, is_limited);
+	bool is_utf8 = is_text(first_text) && is_text(last_text);
+
+	put(object, name, "", is_utf8 ? text_json(first_text) : base64_json(first.data, first.len));
+	put(object, name, "_encoding", json_string(is_utf8 ? "utf-8" : "base64"));
+	put(object, name, "_truncated", json_boolean(has_gap || is_limited));
+	if (has_gap || is_limited)
+		put(object, name, "_tail", is_utf8 ? text_json(last_text) : base64_json(last.data, last.len));
+}
+
+static struct piece piece_of(const struct buf *buf)
+{
+	return (struct piece){ .data = buf->len ? buf->data : (const uint8_t *)"", .len = buf->len };
+}
+
 static void put_stream(json_t *object, const char *name, const struct result_stream *stream)
 {
-	bool is_whole = stream->head.len + stream->tail.len == stream->bytes;
+	bool has_gap = stream->head.len + stream->tail.len < stream->bytes_kept;
+	struct piece head = piece_of(&stream->head), tail = piece_of(&stream->tail);
 	cleanup_(buf_free) struct buf all = { 0 };
 
-	if (is_whole && buf_append(&all, stream->head.data, stream->head.len) == 0 &&
-	    buf_append(&all, stream->tail.data, stream->tail.len) == 0)
-		put(object, name, "", text_json(all.data, all.len));
-	else
-		put(object, name, "", text_json(stream->head.data, stream->head.len));
-	put(object, name, "_truncated", json_boolean(!is_whole));
-	if (!is_whole)
-		put(object, name, "_tail", text_json(stream->tail.data, stream->tail.len));
+	if (!has_gap && tail.len && buf_append(&all, head.data, head.len) == 0 && buf_append(&all, tail.data, tail.len) == 0) {
+		head = piece_of(&all);
+		tail.len = 0;
+	}
+	put_pieces(object, name, stream, head, tail);
 	put(object, name, "_bytes", json_integer((json_int_t)stream->bytes));
 	put(object, name, "_kept", json_integer((json_int_t)stream->bytes_kept));
 	put(object, name, "_sha256", hex_json(stream->sha256));
@@ -74,14 +105,9 @@ static void put_stream(json_t *object, const char *name, const struct result_str
 
 static json_t *data_json(const struct result_file *file)
 {
-	cleanup_(buf_free) struct buf text = { 0 };
 	bool is_inline = file->data || (!file->size && !file->error[0]);
 
-	if (!is_inline)
-		return json_null();
-	if (base64_encode(file->data, file->len, &text) < 0)
-		return NULL;
-	return json_stringn(text.len ? (const char *)text.data : "", text.len);
+	return is_inline ? base64_json(file->data, file->len) : json_null();
 }
 
 static json_t *files_json(const struct result *result)

@@ -1,5 +1,9 @@
 #include "base/utf8.h"
 
+#include <string.h>
+
+#define EXTENT_MAX 4
+
 /* Unicode 15, table 3-7: only the second byte has narrower bounds. */
 size_t utf8_extent(const uint8_t *p, size_t len)
 {
@@ -31,6 +35,46 @@ bool utf8_is_valid(const char *text, size_t len)
 		len -= extent;
 	}
 	return true;
+}
+
+static bool is_continuation(uint8_t byte)
+{
+	return (byte & 0xc0) == 0x80;
+}
+
+/* Can these bytes, at most 3, be continued to a well-formed sequence? */
+static bool is_beginning(const uint8_t *p, size_t len)
+{
+	static const uint8_t next[] = { 0x80, 0x90, 0xa0 }; /* one of them is allowed after any lead */
+
+	for (size_t i = 0; i < sizeof(next); i++) {
+		uint8_t sequence[EXTENT_MAX] = { 0, 0x80, 0x80, 0x80 };
+
+		memcpy(sequence, p, len);
+		if (len == 1)
+			sequence[1] = next[i];
+		if (utf8_extent(sequence, sizeof(sequence)) > len)
+			return true;
+	}
+	return false;
+}
+
+size_t utf8_cut_at_end(const uint8_t *data, size_t len)
+{
+	size_t n = 1;
+
+	while (n < EXTENT_MAX && n <= len && is_continuation(data[len - n]))
+		n++;
+	return n < EXTENT_MAX && n <= len && is_beginning(data + len - n, n) ? n : 0;
+}
+
+size_t utf8_cut_at_start(const uint8_t *data, size_t len)
+{
+	size_t n = 0;
+
+	while (n < EXTENT_MAX - 1 && n < len && is_continuation(data[n]))
+		n++;
+	return n;
 }
 
 void utf8_mend(char *text, size_t len)

@@ -20,7 +20,8 @@ from cli import MAYFLY, begin, environment, mayfly
 BAD = os.path.join(REPO, "schemas", "vectors", "bad")
 SILENT_S = 120  # what says nothing for so long hangs
 RESULT_KEYS = set(("id outcome ran exit_code signal stdout stderr timings_ms isolation key_destroyed message field files labels "
-                   "host attempt usage stdout_bytes stderr_bytes stdout_sha256 stdout_truncated").split())
+                   "host attempt usage stdout_bytes stderr_bytes stdout_sha256 stdout_truncated "
+                   "stdout_encoding stderr_encoding").split())
 
 
 def lines_of(text):

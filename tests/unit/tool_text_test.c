@@ -264,25 +264,125 @@ static json_t *print_and_read(const struct result *result)
 	return json;
 }
 
+static void fill(struct result_stream *stream, const void *data, size_t len, uint64_t bytes)
+{
+	assert_int_equal(result_stream_add(stream, data, len), 0);
+	stream->bytes = bytes;
+}
+
+static void assert_member(const json_t *json, const char *key, const void *text, size_t len)
+{
+	const json_t *member = json_object_get(json, key);
+
+	assert_non_null(member);
+	assert_int_equal(json_string_length(member), len);
+	assert_memory_equal(json_string_value(member), text, len);
+}
+
 static void test_streams_as_text(void **state)
 {
-	static const uint8_t data[] = { 'a', 0, 0xff, 0xc3, 0xa4, 0xe2, 0x82, '\n' };
+	static const char text[] = "a\0\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\n";
 	struct result result;
-	json_t *json, *text;
+	json_t *json;
 
 	(void)state;
 	result_init(&result);
 	result.event = RESULT_EVENT_FINISHED;
-	assert_int_equal(result_stream_add(&result.out, data, sizeof(data)), 0);
-	result.out.bytes = sizeof(data);
+	fill(&result.out, text, sizeof(text) - 1, sizeof(text) - 1);
 	json = print_and_read(&result);
-	text = json_object_get(json, "stdout");
-	assert_int_equal(json_string_length(text), 1 + 1 + 3 + 2 + 3 + 3 + 1);
-	assert_memory_equal(json_string_value(text), "a\0\xef\xbf\xbd\xc3\xa4\xef\xbf\xbd\xef\xbf\xbd\n", 14);
+	assert_member(json, "stdout", text, sizeof(text) - 1);
+	assert_member(json, "stdout_encoding", "utf-8", 5);
+	assert_member(json, "stderr", "", 0);
+	assert_member(json, "stderr_encoding", "utf-8", 5);
 	assert_true(json_is_false(json_object_get(json, "stdout_truncated")));
+	assert_null(json_object_get(json, "stdout_tail"));
 	assert_true(json_is_null(json_object_get(json, "exit_code")));
 	json_decref(json);
 	result_clear(&result);
+}
+
+/* No byte is ever replaced: what is no UTF-8 comes as base64, also a character that the program itself left unfinished. */
+static void test_streams_as_base64(void **state)
+{
+	static const struct {
+		const char *bytes, *base64;
+	} streams[] = { { "\xff\xfe", "//4=" }, { "a\xe2\x82", "YeKC" }, { "\x80", "gA==" }, { "\xed\xa0\x80", "7aCA" } };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(streams) / sizeof(streams[0]); i++) {
+		size_t len = strlen(streams[i].bytes);
+		struct result result;
+		json_t *json;
+
+		result_init(&result);
+		result.event = RESULT_EVENT_FINISHED;
+		fill(&result.err_out, streams[i].bytes, len, len);
+		json = print_and_read(&result);
+		assert_member(json, "stderr", streams[i].base64, strlen(streams[i].base64));
+		assert_member(json, "stderr_encoding", "base64", 6);
+		assert_member(json, "stdout_encoding", "utf-8", 5);
+		json_decref(json);
+		result_clear(&result);
+	}
+}
+
+/* `shift` bytes of ASCII before `n` characters of three bytes each, so that the edges go through one. */
+static json_t *print_euros(size_t shift, size_t n, uint64_t dropped, const char *end)
+{
+	size_t len = shift + 3 * n + strlen(end);
+	char *text = malloc(len + 1);
+	struct result result;
+	json_t *json;
+
+	assert_non_null(text);
+	memset(text, 'x', shift);
+	for (size_t i = 0; i < n; i++)
+		memcpy(text + shift + 3 * i, "\xe2\x82\xac", 3);
+	memcpy(text + shift + 3 * n, end, strlen(end) + 1);
+	result_init(&result);
+	result.event = RESULT_EVENT_FINISHED;
+	fill(&result.out, text, len, len + dropped);
+	json = print_and_read(&result);
+	result_clear(&result);
+	free(text);
+	return json;
+}
+
+static void test_a_character_at_an_edge(void **state)
+{
+	(void)state;
+	for (size_t shift = 0; shift < 3; shift++) {
+		json_t *json = print_euros(shift, 60000, 0, ""); /* a gap */
+		size_t whole = (RESULT_HEAD_BYTES - shift) / 3 * 3 + shift;
+
+		assert_member(json, "stdout_encoding", "utf-8", 5);
+		assert_int_equal(json_string_length(json_object_get(json, "stdout")), whole);
+		assert_int_equal(json_string_length(json_object_get(json, "stdout_tail")) % 3, 0);
+		assert_memory_equal(json_string_value(json_object_get(json, "stdout_tail")), "\xe2\x82\xac", 3);
+		assert_true(json_string_length(json_object_get(json, "stdout_tail")) > RESULT_TAIL_BYTES - 3);
+		json_decref(json);
+
+		json = print_euros(shift, 15000, 0, ""); /* no gap: head and tail meet inside a character */
+		assert_int_equal(json_string_length(json_object_get(json, "stdout")), shift + 45000);
+		assert_true(json_is_false(json_object_get(json, "stdout_truncated")));
+		json_decref(json);
+	}
+}
+
+static void test_a_character_at_the_output_limit(void **state)
+{
+	json_t *json = print_euros(0, 10, 7, "\xe2\x82"); /* the limit cut it: nobody can know its last byte */
+
+	(void)state;
+	assert_member(json, "stdout_encoding", "utf-8", 5);
+	assert_int_equal(json_string_length(json_object_get(json, "stdout")), 30);
+	assert_true(json_is_true(json_object_get(json, "stdout_truncated")));
+	assert_member(json, "stdout_tail", "", 0);
+	json_decref(json);
+	json = print_euros(0, 60000, 7, "\xff\xe2\x82"); /* no text before the cut either */
+	assert_member(json, "stdout_encoding", "base64", 6);
+	assert_int_equal(json_string_length(json_object_get(json, "stdout")), (RESULT_HEAD_BYTES + 2) / 3 * 4);
+	json_decref(json);
 }
 
 static void test_long_streams_have_head_and_tail(void **state)
@@ -320,6 +420,9 @@ int main(void)
 		cmocka_unit_test(test_seconds_are_noticed),
 		cmocka_unit_test(test_flaws_name_their_field),
 		cmocka_unit_test(test_streams_as_text),
+		cmocka_unit_test(test_streams_as_base64),
+		cmocka_unit_test(test_a_character_at_an_edge),
+		cmocka_unit_test(test_a_character_at_the_output_limit),
 		cmocka_unit_test(test_long_streams_have_head_and_tail),
 	};
 
