@@ -77,7 +77,7 @@ static void hold(struct engine *engine, const struct partition *partition, const
 	job->offset = record->offset;
 	job->epoch = partition->epoch;
 	start_waiting(job, record, now);
-	job->is_cancelled = cancelled_has(engine->cancelled, task->id, job->created_wall_ms, now);
+	job->is_cancelled = cancelled_has(engine->cancelled, task->id, job->created_wall_ms);
 	job->is_impossible = !admission_is_possible(engine->admission, task, &flaw);
 	if (record->time_ms > 0 && (uint64_t)record->time_ms <= now)
 		job->result.timings_ms[RESULT_STAGE_QUEUED] = (int64_t)(now - (uint64_t)record->time_ms);
@@ -212,8 +212,6 @@ void intake_control(void *ctx, const uint8_t *data, size_t len)
 		log_warn("intake.control", "message=\"%s\"", why);
 		return;
 	}
-	if (control.created_ms + CANCELLED_KEEP_MS < clock_wall_ms())
-		return;
 	cancelled_add(engine->cancelled, control.cancel_id, control.created_ms);
 	cancel_in(&engine->active, control.cancel_id, control.created_ms);
 	cancel_in(&engine->held, control.cancel_id, control.created_ms);

@@ -12,7 +12,7 @@
 #define TOPIC_COUNT 5
 #define RETRY_MS 250          /* while no broker answers */
 #define REQUEST_MS 5000       /* of one attempt */
-#define CONTROL_KEEP_MS "600000"
+#define CONTROL_KEEP_MS "604800000" /* a week, as Kafka keeps a task unless told otherwise: it may wait that long */
 #define DEAD_MAX_BYTES "16777216" /* PUBLISH_MESSAGE_MAX_BYTES: whatever came in as a record goes in here */
 
 void topics_name(const char *prefix, struct topics *ret)
