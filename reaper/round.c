@@ -293,6 +293,8 @@ static void on_told(void *ctx, const void *data, size_t len)
 	for (size_t i = 0; i < round->n_chosen; i++)
 		if (reply->verdicts[i] == TELLER_VERDICT_TOLD)
 			round->items[round->chosen[i]].verb = REAP_VERB_TOLD;
+		else if (reply->verdicts[i] == TELLER_VERDICT_WANTED)
+			round->items[round->chosen[i]].verb = REAP_VERB_ORPHAN; /* for another lost_after_ms */
 	end_step(round);
 }
 

@@ -285,6 +285,25 @@ static void mark_told(const struct teller_request *request, struct teller_reply 
 	}
 }
 
+/* An orphan is lost when nobody is there to take it, not when those who are there have a long queue. */
+static int spare_wanted(struct teller *teller, const struct teller_request *request, struct teller_reply *reply,
+			struct err *err)
+{
+	bool has_orphans = false, has_workers = false;
+	int r;
+
+	for (uint32_t i = 0; i < request->n; i++)
+		has_orphans |= reply->verdicts[i] == TELLER_VERDICT_NOT_TOLD &&
+			       request->items[i].lease.state == REAP_STATE_ORPHAN;
+	if (!has_orphans)
+		return 0;
+	r = positions_has_members(teller->workers, KAFKA_TIMEOUT_MS, &has_workers, err);
+	for (uint32_t i = 0; i < request->n && r == 0 && has_workers; i++)
+		if (reply->verdicts[i] == TELLER_VERDICT_NOT_TOLD && request->items[i].lease.state == REAP_STATE_ORPHAN)
+			reply->verdicts[i] = TELLER_VERDICT_WANTED;
+	return r;
+}
+
 /* 0, or -EAGAIN: nothing was told, start over; the ledger may have changed under us. */
 static int tell_once(struct teller *teller, const struct teller_request *request, struct teller_reply *reply,
 		     struct err *err)
@@ -304,7 +323,9 @@ static int tell_once(struct teller *teller, const struct teller_request *request
 	if (r < 0)
 		return r;
 	judge(teller, request, &pages, reply);
-	r = read_ledger(teller, &pages, err);
+	r = spare_wanted(teller, request, reply, err);
+	if (r == 0)
+		r = read_ledger(teller, &pages, err);
 	if (r == 0)
 		r = gather(teller, request, &pages, reply, &batch, err);
 	if (r == 0 && batch.n_messages)

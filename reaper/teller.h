@@ -19,11 +19,17 @@
 enum teller_op {
 	TELLER_OP_LOOKUP, /* did the workers mark the record done? */
 	TELLER_OP_FENCE,  /* the same, and where not, fence `victim` and look again: the answer is final */
-	TELLER_OP_TELL,	  /* tell lost or expired, unless told or marked done */
+	TELLER_OP_TELL,	  /* tell lost or expired, unless told or marked done, or wanted */
 	TELLER_OP_COUNT
 };
 
-enum teller_verdict { TELLER_VERDICT_FAILED, TELLER_VERDICT_NOT_TOLD, TELLER_VERDICT_TOLD, TELLER_VERDICT_COUNT };
+enum teller_verdict {
+	TELLER_VERDICT_FAILED,
+	TELLER_VERDICT_NOT_TOLD,
+	TELLER_VERDICT_TOLD,
+	TELLER_VERDICT_WANTED, /* it was an orphan, and there are workers: they will come to its record, however long their queue is */
+	TELLER_VERDICT_COUNT
+};
 
 struct teller_item {
 	struct reap_lease lease;

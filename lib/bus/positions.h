@@ -1,6 +1,7 @@
 /* What a consumer group has committed, asked by somebody who is no member of it. Blocking: not for a loop. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,6 +24,9 @@ int positions_new(const char *brokers, const char *group, struct positions **ret
  * cannot be overtaken by a commit that was sent before. ERR_BUSY when Kafka does not answer within timeout_ms. */
 int positions_read(struct positions *positions, const char *topic, struct position *list, size_t n, unsigned timeout_ms,
 		   struct err *err);
+
+/* Has the group members: somebody who will read what it has not committed? ERR_BUSY when Kafka does not answer in time. */
+int positions_has_members(struct positions *positions, unsigned timeout_ms, bool *ret, struct err *err);
 
 void positions_free(struct positions *positions);
 

@@ -11,7 +11,7 @@ import time
 import unittest
 import uuid
 
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
@@ -299,6 +299,26 @@ class Telling(Case):
         self.commit(0, 8)
         self.wait_state(task_id, None)
         self.assertEqual(len(self.fleet.told()[task_id]), 1)
+
+    def test_an_orphan_is_not_lost_while_there_are_workers(self):
+        """They may have a long queue. A member of their group stands for them: it never takes the record."""
+        member = Consumer({"bootstrap.servers": services.brokers, "group.id": self.fleet.name, "session.timeout.ms": 6000,
+                           "enable.auto.commit": False})
+        member.subscribe([self.fleet.topic("tasks")])
+        wait_until("it is a member", lambda: member.poll(0.1) is None and member.assignment())
+        task_id = self.lease(due_in_ms=0, offset=7)
+        self.fleet.start_reaper(lost_after_ms=1000)
+        self.wait_state(task_id, "orphan")
+        seen = [self.redis("ZSCORE", self.deadlines, task_id)]
+        end = time.monotonic() + 60
+        while len(set(seen)) < 5 and time.monotonic() < end:  # it was asked about again and again
+            member.poll(0.1)
+            seen.append(self.redis("ZSCORE", self.deadlines, task_id))
+        self.assertGreaterEqual(len(set(seen)), 5)
+        self.assertIn(self.state(task_id), ("orphan", "ended"))
+        self.assertEqual(self.fleet.told(), {})
+        member.close()
+        self.one_result(task_id, "lost")
 
     def test_used_up_attempts_are_lost_at_once(self):
         task_id = self.lease(due_in_ms=0, attempt=3)
