@@ -444,7 +444,7 @@ const struct command cmd_run = {
 		"  --into DIR           where collected files go (the current directory)\n"
 		"  --quiet              say nothing but errors\n\n"
 		ORDER_UNITS
-		"Exit status: the program's; 128+N when signal N ended it; 124 timed out; 125 it did not run, is lost, its\n"
+		"Exit status: the program's; 128+N when signal N ended it; 124 timed out; 125 it did not run, expired, is lost, its\n"
 		"output cannot be written here, or it ended well without a file to collect; 130 cancelled; 2 the command line is wrong.\n\n"
 		"  mayfly run -- echo hello\n"
 		"  mayfly run --image python --file sum.py --file data.csv --collect out.csv -- python3 sum.py data.csv\n",

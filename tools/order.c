@@ -181,6 +181,7 @@ int order_take(struct order *order, int option, const char *value, struct err *e
 	case ORDER_OPTION_QUEUE:
 		return quantity_ms("queue", value, &task->queue_ms, err);
 	case ORDER_OPTION_TTL:
+		order->has_ttl = true;
 		return quantity_ms("ttl", value, &task->ttl_ms, err);
 	case ORDER_OPTION_TIMEOUT:
 		return quantity_ms("timeout", value, &task->timeout_ms, err);
@@ -235,6 +236,13 @@ static int check(const struct order *order, const struct buf *bytes, struct err 
 	return err_set(err, ERR_INPUT, 0, "%s", words);
 }
 
+/* Who asks for a long program asks for a workspace that lives as long. */
+static void fit_ttl(struct task *task)
+{
+	if (task->timeout_ms > task->ttl_ms)
+		task->ttl_ms = task->timeout_ms < TASK_MAX_TTL_MS - task->ttl_ms ? task->timeout_ms + task->ttl_ms : TASK_MAX_TTL_MS;
+}
+
 int order_finish(struct order *order, int argc, char **argv, struct buf *out, struct err *err)
 {
 	struct task *task = order->task;
@@ -244,6 +252,8 @@ int order_finish(struct order *order, int argc, char **argv, struct buf *out, st
 		r = read_all(STDIN_FILENO, "standard input", order->stdin_until_mono_ms, &task->stdin_data, &task->stdin_len, err);
 	if (r < 0)
 		return r;
+	if (!order->has_ttl)
+		fit_ttl(task);
 	task->created_ms = clock_wall_ms();
 	if (task_encode(task, out) < 0)
 		return err_set(err, ERR_HOST, ENOMEM, "encode the task");

@@ -53,9 +53,9 @@ enum order_option {
 	"  --env NAME=VALUE     of the program; repeat\n"                                    \
 	"  --queue T            how long it may wait before it starts (0: as long as it\n"   \
 	"                       takes, the default)\n"                                       \
-	"  --ttl T              life of its workspace, from when that is begun (10m)\n"      \
-	"  --timeout T          of the program, from its start (60s). T: 250ms, 30s, 5m,\n"  \
-	"                       1h, 2d; a bare number is seconds\n"                          \
+	"  --ttl T              life of its workspace, from when that is begun (10m, or\n"   \
+	"                       that much beyond a --timeout that is longer)\n"              \
+	"  --timeout T          of the program, from its start (60s)\n"                      \
 	"  --memory SIZE        of the whole guest (256M)\n"                                 \
 	"  --disk SIZE          encrypted, wiped at the end (256M)\n"                        \
 	"  --cpus N             (1)\n"                                                       \
@@ -70,6 +70,7 @@ enum order_option {
 struct order {
 	struct task *task;
 	bool takes_stdin;
+	bool has_ttl;
 	const char *files[TASK_MAX_FILES];     /* as typed after --file, for messages; borrowed from the command line */
 	const char *collects[TASK_MAX_COLLECT]; /* the same for --collect */
 	uint64_t stdin_until_mono_ms;	       /* --stdin has ended until then; 0: whenever */

@@ -44,7 +44,9 @@ class Run(EndToEnd):
 
     def test_ends_that_are_not_the_programs_own(self):
         for script, options, code, says in (("kill -TERM $$", (), 128 + 15, b"signal 15"),
-                                            ("sleep 600", ("--timeout", "1s"), 124, b"timed out"),
+                                            ("sleep 600", ("--timeout", "1s"), 124, b"timed out (--timeout)"),
+                                            ("sleep 600", ("--timeout", "5m", "--ttl", "5s"), 125, b"expired (--ttl)"),
+                                            ("true", ("--queue", "1ms"), 125, b"expired (--queue)"),
                                             ("true", ("--image", "no-such-image"), 125, b"no-such-image"),
                                             ("true", ("--memory", "900G"), 125, b"memory_mib")):
             done = self.run_sh(script, *options)

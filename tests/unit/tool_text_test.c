@@ -200,6 +200,7 @@ static void test_three_times_on_a_command_line(void **state)
 	task_free(task);
 	order_clear(&order);
 	buf_free(&bytes);
+	bytes = (struct buf){ 0 };
 	assert_int_equal(order_init(&order, &err), 0);
 	assert_int_equal(order_take(&order, ORDER_OPTION_QUEUE, "31d", &err), 0);
 	assert_true(order_finish(&order, 1, program, &bytes, &err) < 0);
@@ -207,6 +208,32 @@ static void test_three_times_on_a_command_line(void **state)
 	assert_non_null(strstr(err.msg, "2592000000"));
 	order_clear(&order);
 	buf_free(&bytes);
+}
+
+/* A long --timeout brings a --ttl that is long enough, unless one is given. */
+static void test_a_long_program_has_a_long_workspace(void **state)
+{
+	static const struct {
+		const char *timeout, *ttl;
+		uint64_t ttl_ms;
+	} good[] = { { "10m", NULL, 600000 }, { "11m", NULL, 1260000 }, { "24h", NULL, 86400000 }, { "11m", "5s", 5000 } };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		static char *program[] = { (char *)"true" };
+		struct buf bytes = { 0 };
+		struct order order;
+		struct err err;
+
+		assert_int_equal(order_init(&order, &err), 0);
+		assert_int_equal(order_take(&order, ORDER_OPTION_TIMEOUT, good[i].timeout, &err), 0);
+		if (good[i].ttl)
+			assert_int_equal(order_take(&order, ORDER_OPTION_TTL, good[i].ttl, &err), 0);
+		assert_int_equal(order_finish(&order, 1, program, &bytes, &err), 0);
+		assert_int_equal(order.task->ttl_ms, good[i].ttl_ms);
+		order_clear(&order);
+		buf_free(&bytes);
+	}
 }
 
 static void test_flaws_name_their_field(void **state)
@@ -417,6 +444,7 @@ int main(void)
 		cmocka_unit_test(test_a_task_is_completed),
 		cmocka_unit_test(test_what_is_given_stays),
 		cmocka_unit_test(test_three_times_on_a_command_line),
+		cmocka_unit_test(test_a_long_program_has_a_long_workspace),
 		cmocka_unit_test(test_seconds_are_noticed),
 		cmocka_unit_test(test_flaws_name_their_field),
 		cmocka_unit_test(test_streams_as_text),
