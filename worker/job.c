@@ -198,6 +198,8 @@ void job_stage_ready(struct job *job, enum job_stage stage)
 	if (job->stages[stage] != STAGE_STARTING)
 		return; /* it is being stopped already */
 	job->stages[stage] = STAGE_READY;
+	if (stage == STAGE_LEASE) /* from here on the workspace is being made */
+		job->ttl_ends_mono_ms = clock_mono_ms() + job->task->ttl_ms;
 	job_wake(job);
 }
 

@@ -31,7 +31,6 @@ static void on_claimed(void *ctx, const struct lease_grant *grant)
 	}
 	switch (grant->verdict) {
 	case LEASE_VERDICT_CLAIMED:
-		job->ttl_ends_mono_ms = clock_mono_ms() + job->task->ttl_ms;
 		if (intake_is_foregone(job))
 			intake_tell_foregone(job);
 		else
