@@ -1,12 +1,12 @@
 /* mayfly-guard: one per microVM. It makes the control group, starts the jail in it, and from then on only waits: for the
- * VMM's end, for its deadline on the monotonic clock, for a byte or the end of its socket. Whatever comes first, it kills
+ * VMM's end, for its deadline on CLOCK_BOOTTIME, for a byte or the end of its socket. Whatever comes first, it kills
  * everything in the group, removes the group, says how it ended and exits.
  *
  * It belongs to no other process: lanes, engine and supervisor may hang or die. If it dies itself, the VMM dies with it
  * (PDEATHSIG), and the reaper finds the group by its name. It reads nothing that comes from outside: from its socket only
  * that there is something, from the VMM's stderr only what it repeats, cleaned, in a log line.
  *
- * usage: mayfly-guard CGROUP MEMORY_MIB CPUS DEADLINE_MS JAIL ROOT UID kvm|nokvm FILE_MIB VMM [ARG...]
+ * usage: mayfly-guard CGROUP MEMORY_MIB CPUS DEADLINE_BOOT_MS JAIL ROOT UID kvm|nokvm FILE_MIB VMM [ARG...]
  * descriptors: 3 is its socket; 4 and up become 3 and up of the VMM. */
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -20,6 +20,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -39,7 +40,8 @@
 struct guard {
 	const char *cgroup;
 	struct cgroup_limits limits;
-	uint64_t deadline_mono_ms;
+	uint64_t deadline_boot_ms;
+	int timer_fd; /* readable from the deadline on */
 	char **jail_argv; /* from JAIL on */
 	pid_t pid;
 	int pidfd;
@@ -56,9 +58,9 @@ static int parse(struct guard *guard, int argc, char **argv)
 	guard->limits.memory_bytes = strtoull(argv[2], NULL, 10) << 20;
 	guard->limits.cpus = (uint32_t)strtoul(argv[3], NULL, 10);
 	guard->limits.pids = VM_PIDS + guard->limits.cpus;
-	guard->deadline_mono_ms = clock_mono_ms() + strtoull(argv[4], NULL, 10);
+	guard->deadline_boot_ms = strtoull(argv[4], NULL, 10);
 	guard->jail_argv = argv + 5;
-	return guard->limits.memory_bytes && guard->limits.cpus ? 0 : -EINVAL;
+	return guard->limits.memory_bytes && guard->limits.cpus && guard->deadline_boot_ms ? 0 : -EINVAL;
 }
 
 /* In the child, first of all and never to return: into the group, descriptors to their places, then the jail. */
@@ -78,14 +80,30 @@ static void become_jail(const struct guard *guard, int stderr_write_fd)
 	_exit(123);
 }
 
-/* High, like the pipe: the descriptors from 4 on are the VMM's. */
-static int open_pidfd(pid_t pid)
+/* The descriptors from 4 on are the VMM's. Passes a failure on. */
+static int move_high(int low)
 {
-	int low = (int)syscall(SYS_pidfd_open, pid, 0);
 	int high = low < 0 ? -1 : fcntl(low, F_DUPFD_CLOEXEC, HIGH_FD);
 
 	close_fd(&low);
 	return high;
+}
+
+static int open_pidfd(pid_t pid)
+{
+	return move_high((int)syscall(SYS_pidfd_open, pid, 0));
+}
+
+/* An absolute time: neither a late start nor a suspended host moves it. */
+static int open_timer(uint64_t deadline_boot_ms)
+{
+	const struct itimerspec at = { .it_value = { .tv_sec = (time_t)(deadline_boot_ms / 1000),
+						     .tv_nsec = (long)(deadline_boot_ms % 1000) * 1000000 } };
+	int fd = move_high(timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC));
+
+	if (fd >= 0 && timerfd_settime(fd, TFD_TIMER_ABSTIME, &at, NULL) < 0)
+		close_fd(&fd);
+	return fd;
 }
 
 static int start_jail(struct guard *guard)
@@ -95,10 +113,8 @@ static int start_jail(struct guard *guard)
 
 	if (pipe2(pipe_fds, O_CLOEXEC | O_NONBLOCK) < 0)
 		return -errno;
-	guard->stderr_fd = fcntl(pipe_fds[0], F_DUPFD_CLOEXEC, HIGH_FD);
-	close_fd(&pipe_fds[0]);
-	pipe_fds[0] = fcntl(pipe_fds[1], F_DUPFD_CLOEXEC, HIGH_FD);
-	close_fd(&pipe_fds[1]);
+	guard->stderr_fd = move_high(pipe_fds[0]);
+	pipe_fds[0] = move_high(pipe_fds[1]);
 	/* A pid namespace begins with the next child; everything else is the jail's own to unshare. */
 	pid = syscall(SYS_clone, CLONE_NEWPID | SIGCHLD, NULL, NULL, NULL, NULL);
 	if (pid == 0) {
@@ -160,18 +176,20 @@ static enum reason wait_for_end(struct guard *guard)
 	for (;;) {
 		struct pollfd fds[] = { { .fd = guard->pidfd, .events = POLLIN },
 					{ .fd = SOCKET_FD, .events = POLLIN },
-					{ .fd = guard->stderr_fd, .events = POLLIN } };
-		uint64_t now = clock_mono_ms();
-		uint64_t left = guard->deadline_mono_ms > now ? guard->deadline_mono_ms - now : 0;
+					{ .fd = guard->stderr_fd, .events = POLLIN },
+					{ .fd = guard->timer_fd, .events = POLLIN } };
 
-		if (left == 0)
+		if (poll(fds, ARRAY_SIZE(fds), -1) < 0) {
+			if (errno == EINTR)
+				continue;
 			return REASON_DEADLINE;
-		if (poll(fds, ARRAY_SIZE(fds), left > 60000 ? 60000 : (int)left) < 0 && errno != EINTR)
-			return REASON_DEADLINE;
+		}
 		if (fds[2].revents)
 			(void)keep_tail(guard); /* the next round reads on */
 		if (fds[0].revents)
 			return REASON_ENDED;
+		if (fds[3].revents)
+			return REASON_DEADLINE;
 		if (fds[1].revents) {
 			take_byte();
 			return REASON_ASKED;
@@ -208,7 +226,7 @@ static void clean_up(struct guard *guard, enum reason reason)
 
 int main(int argc, char **argv)
 {
-	struct guard guard = { .stderr_fd = -1, .pidfd = -1 };
+	struct guard guard = { .stderr_fd = -1, .pidfd = -1, .timer_fd = -1 };
 	struct err err;
 	int r;
 
@@ -216,9 +234,14 @@ int main(int argc, char **argv)
 		return 1;
 	log_init("guard", LOG_LEVEL_INFO);
 	if (parse(&guard, argc, argv) < 0) {
-		(void)fputs("usage: mayfly-guard CGROUP MEMORY_MIB CPUS DEADLINE_MS JAIL ROOT UID kvm|nokvm FILE_MIB VMM [ARG...]\n",
+		(void)fputs("usage: mayfly-guard CGROUP MEMORY_MIB CPUS DEADLINE_BOOT_MS JAIL ROOT UID kvm|nokvm FILE_MIB VMM [ARG...]\n",
 			    stderr);
 		return 2;
+	}
+	guard.timer_fd = open_timer(guard.deadline_boot_ms);
+	if (guard.timer_fd < 0) {
+		log_error("guard.timer", "cgroup=%s errno=%d", guard.cgroup, errno);
+		return 1;
 	}
 	(void)signal(SIGCHLD, SIG_DFL); /* the lane ignores it, and its children inherit that */
 	(void)setsid(); /* fails when it leads a session already, which is as good */

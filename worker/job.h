@@ -30,8 +30,8 @@ enum job_state {
 	JOB_BOOTING,    /* disk and VMM exist, the key was handed over; the guest boots and sets itself up */
 	JOB_RUNNING,    /* user code runs */
 	JOB_COLLECTING, /* user code ended; files come back */
-	JOB_ERASING,    /* the end is decided: the guest is not heard any more, the key is being destroyed */
-	JOB_TELLING,    /* the key is gone; result in a transaction, meanwhile VM and files are removed */
+	JOB_ERASING,    /* the end is decided: the guest is not heard any more, the VM is killed, then the key destroyed */
+	JOB_TELLING,    /* VM and key are gone; result in a transaction, meanwhile the files are removed */
 	JOB_RELEASING,  /* told, or not to be told; nothing is left on the host; the lease is being given up */
 	JOB_DONE,       /* free it */
 	JOB_STATE_COUNT
@@ -78,6 +78,7 @@ struct job {
 	struct result result;
 	uint64_t born_mono_ns; /* intake: the zero of the timings */
 	uint64_t stage_mono_ns[STAGE_COUNT];
+	uint64_t end_mono_ns; /* when the end was decided */
 
 	/* STAGE_LEASE */
 	uint64_t token;
@@ -100,9 +101,11 @@ struct job {
 	int guard_fd;
 	struct event *guard_event;
 	struct event *guard_deadline;
+	bool is_guarded_by_ttl; /* the guard's deadline is that of the time-to-live, not of the steps together */
 	bool has_vm; /* a start was asked for: something may exist */
 	bool is_vm_pending;
 	unsigned n_destroy_tries;
+	bool is_vm_left; /* it could not be killed: it may still hold what its disk was opened with */
 	unsigned n_restarts; /* of the guest's kernel, in this boot */
 
 	/* STAGE_GUEST */

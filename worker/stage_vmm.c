@@ -14,7 +14,7 @@
 
 #define KILL_PATIENCE_MS 5000    /* from asking the guard to the lane's own kill */
 #define GUARD_SLACK_MS 15000     /* the guard's deadline beyond the engine's own timers: it never comes first */
-#define DESTROY_TRIES 3
+#define DESTROY_TRIES 3          /* then the job goes on without it: a result does not wait for ever for what cannot be killed */
 #define RESTART_LIMIT 16 /* of the guest's kernel, in one boot */
 
 static void on_disk(void *ctx, const struct err *err)
@@ -66,9 +66,11 @@ static void forget_vm(struct job *job)
 	job_stage_stopped(job, STAGE_VMM);
 }
 
-/* The reaper will find it. Until then its processes may live: nobody else may have their uid, memory and disk. */
-static void leave_vm(struct job *job, const char *why)
+/* The reaper will find it. Until then its processes may live: nobody else may have their uid, memory and disk. Where one does, or
+ * nobody can say, the result does not claim that the key is gone. */
+static void leave_vm(struct job *job, bool is_empty, const char *why)
 {
+	job->is_vm_left = !is_empty;
 	log_error("vm.left", "id=%s slot=%u message=\"%s; the reaper will find it, the slot is not used again\"", job->task->id,
 		  job->reservation.slot, why);
 	job->has_reservation = false;
@@ -86,7 +88,7 @@ static void on_destroyed(void *ctx, const struct lane_reply *reply, int *fds, co
 	    call_vmm_lane(job, LANE_OP_VM_DESTROY, on_destroyed) == 0)
 		return;
 	if (err)
-		leave_vm(job, err->msg);
+		leave_vm(job, err->errnum == EBUSY, err->msg); /* see cgroup_destroy() */
 	else
 		forget_vm(job);
 }
@@ -105,7 +107,7 @@ static void destroy_by_lane(struct job *job)
 	let_go_of_guard(job);
 	job->n_destroy_tries = 0;
 	if (call_vmm_lane(job, LANE_OP_VM_DESTROY, on_destroyed) < 0)
-		leave_vm(job, "no memory to ask for its end");
+		leave_vm(job, false, "no memory to ask for its end");
 }
 
 static void explain_exit(struct job *job, const struct vm_exit *vm_exit)
@@ -113,8 +115,8 @@ static void explain_exit(struct job *job, const struct vm_exit *vm_exit)
 	struct err err;
 
 	if (vm_exit->is_deadline)
-		job_tell(job, RESULT_OUTCOME_TIMED_OUT, job_has_run(job) ? RESULT_RAN_RAN : RESULT_RAN_NOT_STARTED,
-			 "the guard ended the microVM at its deadline");
+		job_tell(job, job->is_guarded_by_ttl ? RESULT_OUTCOME_EXPIRED : RESULT_OUTCOME_TIMED_OUT,
+			 job_has_run(job) ? RESULT_RAN_RAN : RESULT_RAN_NOT_STARTED, "the guard ended the microVM at its deadline");
 	else if (vm_exit->is_out_of_memory)
 		(void)err_set(&err, ERR_BUSY, 0, "the microVM used more memory than it may");
 	else if (WIFSIGNALED(vm_exit->wait_status))
@@ -219,7 +221,8 @@ static int call_vmm_lane(struct job *job, enum lane_op op, lane_link_fn fn)
 	uint64_t left = job->ttl_ends_mono_ms > now ? job->ttl_ends_mono_ms - now : 0;
 	uint64_t longest = stage_guest_longest_ms(job);
 
-	request.deadline_ms = (left < longest ? left : longest) + GUARD_SLACK_MS;
+	job->is_guarded_by_ttl = left < longest;
+	request.deadline_boot_ms = clock_boot_ms() + (left < longest ? left : longest) + GUARD_SLACK_MS;
 	memcpy(request.id, job->task->id, sizeof(request.id));
 	memcpy(request.image, job->task->image, sizeof(request.image));
 	return lane_link_call(job->engine->lanes[ENGINE_LANE_VMM], &request, fn, job);

@@ -123,7 +123,7 @@ static int boot_on_kvm(const struct host_place *place, const char *libexec_dir, 
 							 .cpus = 1,
 							 .disk_mib = 64,
 							 .tsc_khz = qemu_tsc_khz() },
-					      .deadline_ms = 2 * ACCEL_PROBE_MS };
+					      .deadline_boot_ms = clock_boot_ms() + 2 * ACCEL_PROBE_MS };
 	struct qemu_ends ends;
 	int r;
 

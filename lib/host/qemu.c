@@ -131,7 +131,7 @@ int qemu_start(const struct host_place *place, const char *libexec_dir, const st
 				.memory_mib = request->shape.memory_mib,
 				.cpus = request->shape.cpus,
 				.file_mib = disk_file_mib(request->shape.disk_mib),
-				.deadline_ms = request->deadline_ms,
+				.deadline_boot_ms = request->deadline_boot_ms,
 				.needs_kvm = request->shape.accel == ACCEL_KVM,
 				.argv = command.argv,
 				.fds = fds,

@@ -38,7 +38,7 @@ struct qemu_request {
 	const char *image;
 	uint32_t uid;
 	struct qemu_shape shape;
-	uint64_t deadline_ms;
+	uint64_t deadline_boot_ms;
 };
 
 /* What the engine gets: its ends of the sockets. */

@@ -39,7 +39,7 @@ static void fill_args(struct guard_args *args, const struct host_place *place, c
 	(void)snprintf(args->cpus, sizeof(args->cpus), "%u", plan->cpus);
 	(void)snprintf(args->uid, sizeof(args->uid), "%u", plan->uid);
 	(void)snprintf(args->file, sizeof(args->file), "%u", plan->file_mib);
-	(void)snprintf(args->deadline, sizeof(args->deadline), "%" PRIu64, plan->deadline_ms);
+	(void)snprintf(args->deadline, sizeof(args->deadline), "%" PRIu64, plan->deadline_boot_ms);
 	(void)snprintf(args->guard, sizeof(args->guard), "%s/mayfly-guard", libexec_dir);
 	(void)snprintf(args->jail, sizeof(args->jail), "%s/mayfly-jail", libexec_dir);
 	names_jail_root(place, args->root);

@@ -16,7 +16,7 @@ struct vm_plan {
 	uint32_t memory_mib;  /* cgroup limit: guest memory + VM_OVERHEAD_MIB is computed here */
 	uint32_t cpus;        /* cgroup quota: cpus whole processors */
 	uint32_t file_mib;    /* the largest file that the VMM may write: the one under its disk */
-	uint64_t deadline_ms; /* from now; the guard kills then, whatever else has hung or died */
+	uint64_t deadline_boot_ms; /* on CLOCK_BOOTTIME; the guard kills then, whatever else has hung or died */
 	bool needs_kvm;       /* give it /dev/kvm */
 	const char *const *argv; /* of the VMM, path inside the jail; NULL-terminated */
 	const int *fds;       /* become descriptors 3, 4, ... of the VMM; borrowed */

@@ -37,8 +37,7 @@ static bool is_text(const char *text, size_t size)
 static bool is_good_shape(const struct lane_request *request)
 {
 	return request->cpus >= 1 && request->cpus <= TASK_MAX_CPUS && request->memory_mib >= TASK_MIN_MEMORY_MIB &&
-	       request->memory_mib <= TASK_MAX_MEMORY_MIB && request->slot < LANE_MAX_SLOTS &&
-	       request->deadline_ms <= 2 * TASK_MAX_TTL_MS;
+	       request->memory_mib <= TASK_MAX_MEMORY_MIB && request->slot < LANE_MAX_SLOTS;
 }
 
 int lane_request_check(const void *data, size_t len, struct lane_request *ret, struct err *err)

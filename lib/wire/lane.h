@@ -19,7 +19,7 @@ enum lane_op {
 	LANE_OP_DISK_FORMAT,      /* id, disk_mib -> key, fd 0: the backing file, read-write */
 	LANE_OP_DISK_DESTROY_KEY, /* id -> verified: 1 when what held it was read back as overwritten */
 	LANE_OP_DISK_ERASE,       /* id: destroy the key if it is there, remove the file; fine when nothing is there */
-	LANE_OP_VM_START,         /* id, slot, image, memory_mib, cpus, deadline_ms -> fds: QMP, guest channel, guard */
+	LANE_OP_VM_START,         /* id, slot, image, memory_mib, cpus, deadline_boot_ms -> fds: QMP, guest channel, guard */
 	LANE_OP_VM_DESTROY,       /* id: kill and remove the cgroup; fine when nothing is there */
 	LANE_OP_SWEEP,            /* reaper: one name per reply, see `cursor`; id "" and rc 0 at the end */
 	LANE_OP_COUNT
@@ -35,7 +35,7 @@ struct lane_request {
 	uint32_t cpus;
 	uint32_t memory_mib;
 	uint32_t disk_mib;
-	uint64_t deadline_ms; /* VM_START: the guard kills after this, from the receipt of the request */
+	uint64_t deadline_boot_ms; /* VM_START: on CLOCK_BOOTTIME; the guard kills then, and nothing is started afterwards */
 	uint64_t cursor;      /* SWEEP: 0, then what the last reply said */
 };
 

@@ -10,12 +10,19 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 JAIL_DIR, WEAK_DIR, PROBE = (os.path.abspath(p) for p in sys.argv[1:4])
 UID = 64999
 FILE_MIB = "16"
 LONG_MS = 600000
+
+
+def boot_ms():
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000000
+
+
 MOUNTS, PROC, NET, USER, CAPS, SECCOMP, LIMITS, READ_ONLY = (1 << bit for bit in range(8))
 
 # attempt: the locks that must all be open for it to get through
@@ -96,7 +103,7 @@ class Jail(unittest.TestCase):
 
     def start_guard(self, group, name, memory_mib=200, deadline_ms=LONG_MS, pass_fds=()):
         """The real guard and our end of its socket."""
-        command = [os.path.join(JAIL_DIR, "mayfly-guard"), f"mayfly.jailtest/{group}", str(memory_mib), "1", str(deadline_ms),
+        command = [os.path.join(JAIL_DIR, "mayfly-guard"), f"mayfly.jailtest/{group}", str(memory_mib), "1", str(boot_ms() + deadline_ms),
                    os.path.join(JAIL_DIR, "mayfly-jail"), self.root, str(UID), "nokvm", FILE_MIB, "./probe", name]
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         high = {3: fcntl.fcntl(theirs, fcntl.F_DUPFD, 50), **{4 + i: fcntl.fcntl(fd, fcntl.F_DUPFD, 60)

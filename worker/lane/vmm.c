@@ -1,8 +1,22 @@
 /* The vmm lane: VMMs are spawned here, each into its jail. */
+#include "base/clock.h"
 #include "base/own.h"
 #include "host/qemu.h"
 #include "host/vm.h"
+#include "wire/task.h"
 #include "worker/lane/serve.h"
+
+/* Requests wait behind those that hang, and their deadlines do not move. */
+static int check_deadline(const struct lane_request *request, struct err *err)
+{
+	uint64_t now = clock_boot_ms();
+
+	if (request->deadline_boot_ms <= now)
+		return err_set(err, ERR_BUSY, ETIME, "the microVM's deadline passed before the vmm lane came to start it");
+	if (request->deadline_boot_ms - now > 2 * TASK_MAX_TTL_MS)
+		return err_set(err, ERR_BUG, ERANGE, "a deadline that is farther away than any task may last");
+	return 0;
+}
 
 static int op_start(struct lane_context *context, const struct lane_request *request, struct lane_reply *reply,
 		    int fds[LANE_MAX_FDS], struct err *err)
@@ -16,12 +30,15 @@ static int op_start(struct lane_context *context, const struct lane_request *req
 						       .cpus = request->cpus,
 						       .disk_mib = request->disk_mib,
 						       .tsc_khz = context->tsc_khz },
-					    .deadline_ms = request->deadline_ms };
+					    .deadline_boot_ms = request->deadline_boot_ms };
 	struct qemu_ends ends;
 	int r;
 
 	if (request->slot >= setup->n_slots)
 		return err_set(err, ERR_BUG, ERANGE, "slot %u of %u", request->slot, setup->n_slots);
+	r = check_deadline(request, err);
+	if (r < 0)
+		return r;
 	/* Who asks holds the lease: a VM of that name was left by an attempt that could not end it. */
 	r = vm_destroy(&setup->place, request->id, err);
 	if (r == 0)

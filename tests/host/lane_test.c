@@ -1,0 +1,219 @@
+/* The vmm lane and the guard it starts, asked as the engine asks: a deadline is a time, not a length, so nothing that hangs
+ * before it moves it. */
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/own.h"
+#include "host/vm.h"
+#include "tests/unit/unit.h"
+#include "worker/lane/lane.h"
+
+#define PATIENCE_MS 60000
+#define SOON_MS 500   /* a deadline that ends while the lane does not run */
+#define LATER_MS 2500 /* one that does not */
+#define LONG_MS 600000
+#define ID "lane-test"
+
+struct fixture {
+	struct lane_setup setup;
+	pid_t lane;
+	int fd;
+	int fds[LANE_MAX_FDS]; /* of the last reply */
+	uint64_t seq;
+};
+
+static const char *state_dir(void)
+{
+	const char *dir = getenv("MAYFLY_STATE");
+
+	return dir ? dir : SOURCE_DIR "/.mayfly";
+}
+
+static int start(void **state)
+{
+	struct fixture *fixture = calloc(1, sizeof(*fixture));
+	int pair[2];
+
+	assert_non_null(fixture);
+	(void)snprintf(fixture->setup.place.host, sizeof(fixture->setup.place.host), "lanetest-%d", (int)getpid());
+	(void)snprintf(fixture->setup.place.state_dir, sizeof(fixture->setup.place.state_dir), "%s", state_dir());
+	(void)snprintf(fixture->setup.libexec_dir, sizeof(fixture->setup.libexec_dir), "%s", LIBEXEC_DIR);
+	fixture->setup.slot_uid_base = 64900;
+	fixture->setup.n_slots = 1;
+	memset(fixture->fds, 0xff, sizeof(fixture->fds));
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	fixture->lane = fork();
+	if (fixture->lane == 0) {
+		(void)close(pair[0]);
+		_exit(lane_vmm_main(pair[1], &fixture->setup));
+	}
+	assert_true(fixture->lane > 0);
+	(void)close(pair[1]);
+	fixture->fd = pair[0];
+	*state = fixture;
+	return 0;
+}
+
+static int end(void **state)
+{
+	struct fixture *fixture = *state;
+	char group[PATH_MAX];
+	struct err err;
+
+	close_fd(&fixture->fd);
+	for (int i = 0; i < LANE_MAX_FDS; i++)
+		close_fd(&fixture->fds[i]);
+	assert_int_equal(waitpid(fixture->lane, NULL, 0), fixture->lane);
+	assert_int_equal(vm_destroy(&fixture->setup.place, ID, &err), 0);
+	for (const char *const *root = (const char *const[]){ "memory/", "pids/", "cpu/", "", NULL }; *root; root++) {
+		(void)snprintf(group, sizeof(group), "/sys/fs/cgroup/%smayfly.%s", *root, fixture->setup.place.host);
+		(void)rmdir(group); /* the parent stays as long as its worker; not in every hierarchy */
+	}
+	free(fixture);
+	return 0;
+}
+
+static void ask(struct fixture *fixture, uint64_t deadline_boot_ms)
+{
+	const struct lane_request request = { .magic = LANE_MAGIC, .op = LANE_OP_VM_START, .seq = ++fixture->seq, .id = ID,
+					      .image = "base", .cpus = 1, .memory_mib = 128, .disk_mib = 64,
+					      .deadline_boot_ms = deadline_boot_ms };
+	struct err err;
+
+	assert_int_equal(lane_send(fixture->fd, &request, &err), 0);
+}
+
+static struct lane_reply answer(struct fixture *fixture)
+{
+	struct pollfd pollfd = { .fd = fixture->fd, .events = POLLIN };
+	struct lane_reply reply;
+	struct err err = { 0 };
+	size_t n_fds;
+
+	assert_int_equal(poll(&pollfd, 1, PATIENCE_MS), 1);
+	if (lane_receive(fixture->fd, &reply, fixture->fds, &n_fds, &err) < 0)
+		fail_msg("%s", err.msg);
+	return reply;
+}
+
+static int visit(void *ctx, const char *id)
+{
+	return strcmp(id, ctx) == 0; /* answers 1 and stops there */
+}
+
+static bool has_vm(struct fixture *fixture)
+{
+	char id[] = ID;
+	struct err err;
+
+	return host_each_workspace(&fixture->setup.place, visit, id, &err) == 1;
+}
+
+/* As its command line says: mayfly-guard CGROUP MEMORY_MIB CPUS DEADLINE_BOOT_MS ... */
+static uint64_t deadline_of_guard(struct fixture *fixture)
+{
+	char path[PATH_MAX], line[1024] = "", *word = line;
+	cleanup_file FILE *stream = NULL;
+	int pid = 0;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)fixture->lane, (int)fixture->lane);
+	stream = fopen(path, "re");
+	assert_true(stream && fscanf(stream, "%d", &pid) == 1);
+	(void)fclose(TAKE_PTR(stream));
+	(void)snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
+	stream = fopen(path, "re");
+	assert_true(stream && fread(line, 1, sizeof(line) - 1, stream) > 0);
+	for (int i = 0; i < 4; i++)
+		word += strlen(word) + 1;
+	return strtoull(word, NULL, 10);
+}
+
+static struct vm_exit hear_guard(struct fixture *fixture)
+{
+	struct pollfd pollfd = { .fd = fixture->fds[2], .events = POLLIN };
+	struct vm_exit vm_exit;
+
+	assert_int_equal(poll(&pollfd, 1, PATIENCE_MS), 1);
+	assert_int_equal(recv(fixture->fds[2], &vm_exit, sizeof(vm_exit), 0), sizeof(vm_exit));
+	return vm_exit;
+}
+
+/* Sent in time, come to too late. */
+static void test_what_is_too_late_starts_nothing(void **state)
+{
+	struct fixture *fixture = *state;
+	struct lane_reply reply;
+
+	assert_int_equal(kill(fixture->lane, SIGSTOP), 0);
+	ask(fixture, clock_boot_ms() + SOON_MS);
+	(void)poll(NULL, 0, SOON_MS + 10);
+	assert_int_equal(kill(fixture->lane, SIGCONT), 0);
+	reply = answer(fixture);
+	assert_int_equal(reply.rc, -ETIME);
+	assert_int_equal(reply.err_kind, ERR_BUSY);
+	assert_non_null(strstr(reply.msg, "deadline passed"));
+	assert_false(has_vm(fixture));
+	ask(fixture, clock_boot_ms() + LONG_MS); /* the lane goes on, and a later one is started */
+	reply = answer(fixture);
+	assert_int_equal(reply.rc, 0);
+	for (int waited_ms = 0; !has_vm(fixture) && waited_ms < PATIENCE_MS; waited_ms++)
+		(void)poll(NULL, 0, 1); /* its guard makes the group */
+	assert_true(has_vm(fixture));
+	assert_int_equal(send(fixture->fds[2], "k", 1, 0), 1);
+	assert_false(hear_guard(fixture).is_deadline);
+}
+
+/* A lane that stands still for most of it takes nothing from it. */
+static void test_a_late_start_does_not_move_it(void **state)
+{
+	struct fixture *fixture = *state;
+	uint64_t deadline = clock_boot_ms() + LATER_MS;
+	struct lane_reply reply;
+
+	assert_int_equal(kill(fixture->lane, SIGSTOP), 0);
+	ask(fixture, deadline);
+	(void)poll(NULL, 0, LATER_MS / 2);
+	assert_int_equal(kill(fixture->lane, SIGCONT), 0);
+	reply = answer(fixture);
+	if (reply.rc == -ETIME)
+		return; /* a machine that takes a second to do this has shown the same */
+	assert_int_equal(reply.rc, 0);
+	assert_int_equal(kill(fixture->lane, SIGSTOP), 0); /* nobody helps the guard */
+	assert_int_equal(deadline_of_guard(fixture), deadline);
+	assert_true(hear_guard(fixture).is_deadline);
+	assert_true(clock_boot_ms() >= deadline);
+	assert_false(has_vm(fixture));
+	assert_int_equal(kill(fixture->lane, SIGCONT), 0);
+}
+
+/* It is a bug of the engine's, or somebody else's engine. */
+static void test_one_that_is_too_far_is_refused(void **state)
+{
+	struct fixture *fixture = *state;
+	struct lane_reply reply;
+
+	ask(fixture, UINT64_MAX);
+	reply = answer(fixture);
+	assert_int_equal(reply.err_kind, ERR_BUG);
+	assert_false(has_vm(fixture));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_what_is_too_late_starts_nothing, start, end),
+		cmocka_unit_test_setup_teardown(test_a_late_start_does_not_move_it, start, end),
+		cmocka_unit_test_setup_teardown(test_one_that_is_too_far_is_refused, start, end),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
