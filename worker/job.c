@@ -188,7 +188,7 @@ void job_hold_again(struct job *job)
 	job->result.timings_ms[RESULT_STAGE_QUEUED] = queued_ms;
 	job->has_run_before = job_may_have_run(job);
 	job->guest = GUEST_SILENT;
-	job->has_hello = job->is_timed_out = job->is_oom = false;
+	job->has_hello = job->is_timed_out = job->is_oom = job->is_vm_left = false;
 	job->next_seq = job->chunk_failures = 0;
 	job_set_state(job, JOB_HELD);
 }
@@ -215,6 +215,7 @@ static bool decide(struct job *job, enum job_end end)
 	if (job->end != JOB_END_NONE)
 		return false;
 	job->end = end;
+	job->end_mono_ns = clock_mono_ns();
 	job_wake(job);
 	return true;
 }

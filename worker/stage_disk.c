@@ -1,5 +1,5 @@
 /* The disk stage makes the encrypted volume and removes its files; the key stage hands the volume to the VMM and destroys
- * its key, which is the first thing that happens to a workspace at its end. Both speak to the disk lane. */
+ * its key, as soon as the VMM, which has it too, is dead. Both speak to the disk lane. */
 #include "worker/stages.h"
 
 #include <string.h>
@@ -120,8 +120,8 @@ static void on_key_destroyed(void *ctx, const struct lane_reply *reply, int *fds
 		return;
 	if (err)
 		log_error("disk.key", "id=%s message=\"%s; the reaper will destroy it\"", job->task->id, err->msg);
-	job->result.is_key_destroyed = reply && !err && reply->verified;
-	job_mark_timing(job, RESULT_STAGE_ERASE, job->stage_mono_ns[STAGE_KEY]);
+	job->result.is_key_destroyed = reply && !err && reply->verified && !job->is_vm_left;
+	job_mark_timing(job, RESULT_STAGE_ERASE, job->end_mono_ns);
 	job_stage_stopped(job, STAGE_KEY);
 }
 
@@ -132,7 +132,6 @@ void stage_key_stop(struct job *job)
 		return;
 	secret_free(TAKE_PTR(job->disk_key));
 	job->n_erase_tries = 0;
-	job->stage_mono_ns[STAGE_KEY] = clock_mono_ns();
 	if (!job->has_disk || call_disk_lane(job, LANE_OP_DISK_DESTROY_KEY, on_key_destroyed) < 0)
 		job_stage_stopped(job, STAGE_KEY);
 }

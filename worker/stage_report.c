@@ -21,12 +21,11 @@ static void copy_text(char *to, size_t size, const char *from)
 	(void)snprintf(to, size, "%s", from); /* cut at its size */
 }
 
-static void note_chunk_failures(struct result *result)
+static void note(struct result *result, const char *what)
 {
 	size_t used = strlen(result->message);
 
-	(void)snprintf(result->message + used, sizeof(result->message) - used, "%ssome output could not be streamed",
-		       used ? "; " : ""); /* cut at its size */
+	(void)snprintf(result->message + used, sizeof(result->message) - used, "%s%s", used ? "; " : "", what); /* cut at its size */
 }
 
 static void fill_result(struct job *job)
@@ -52,7 +51,9 @@ static void fill_result(struct job *job)
 	result->labels = job->task->labels; /* lent for the encoding */
 	result->n_labels = job->task->n_labels;
 	if (job->chunk_failures)
-		note_chunk_failures(result);
+		note(result, "some output could not be streamed");
+	if (job->is_vm_left)
+		note(result, "its microVM could not be killed and may still run");
 	job_mark_timing(job, RESULT_STAGE_TOTAL, job->born_mono_ns);
 	result->finished_ms = clock_wall_ms();
 }

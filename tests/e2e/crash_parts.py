@@ -1,13 +1,16 @@
 #!/usr/bin/python3
-"""SIGKILL to what a job needs while its worker lives, in every state of the job that has it: lanes, VMM, guard, reaper. The job ends
+"""SIGKILL (or worse) to what a job needs while its worker lives, in every state of the job that has it: lanes, VMM, guard, reaper. The job ends
 cleanly, is told exactly once, and nothing is left on the host or in Redis."""
+import contextlib
 import os
 import signal
-import unittest
 
 from case import audit, wait_until
 from in_state import InState, STATES
 import processes
+import skips
+
+FREEZER = "/sys/fs/cgroup/freezer"  # of cgroup v1: a frozen process is as hard to kill as one that hangs in the kernel
 
 
 class Lane(InState):
@@ -58,9 +61,9 @@ class Machine(InState):
             os.kill(vmm, signal.SIGKILL)
 
     def test_vmm_dies_in_every_other_state_that_has_one(self):
-        """While user code has not run, the task is tried again; afterwards it is told what happened; at the end it does not
-        matter any more."""
-        expected = {"preparing": {"succeeded"}, "booting": {"succeeded"}, "collecting": {"failed", "succeeded"}, "erasing": {"succeeded"}}
+        """While user code has not run, the task is tried again; afterwards it is told what happened. From the end on it is killed
+        anyway."""
+        expected = {"preparing": {"succeeded"}, "booting": {"succeeded"}, "collecting": {"failed", "succeeded"}}
         fleet = self.fleet()
         worker = fleet.start_worker()
         ids = []
@@ -71,6 +74,88 @@ class Machine(InState):
                 self.assertIs(result["key_destroyed"], True)
         self.settle(fleet, ids)
 
+    def test_a_guard_ends_its_vm_in_time_without_anybody(self):
+        """Supervisor, engine and lanes stand still, and there is no reaper."""
+        fleet = self.fleet()
+        worker = fleet.start_worker()
+        task_id = fleet.submit(argv=["/bin/sleep", "1000"], ttl_ms=6000)
+        fleet.flush()
+        self.at_state(fleet, task_id, "running")
+        standing = [worker.pid, *processes.children(worker.pid)]
+        for pid in standing:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            self.assertNotEqual(self.members(fleet), set())
+            wait_until("the guard has ended its VM", lambda: not processes.guards(fleet), 60)
+            self.assertEqual(audit.control_groups(fleet), [])
+        finally:
+            for pid in standing:
+                os.kill(pid, signal.SIGCONT)
+        fleet.start_reaper()
+        self.assertIn(fleet.result(task_id)["outcome"], ("expired", "lost"))  # who is first: the engine that wakes, or the reaper
+        self.settle(fleet, [task_id])
+
+    def members(self, fleet):
+        """Processes in control groups of this fleet's workspaces."""
+        found = set()
+        for group in audit.control_groups(fleet):
+            with contextlib.suppress(OSError), open(os.path.join(group, "cgroup.procs"), encoding="ascii") as f:  # removed meanwhile
+                found |= set(map(int, f.read().split()))
+        return found
+
+    def when_it_is_visible(self, fleet, task_id):
+        """The result, and what was in its control groups when a reader could see it."""
+        found = {}
+        with fleet.reader("results") as reader:
+            wait_until("a result is visible", lambda: reader.collect(found) or task_id in found, 120, step=0)
+            return found[task_id][0], self.members(fleet)
+
+    def test_no_result_is_visible_while_its_vm_runs(self):
+        """Also when the guard, which would kill it at once, does nothing."""
+        fleet = self.fleet()
+        fleet.start_worker()
+        task_id = self.one_task(fleet)
+        self.at_state(fleet, task_id, "running")
+        self.assertNotEqual(self.members(fleet), set())  # they are seen
+        guard = processes.guards(fleet)[0]
+        os.kill(guard, signal.SIGSTOP)
+        try:
+            result, members = self.when_it_is_visible(fleet, task_id)
+        finally:
+            os.kill(guard, signal.SIGCONT)
+        self.assertEqual(members, set())
+        self.assertEqual((result["outcome"], result["key_destroyed"]), ("succeeded", True))
+        self.settle(fleet, [task_id])
+
+    def test_one_that_cannot_be_killed_is_told_of(self):
+        """A result does not wait for it for ever, and does not claim what is not so."""
+        if not os.path.isdir(FREEZER):
+            skips.is_too_good(self, "there is nothing here that keeps a process from being killed")
+        fleet = self.fleet(slots=1)
+        worker = fleet.start_worker()
+        task_id = self.one_task(fleet)
+        self.at_state(fleet, task_id, "running")
+        ice = os.path.join(FREEZER, "mayfly-test-" + fleet.name)
+        os.mkdir(ice)
+        try:
+            for vmm in self.members(fleet):
+                with open(os.path.join(ice, "cgroup.procs"), "w", encoding="ascii") as f:
+                    f.write(str(vmm))
+            with contextlib.suppress(OSError), open(os.path.join(ice, "freezer.state"), "w", encoding="ascii") as f:
+                f.write("FROZEN")
+            result, members = self.when_it_is_visible(fleet, task_id)
+            self.assertNotEqual(members, set())
+            self.assertIs(result["key_destroyed"], False)
+            self.assertIn("its microVM could not be killed and may still run", result["message"])
+            self.assertEqual(worker.wait(120), 1)
+        finally:
+            with open(os.path.join(ice, "freezer.state"), "w", encoding="ascii") as f:
+                f.write("THAWED")
+            wait_until("it is dead", lambda: not self.members(fleet))
+            os.rmdir(ice)
+        fleet.start_reaper()
+        self.settle(fleet, [task_id])
+
     def test_one_that_cannot_be_removed_keeps_its_slot(self):
         """Its uid may still have processes. The only slot: the worker takes no more tasks, and ends."""
         fleet = self.fleet(slots=1)
@@ -80,7 +165,8 @@ class Machine(InState):
         planted = os.path.join(audit.control_groups(fleet)[0], "planted")
         os.mkdir(planted)
         try:
-            self.assertEqual(fleet.result(task_id)["outcome"], "succeeded")
+            result = fleet.result(task_id)
+            self.assertEqual((result["outcome"], result["key_destroyed"], result["message"]), ("succeeded", True, ""))
             self.assertEqual(worker.wait(120), 1)
             self.assertIn("is empty and cannot be removed; look for groups below it", fleet.log())
             self.assertIn("the reaper will find it, the slot is not used again", fleet.log())
@@ -122,4 +208,4 @@ class Reaper(InState):
 
 
 if __name__ == "__main__":
-    unittest.main(verbosity=2)
+    skips.main()
