@@ -6,7 +6,7 @@
 #include "base/ident.h"
 #include "base/log.h"
 #include "base/own.h"
-#include "host/accel.h"
+#include "host/uids.h"
 #include "wire/lane.h"
 
 #define TEXT(name, preset_) { #name, CONF_TYPE_TEXT, offsetof(struct settings, name), 0, 0, preset_ }
@@ -80,7 +80,28 @@ static bool is_slot_uid(const struct settings *settings, uint64_t uid)
 	return uid >= settings->slot_uid_base && uid - settings->slot_uid_base < settings->slots;
 }
 
-/* A VMM that was taken over must not be the engine's, nor the probe's, equal. */
+/* Of nobody else: a VMM that was taken over must not be the engine's, the guards' or the probe's equal. */
+static int check_reserved(const char *path, const struct settings *settings, struct err *err)
+{
+	const struct {
+		uint64_t uid;
+		const char *whose;
+	} reserved[] = { { UID_PROBE, "the probe microVM" }, { UID_READER, "its reader" }, { UID_GUARD, "guards" } };
+
+	for (size_t i = 0; i < ARRAY_SIZE(reserved); i++) {
+		if (is_slot_uid(settings, reserved[i].uid))
+			return err_set(err, ERR_INPUT, 0,
+				       "%s: slot_uid_base: the slots' uids %" PRIu64 " to %" PRIu64 " hold %" PRIu64
+				       ", which is kept for %s; write another one",
+				       path, settings->slot_uid_base, settings->slot_uid_base + settings->slots - 1,
+				       reserved[i].uid, reserved[i].whose);
+		if (settings->engine_uid == reserved[i].uid)
+			return err_set(err, ERR_INPUT, 0, "%s: engine_uid: %" PRIu64 " is kept for %s; write another one", path,
+				       reserved[i].uid, reserved[i].whose);
+	}
+	return 0;
+}
+
 static int check_uids(const char *path, const struct settings *settings, struct err *err)
 {
 	uint64_t last = settings->slot_uid_base + settings->slots - 1;
@@ -89,12 +110,7 @@ static int check_uids(const char *path, const struct settings *settings, struct 
 		return err_set(err, ERR_INPUT, 0,
 			       "%s: engine_uid: %" PRIu64 " is one of the slots' uids, %" PRIu64 " to %" PRIu64 "; write another one", path,
 			       settings->engine_uid, settings->slot_uid_base, last);
-	if (is_slot_uid(settings, ACCEL_PROBE_UID))
-		return err_set(err, ERR_INPUT, 0,
-			       "%s: slot_uid_base: the slots' uids %" PRIu64 " to %" PRIu64
-			       " hold %d, which the KVM probe runs as; write another one",
-			       path, settings->slot_uid_base, last, ACCEL_PROBE_UID);
-	return 0;
+	return check_reserved(path, settings, err);
 }
 
 int settings_load(const char *path, struct settings *ret, struct err *err)

@@ -4,21 +4,27 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "host/confine.h"
 #include "host/qemu.h"
+#include "host/uids.h"
 #include "wire/frame.h"
 
-#define PROBE_MEMORY_MIB 256
 #define LINE_BYTES 256
+
+enum reader_answer { READER_HEARD, READER_HEARD_NOT, READER_FAILED };
 
 static const char *const names[] = { "tcg", "kvm" };
 static_assert(ARRAY_SIZE(names) == ACCEL_COUNT, "a name for every accel");
@@ -113,30 +119,69 @@ static bool says_hello(int channel_fd)
 	return frame.type == FRAME_HELLO;
 }
 
+/* Who reads what the guest says has no privileges: not our uid, no capabilities, no other descriptors, and few system calls. Its exit
+ * status is its answer. */
+static void become_reader(int channel_fd)
+{
+	struct err err;
+	int fd;
+
+	if (dup2(channel_fd, STDERR_FILENO + 1) < 0 || close_range(STDERR_FILENO + 2, ~0u, 0) < 0)
+		_exit(READER_FAILED);
+	fd = STDERR_FILENO + 1;
+	if (confine_process(UID_READER, &err) < 0)
+		_exit(READER_FAILED);
+	_exit(says_hello(fd) ? READER_HEARD : READER_HEARD_NOT);
+}
+
+/* One that was taken over may do what it likes but answer: it is killed in time, and heard nothing. */
+static int await_reader(pid_t pid)
+{
+	cleanup_fd int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	struct pollfd pollfd = { .fd = pidfd, .events = POLLIN };
+	int status = 0;
+
+	if (pidfd < 0 || poll(&pollfd, 1, 2 * ACCEL_PROBE_MS) != 1)
+		(void)kill(pid, SIGKILL); /* ours, not yet waited for */
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : READER_HEARD_NOT;
+}
+
+static int hear(int channel_fd, enum accel *ret, struct err *err)
+{
+	pid_t pid = fork();
+	int answer;
+
+	if (pid == 0)
+		become_reader(channel_fd);
+	if (pid < 0)
+		return err_set(err, ERR_HOST, errno, "fork a process that hears the guest");
+	answer = await_reader(pid);
+	if (answer == READER_FAILED)
+		return err_set(err, ERR_HOST, 0, "the process that was to hear the guest could not give up its privileges");
+	*ret = answer == READER_HEARD ? ACCEL_KVM : ACCEL_TCG;
+	return 0;
+}
+
 static int boot_on_kvm(const struct host_place *place, const char *libexec_dir, enum accel *ret, struct err *err)
 {
 	char id[32]; /* another worker may be at it, too */
-	const struct qemu_request request = { .id = id,
-					      .uid = ACCEL_PROBE_UID,
-					      .shape = { .accel = ACCEL_KVM,
-							 .memory_mib = PROBE_MEMORY_MIB,
-							 .cpus = 1,
-							 .disk_mib = 64,
-							 .tsc_khz = qemu_tsc_khz() },
-					      .deadline_boot_ms = clock_boot_ms() + 2 * ACCEL_PROBE_MS };
 	struct qemu_ends ends;
-	int r;
+	int r, heard;
 
 	/* No workspace's name: the reaper has no business with it, and its guard dies with us. */
 	(void)snprintf(id, sizeof(id), "_accel-probe-%d", (int)getpid());
-	r = qemu_start(place, libexec_dir, &request, &ends, err);
+	r = qemu_start_probe(place, libexec_dir, id, ACCEL_KVM, clock_boot_ms() + 2 * ACCEL_PROBE_MS, &ends, err);
 	if (r < 0)
 		return r;
-	*ret = says_hello(ends.channel_fd) ? ACCEL_KVM : ACCEL_TCG;
+	heard = hear(ends.channel_fd, ret, err);
 	close_fd(&ends.channel_fd);
 	close_fd(&ends.qmp_fd);
 	close_fd(&ends.guard_fd);
-	return vm_destroy(place, id, err);
+	if (heard < 0)
+		(void)vm_destroy(place, id, NULL); /* the guard does it, too */
+	return heard < 0 ? heard : vm_destroy(place, id, err);
 }
 
 int accel_probe(const struct host_place *place, const char *libexec_dir, bool trusts_no, enum accel *ret, struct err *err)

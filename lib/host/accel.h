@@ -11,10 +11,9 @@ enum accel { ACCEL_TCG, ACCEL_KVM, ACCEL_COUNT };
 
 /* Boot the kernel bundle under KVM, jailed, for at most ACCEL_PROBE_MS, and see whether its agent says hello. The answer is
  * kept in <state_dir>/accel until the next boot of the host or another kernel bundle; a kept "no", which a slow boot can cause,
- * counts only with `trusts_no`, and for an hour. Blocking. */
+ * counts only with `trusts_no`, and for an hour. What the guest says is read in a process without privileges. Blocking. */
 #define ACCEL_PROBE_MS 15000
 #define ACCEL_NO_KEPT_S 3600
-#define ACCEL_PROBE_UID 65533 /* no slot's */
 int accel_probe(const struct host_place *place, const char *libexec_dir, bool trusts_no, enum accel *ret, struct err *err);
 
 const char *accel_name(enum accel accel); /* as in results: "tcg", "kvm" */

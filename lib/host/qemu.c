@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <x86intrin.h>
@@ -13,8 +14,11 @@
 #include "base/clock.h"
 #include "base/own.h"
 #include "host/disk.h"
+#include "host/uids.h"
 
 #define TSC_SAMPLE_US 20000
+#define PROBE_MEMORY_MIB 256
+#define PROBE_DISK_MIB 64 /* of the placeholder, which it never opens */
 
 uint32_t qemu_tsc_khz(void)
 {
@@ -57,12 +61,19 @@ void qemu_command_fill(struct qemu_command *command, const struct qemu_shape *sh
 		       (unsigned long long)disk_size_class_mib(shape->disk_mib) << 20);
 }
 
+/* What is wrong with the one that a task named says nothing about the host. */
+static bool is_about_one_image(int errnum)
+{
+	return errnum == ELOOP || errnum == EXDEV || errnum == ENOTDIR;
+}
+
 /* The images folder may be anything the administrator made it; below it, nothing is followed. */
 static int open_image(const struct host_place *place, const char *image, struct err *err)
 {
 	struct open_how how = { .flags = O_RDONLY | O_CLOEXEC, .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS };
 	char dir_path[PATH_MAX], name[IDENT_IMAGE_MAX + sizeof("/" NAMES_ROOTFS)];
 	cleanup_fd int dir_fd = -1;
+	struct stat st;
 	int fd;
 
 	names_images_dir(place, dir_path);
@@ -71,9 +82,17 @@ static int open_image(const struct host_place *place, const char *image, struct 
 		return err_set(err, ERR_HOST, errno, "open the images folder '%s'", dir_path);
 	(void)snprintf(name, sizeof(name), "%.*s/" NAMES_ROOTFS, IDENT_IMAGE_MAX, image);
 	fd = (int)syscall(SYS_openat2, dir_fd, name, &how, sizeof(how));
+	if (fd >= 0 && fstat(fd, &st) == 0 && !S_ISREG(st.st_mode)) {
+		close_fd(&fd);
+		errno = ELOOP;
+	}
 	if (fd < 0 && errno == ENOENT)
 		return err_set(err, ERR_INPUT, 0,
 			       "image: '%s' is not on this host; build it with 'mayfly image build', or name one that is",
+			       image);
+	if (fd < 0 && is_about_one_image(errno))
+		return err_set(err, ERR_INPUT, 0,
+			       "image: '%s' on this host is no image (a link, or no file); build it again with 'mayfly image build'",
 			       image);
 	return fd < 0 ? err_set(err, ERR_HOST, errno, "open image '%s'", image) : fd;
 }
@@ -151,4 +170,23 @@ int qemu_start(const struct host_place *place, const char *libexec_dir, const st
 	ret->channel_fd = take_fd(&channel_fd);
 	ret->qmp_fd = take_fd(&qmp_fd);
 	return 0;
+}
+
+int qemu_start_probe(const struct host_place *place, const char *libexec_dir, const char *id, enum accel accel,
+		     uint64_t deadline_boot_ms, struct qemu_ends *ret, struct err *err)
+{
+	const struct qemu_request request = { .id = id,
+					      .uid = UID_PROBE,
+					      .shape = { .accel = accel,
+							 .memory_mib = PROBE_MEMORY_MIB,
+							 .cpus = 1,
+							 .disk_mib = PROBE_DISK_MIB,
+							 .tsc_khz = qemu_tsc_khz() },
+					      .deadline_boot_ms = deadline_boot_ms };
+	char images[PATH_MAX];
+
+	names_images_dir(place, images);
+	if (access(images, R_OK | X_OK) < 0)
+		return err_set(err, ERR_HOST, errno, "look into the images folder '%s'", images);
+	return qemu_start(place, libexec_dir, &request, ret, err);
 }

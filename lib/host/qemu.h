@@ -46,6 +46,11 @@ struct qemu_ends {
 	int qmp_fd, channel_fd, guard_fd;
 };
 
+/* A microVM that is only to say hello: no image, no disk, the uid UID_PROBE, an id that is no workspace's. ERR_HOST also when the images
+ * folder cannot be looked into. */
+int qemu_start_probe(const struct host_place *place, const char *libexec_dir, const char *id, enum accel accel,
+		     uint64_t deadline_boot_ms, struct qemu_ends *ret, struct err *err);
+
 /* Open kernel, initrd and image, and start QEMU in its jail. ERR_INPUT when the image is not on this host. */
 int qemu_start(const struct host_place *place, const char *libexec_dir, const struct qemu_request *request,
 	       struct qemu_ends *ret, struct err *err);
