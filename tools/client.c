@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "bus/kafka_conf.h"
 #include "bus/topics.h"
+#include "wire/result.h"
 
 #define ANSWER_MS	5000  /* of Kafka to a question about a topic */
 #define APPEAR_MS	10000 /* a topic that the first worker is just making */
@@ -17,6 +18,8 @@
 #define EVENTS_PER_TURN 256
 #define FLUSH_POLL_MS	5
 #define UUID_CHARS	36
+#define READ_AHEAD_KIB	"8192" /* beyond what is wanted, at most: a reader of a few records wants no more */
+#define SILENT_MS	20000  /* of a broker that has records for us: then something is wrong */
 
 struct client {
 	struct client_events events;
@@ -230,9 +233,14 @@ static int make_consumer(struct client *client, struct err *err)
 		{ "bootstrap.servers", client->brokers }, { "client.id", "mayfly-tool" },
 		{ "group.id", "mayfly-tool-unused" }, /* assign() wants one; nothing joins it */
 		{ "enable.auto.commit", "false" },	  { "isolation.level", "read_committed" },
-		{ "auto.offset.reset", "earliest" },	  { "fetch.error.backoff.ms", "50" }
+		{ "auto.offset.reset", "earliest" },	  { "fetch.error.backoff.ms", "50" },
+		{ "enable.partition.eof", "true" },	  { "queued.max.messages.kbytes", READ_AHEAD_KIB }
 	};
-	int r = kafka_new(RD_KAFKA_CONSUMER, pairs, ARRAY_SIZE(pairs), RD_KAFKA_EVENT_FETCH | RD_KAFKA_EVENT_ERROR,
+	int r;
+
+	if (client->consumer)
+		return 0;
+	r = kafka_new(RD_KAFKA_CONSUMER, pairs, ARRAY_SIZE(pairs), RD_KAFKA_EVENT_FETCH | RD_KAFKA_EVENT_ERROR,
 			  NULL, &client->consumer, err);
 
 	if (r < 0)
@@ -243,6 +251,13 @@ static int make_consumer(struct client *client, struct err *err)
 	return 0;
 }
 
+static int assign(struct client *client, const rd_kafka_topic_partition_list_t *list, struct err *err)
+{
+	rd_kafka_resp_err_t code = rd_kafka_assign(client->consumer, list);
+
+	return code ? err_set(err, ERR_HOST, 0, "read from Kafka: %s", rd_kafka_err2str(code)) : 0;
+}
+
 int client_follow(struct client *client, const enum client_topic *topics, size_t n, enum client_from from,
 		  struct err *err)
 {
@@ -251,14 +266,68 @@ int client_follow(struct client *client, const enum client_topic *topics, size_t
 
 	for (size_t i = 0; i < n && r == 0; i++)
 		r = add_topic(client, topic_name(client, topics[i]), from, list, err);
-	if (r == 0) {
-		rd_kafka_resp_err_t code = rd_kafka_assign(client->consumer, list);
-
-		if (code)
-			r = err_set(err, ERR_HOST, 0, "read from Kafka: %s", rd_kafka_err2str(code));
-	}
+	if (r == 0)
+		r = assign(client, list, err);
 	rd_kafka_topic_partition_list_destroy(list);
 	return r;
+}
+
+int client_follow_ranges(struct client *client, const struct client_range *ranges, size_t n, struct err *err)
+{
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)n);
+	int r = make_consumer(client, err);
+
+	for (size_t i = 0; i < n; i++)
+		rd_kafka_topic_partition_list_add(list, topic_name(client, ranges[i].topic), ranges[i].partition)->offset =
+			ranges[i].from;
+	if (r == 0)
+		r = assign(client, list, err);
+	rd_kafka_topic_partition_list_destroy(list);
+	return r;
+}
+
+int client_partitions(struct client *client, enum client_topic topic, int *ret_n, struct err *err)
+{
+	int r = make_consumer(client, err);
+
+	if (r == 0)
+		r = await_partitions(client, client->consumer, topic_name(client, topic), err);
+	if (r > 0)
+		*ret_n = r;
+	return r < 0 ? r : 0;
+}
+
+int32_t client_partition_of(const char *id, int n)
+{
+	return rd_kafka_msg_partitioner_consistent(NULL, id, strlen(id), n, NULL, NULL);
+}
+
+int client_range(struct client *client, enum client_topic topic, int32_t partition, struct client_range *ret,
+		 struct err *err)
+{
+	rd_kafka_resp_err_t code;
+	int r = make_consumer(client, err);
+
+	*ret = (struct client_range){ .topic = topic, .partition = partition };
+	if (r < 0)
+		return r;
+	code = rd_kafka_query_watermark_offsets(client->consumer, topic_name(client, topic), partition, &ret->from, &ret->to,
+						ANSWER_MS);
+	return code ? no_answer(client, code, err) : 0;
+}
+
+int client_offset_at(struct client *client, const struct client_range *range, int64_t time_ms, int64_t *ret,
+		     struct err *err)
+{
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+	rd_kafka_resp_err_t code;
+
+	rd_kafka_topic_partition_list_add(list, topic_name(client, range->topic), range->partition)->offset = time_ms;
+	code = rd_kafka_offsets_for_times(client->consumer, list, ANSWER_MS);
+	code = code ? code : list->elems[0].err;
+	*ret = list->elems[0].offset < 0 ? -1 : list->elems[0].offset;
+	rd_kafka_topic_partition_list_destroy(list);
+	return code ? no_answer(client, code, err) : 0;
 }
 
 /* A producer that was never told of a topic finds it by a timer, up to a second after its first message; asked, at once. */
@@ -294,6 +363,18 @@ int client_send(struct client *client, enum client_topic topic, const char *key,
 	return 0;
 }
 
+int client_cancel(struct client *client, const char *id, void *opaque, struct err *err)
+{
+	struct control control = { .created_ms = clock_wall_ms() };
+	cleanup_(buf_free) struct buf bytes = { 0 };
+
+	assert(strlen(id) < sizeof(control.cancel_id));
+	memcpy(control.cancel_id, id, strlen(id) + 1);
+	if (control_encode(&control, &bytes) < 0)
+		return err_set(err, ERR_HOST, ENOMEM, "cancel task %s", id);
+	return client_send(client, CLIENT_TOPIC_CONTROL, id, strlen(id), bytes.data, bytes.len, opaque, err);
+}
+
 static void take_deliveries(struct client *client, rd_kafka_event_t *event)
 {
 	const rd_kafka_message_t *message;
@@ -309,22 +390,80 @@ static void take_deliveries(struct client *client, rd_kafka_event_t *event)
 	}
 }
 
+/* False when it is no record: librdkafka mends what can be mended; a tombstone is none of ours. */
+static bool read_record(const struct client *client, const rd_kafka_message_t *message, struct client_record *ret)
+{
+	const char *name = message->rkt ? rd_kafka_topic_name(message->rkt) : "";
+
+	if (message->err || !message->payload)
+		return false;
+	*ret = (struct client_record){ .time_ms = rd_kafka_message_timestamp(message, NULL),
+				       .partition = message->partition,
+				       .offset = message->offset,
+				       .key = message->key,
+				       .key_len = message->key_len,
+				       .data = message->payload,
+				       .len = message->len };
+	while (ret->topic < CLIENT_TOPIC_COUNT && strcmp(name, topic_name(client, ret->topic)) != 0)
+		ret->topic++;
+	return ret->topic < CLIENT_TOPIC_COUNT;
+}
+
 static void take_records(struct client *client, rd_kafka_event_t *event)
 {
 	const rd_kafka_message_t *message;
+	struct client_record record;
 
-	while ((message = rd_kafka_event_message_next(event))) {
-		struct client_record record = { .data = message->payload, .len = message->len };
-		const char *name = message->rkt ? rd_kafka_topic_name(message->rkt) : "";
-
-		if (message->err || !message->payload)
-			continue; /* librdkafka mends what can be mended; a tombstone is no record of ours */
-		record.time_ms = rd_kafka_message_timestamp(message, NULL);
-		while (record.topic < CLIENT_TOPIC_COUNT && strcmp(name, topic_name(client, record.topic)) != 0)
-			record.topic++;
-		if (record.topic < CLIENT_TOPIC_COUNT)
+	while ((message = rd_kafka_event_message_next(event)))
+		if (read_record(client, message, &record))
 			client->events.on_record(client->ctx, &record);
+}
+
+struct reading {
+	const struct client_range *range;
+	void (*on_record)(void *ctx, const struct client_record *record);
+	void *ctx;
+	bool is_over;
+	uint64_t heard_mono_ms;
+};
+
+/* Offsets have holes where transactions begin and end: what lies beyond the range, or the end of the partition, ends it. */
+static void take_of_range(const struct client *client, struct reading *reading, rd_kafka_event_t *event)
+{
+	const rd_kafka_message_t *message;
+	struct client_record record;
+
+	while (!reading->is_over && (message = rd_kafka_event_message_next(event))) {
+		bool is_end = message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
+
+		if (!message->rkt || message->partition != reading->range->partition ||
+		    message->offset < reading->range->from ||
+		    strcmp(rd_kafka_topic_name(message->rkt), topic_name(client, reading->range->topic)) != 0)
+			continue; /* of what was assigned before */
+		reading->heard_mono_ms = clock_mono_ms();
+		if (!is_end && message->offset < reading->range->to && read_record(client, message, &record))
+			reading->on_record(reading->ctx, &record);
+		reading->is_over = is_end || message->offset + 1 >= reading->range->to;
 	}
+}
+
+int client_read(struct client *client, const struct client_range *range,
+		void (*on_record)(void *ctx, const struct client_record *record), void *ctx, struct err *err)
+{
+	struct reading reading = { .range = range, .on_record = on_record, .ctx = ctx, .heard_mono_ms = clock_mono_ms() };
+	int r = range->from >= range->to ? 0 : client_follow_ranges(client, range, 1, err);
+
+	reading.is_over = range->from >= range->to;
+	while (r == 0 && !reading.is_over) {
+		rd_kafka_event_t *event = rd_kafka_queue_poll(client->consumer_queue, SETTLE_MS);
+
+		if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_FETCH)
+			take_of_range(client, &reading, event);
+		rd_kafka_event_destroy(event);
+		if (clock_mono_ms() - reading.heard_mono_ms > SILENT_MS)
+			r = no_answer(client, RD_KAFKA_RESP_ERR__TIMED_OUT, err);
+	}
+	return r;
 }
 
 /* Answers whether more may be left. */

@@ -31,7 +31,11 @@ struct client_delivery {
 struct client_record {
 	enum client_topic topic;
 	int64_t time_ms;     /* Kafka's, 0 when unknown */
-	const uint8_t *data; /* borrowed during the call */
+	int32_t partition;
+	int64_t offset;
+	const char *key; /* not NUL-terminated; key and data are borrowed during the call */
+	size_t key_len;
+	const uint8_t *data;
 	size_t len;
 };
 
@@ -54,6 +58,35 @@ void client_until(struct client *client, uint64_t deadline_mono_ms);
 int client_follow(struct client *client, const enum client_topic *topics, size_t n, enum client_from from,
 		  struct err *err);
 
+/* Part of one partition. */
+struct client_range {
+	enum client_topic topic;
+	int32_t partition;
+	int64_t from, to; /* offsets; `to` is beyond it */
+};
+
+/* How many partitions a topic has. ERR_HOST when Kafka does not answer or the topic does not exist. */
+int client_partitions(struct client *client, enum client_topic topic, int *ret_n, struct err *err);
+
+/* Where our producers put what has this id for its key, while the topic has `n` partitions. */
+int32_t client_partition_of(const char *id, int n);
+
+/* All that is in a partition now. */
+int client_range(struct client *client, enum client_topic topic, int32_t partition, struct client_range *ret,
+		 struct err *err);
+
+/* The offset of the first record of that time or later; -1 when all are older. */
+int client_offset_at(struct client *client, const struct client_range *range, int64_t time_ms, int64_t *ret,
+		     struct err *err);
+
+/* Reads the range once, from its start to its end, and returns: on_record() has seen all that is committed in it. Not together
+ * with client_follow(), which may come after it. */
+int client_read(struct client *client, const struct client_range *range,
+		void (*on_record)(void *ctx, const struct client_record *record), void *ctx, struct err *err);
+
+/* client_follow() from chosen places: of each partition what is at `from` and beyond, whatever `to` says. */
+int client_follow_ranges(struct client *client, const struct client_range *ranges, size_t n, struct err *err);
+
 /* Ask Kafka for a topic that records are to be sent to, so that client_send() need not ask and wait. ERR_HOST as there. */
 int client_know(struct client *client, enum client_topic topic, struct err *err);
 
@@ -61,6 +94,9 @@ int client_know(struct client *client, enum client_topic topic, struct err *err)
  * fails later. After an error it does not. */
 int client_send(struct client *client, enum client_topic topic, const char *key, size_t key_len, const void *data,
 		size_t len, void *opaque, struct err *err);
+
+/* Tell every worker to end the task; on_delivered() comes for it as for any record. */
+int client_cancel(struct client *client, const char *id, void *opaque, struct err *err);
 
 /* Wait until something came, one of the `n` others is ready (`revents`), or timeout_ms passed; hand out what came. */
 void client_turn(struct client *client, struct pollfd *others, size_t n, int timeout_ms);

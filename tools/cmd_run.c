@@ -2,7 +2,6 @@
  *
  * It reads results and output from before it submits, so nothing of the task can be missed; it prints each byte once; and it
  * leaves only with the terminal result in hand, or at the second Ctrl-C. */
-#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,8 +11,8 @@
 #include "tools/client.h"
 #include "tools/collected.h"
 #include "tools/command.h"
-#include "tools/gather.h"
 #include "tools/order.h"
+#include "tools/printer.h"
 #include "tools/screen.h"
 #include "tools/wording.h"
 
@@ -40,10 +39,8 @@ struct run {
 	int32_t partition;     /* of the task's record */
 	int64_t offset;
 	struct result result;
-	struct gather gather;
+	struct printer printer;
 	struct screen_step step;
-	bool is_broken; /* our own output cannot be written any more, because of: */
-	int broken_errno;
 };
 
 static void say(struct run *run, enum screen_paint paint, const char *text)
@@ -67,38 +64,25 @@ static void on_delivered(void *ctx, const struct client_delivery *delivery)
 		(void)snprintf(run->undelivered, sizeof(run->undelivered), "%s", delivery->why);
 }
 
-static void print_piece(struct run *run, enum output_stream stream, const struct gather_piece *piece)
+static void warn(void *ctx, const char *text)
 {
-	FILE *to = stream == OUTPUT_STREAM_STDOUT ? stdout : stderr;
+	say(ctx, SCREEN_WARN, text);
+}
+
+static void vanish(void *ctx)
+{
+	struct run *run = ctx;
 
 	screen_step_vanish(&run->step);
-	if (!piece->len || (fwrite(piece->data, 1, piece->len, to) == piece->len && fflush(to) == 0))
-		return;
-	run->broken_errno = errno;
-	run->is_broken = true;
 }
 
 static void take_output(struct run *run, const struct client_record *record)
 {
 	struct output_chunk chunk;
-	struct gather_piece piece;
-	char why[160], text[160];
+	char why[160];
 
-	if (output_decode(record->data, record->len, &chunk, why) < 0 || strcmp(chunk.id, run->order.task->id) != 0)
-		return;
-	piece = gather_take(&run->gather, &chunk);
-	if (piece.is_repeat) {
-		(void)snprintf(
-			text, sizeof(text),
-			"its worker was lost; attempt %u starts over, and what it prints again is not shown twice",
-			chunk.attempt);
-		say(run, SCREEN_WARN, text);
-	}
-	if (piece.gap) {
-		(void)snprintf(text, sizeof(text), "%" PRIu64 " bytes of its output did not arrive", piece.gap);
-		say(run, SCREEN_WARN, text);
-	}
-	print_piece(run, chunk.stream, &piece);
+	if (output_decode(record->data, record->len, &chunk, why) == 0 && strcmp(chunk.id, run->order.task->id) == 0)
+		printer_take(&run->printer, &chunk);
 }
 
 static bool is_ours(const struct run *run, const struct result *result)
@@ -140,14 +124,9 @@ static void on_record(void *ctx, const struct client_record *record)
 /* Answers whether the cancellation is on its way. */
 static bool send_cancel(struct run *run)
 {
-	struct control control = { .created_ms = clock_wall_ms() };
-	cleanup_(buf_free) struct buf bytes = { 0 };
-	const char *id = run->order.task->id;
 	struct err err;
 
-	memcpy(control.cancel_id, id, strlen(id) + 1);
-	return control_encode(&control, &bytes) == 0 &&
-	       client_send(run->client, CLIENT_TOPIC_CONTROL, id, strlen(id), bytes.data, bytes.len, NULL, &err) == 0;
+	return client_cancel(run->client, run->order.task->id, NULL, &err) == 0;
 }
 
 static void cancel(struct run *run)
@@ -171,7 +150,7 @@ static void take_signal(struct run *run)
 
 static bool should_leave(const struct run *run)
 {
-	return run->n_signals > 1 || run->is_broken;
+	return run->n_signals > 1 || run->printer.is_broken;
 }
 
 static void turn(struct run *run)
@@ -197,43 +176,14 @@ static void show_waiting(struct run *run)
 	}
 }
 
-static bool has_all_output(struct run *run)
-{
-	return run->gather.out.next >= run->result.out.bytes_kept &&
-	       run->gather.err_out.next >= run->result.err_out.bytes_kept;
-}
-
-static void fill_stream(struct run *run, enum output_stream stream, const struct result_stream *whole)
-{
-	struct gather_stream *gathered = gather_stream_of(&run->gather, stream);
-	struct gather_piece piece;
-	char text[128];
-
-	while ((piece = gather_fill(gathered, whole)).len)
-		print_piece(run, stream, &piece);
-	if (gathered->next < whole->bytes_kept) {
-		(void)snprintf(text, sizeof(text), "%" PRIu64 " bytes of its output did not arrive",
-			       whole->bytes_kept - gathered->next);
-		say(run, SCREEN_WARN, text);
-	}
-	if (whole->bytes > whole->bytes_kept) {
-		(void)snprintf(text, sizeof(text),
-			       "%" PRIu64 " of %" PRIu64 " bytes of its %s were dropped (--output-limit)",
-			       whole->bytes - whole->bytes_kept, whole->bytes,
-			       stream == OUTPUT_STREAM_STDOUT ? "stdout" : "stderr");
-		say(run, SCREEN_WARN, text);
-	}
-}
-
 /* The result is there; its last chunks may be a moment behind. */
 static void finish_output(struct run *run)
 {
 	uint64_t deadline = clock_mono_ms() + LATE_OUTPUT_MS;
 
-	while (!has_all_output(run) && clock_mono_ms() < deadline && !should_leave(run))
+	while (!printer_has_all(&run->printer, &run->result) && clock_mono_ms() < deadline && !should_leave(run))
 		turn(run);
-	fill_stream(run, OUTPUT_STREAM_STDOUT, &run->result.out);
-	fill_stream(run, OUTPUT_STREAM_STDERR, &run->result.err_out);
+	printer_fill(&run->printer, &run->result);
 }
 
 static void explain(struct run *run, const char *what)
@@ -303,13 +253,13 @@ static int write_collected(struct run *run, int status)
  * ends a program that runs here, too. */
 static int leave(struct run *run)
 {
-	if (run->is_broken && !run->is_finished)
+	if (run->printer.is_broken && !run->is_finished)
 		(void)send_cancel(run); /* else the task ends by its limits */
 	client_flush(run->client, CANCEL_MS);
-	if (run->is_broken && run->broken_errno == EPIPE)
+	if (run->printer.is_broken && run->printer.broken_errno == EPIPE)
 		return EXIT_BROKEN_PIPE;
-	if (run->is_broken) {
-		(void)fprintf(stderr, "mayfly run: its output cannot be written here: %s%s\n", strerror(run->broken_errno),
+	if (run->printer.is_broken) {
+		(void)fprintf(stderr, "mayfly run: its output cannot be written here: %s%s\n", strerror(run->printer.broken_errno),
 			      run->is_finished ? "" : "; the task is being cancelled");
 		return EXIT_NO_RUN;
 	}
@@ -336,7 +286,7 @@ static int follow_task(struct run *run)
 		return leave(run);
 	finish_output(run);
 	status = write_collected(run, conclude(run));
-	return run->is_broken ? leave(run) : status;
+	return run->printer.is_broken ? leave(run) : status;
 }
 
 /* Whatever ends a program that runs here. Under nohup(1) that is not the end of the terminal. */
@@ -425,6 +375,7 @@ static int main_run(struct target *target, int argc, char **argv)
 	struct run run = { .into = ".", .signal_fd = -1 };
 	int status;
 
+	run.printer = (struct printer){ .warn = warn, .before = vanish, .ctx = &run };
 	result_init(&run.result);
 	status = run_task(&run, target, argc, argv);
 	client_free(run.client);

@@ -4,6 +4,7 @@
  * generator may feed it slowly and read results meanwhile, and 100,000 lines go in one stream. A record that Kafka
  * acknowledged is answered by the result that names its partition and offset. */
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <fcntl.h>
@@ -26,8 +27,9 @@
 #define TURN_MS	       500
 #define NO_WORKER_MS   15000
 #define RAW_NAME_MAX   256
+#define EXIT_INTERRUPTED 130 /* as a shell says it of SIGINT */
 
-enum { OPTION_WAIT = 1, OPTION_JSON, OPTION_WITHIN, OPTION_RAW };
+enum { OPTION_WAIT = 1, OPTION_JSON, OPTION_WITHIN, OPTION_RAW, OPTION_STREAM };
 
 /* A record on its way, in the order of submission, until its id is printed. */
 struct sent {
@@ -53,6 +55,24 @@ struct submit {
 	struct buf input;
 	size_t line;
 };
+
+static volatile sig_atomic_t is_interrupted; /* Ctrl-C while it waits */
+
+static void on_interrupt(int number)
+{
+	(void)number;
+	is_interrupted = 1;
+}
+
+/* The first one ends the waiting in order, the second one this process. */
+static void catch_interrupts(void)
+{
+	const struct sigaction action = { .sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND };
+	struct sigaction before;
+
+	if (sigaction(SIGINT, NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+		(void)sigaction(SIGINT, &action, NULL); /* cannot fail for a valid signal */
+}
 
 static void complain(struct submit *submit, const char *text)
 {
@@ -138,10 +158,10 @@ static void on_record(void *ctx, const struct client_record *record)
 	if (submit->is_broken || result_decode(record->data, record->len, &result, why) < 0)
 		return; /* bytes that are no result answer nothing */
 	await_word(submit, &result);
-	if (result.event == RESULT_EVENT_FINISHED)
-		take_finished(submit, &result);
-	else
+	if (result.event == RESULT_EVENT_STARTED)
 		waiting_start(submit->waiting, result.partition, result.offset);
+	else
+		take_finished(submit, &result);
 	result_clear(&result);
 }
 
@@ -284,7 +304,7 @@ static void submit_lines(struct submit *submit)
 	struct pollfd others[] = { { .fd = STDIN_FILENO, .events = POLLIN } };
 	bool is_open = true;
 
-	while (is_open && !submit->is_flawed && !submit->is_broken && !is_late(submit)) {
+	while (is_open && !submit->is_flawed && !submit->is_broken && !is_late(submit) && !is_interrupted) {
 		client_turn(submit->client, others, ARRAY_SIZE(others), turn_ms(submit));
 		if (others[0].revents)
 			is_open = read_some(submit);
@@ -323,13 +343,26 @@ static int submit_order(struct submit *submit, int argc, char **argv, struct err
 	return r < 0 ? r : send_record(submit, submit->order.task->id, submit->order.task->id, &bytes, err);
 }
 
+/* After Ctrl-C. */
+static int leave(const struct submit *submit)
+{
+	const char *id = submit->order.task->id;
+
+	(void)fprintf(stderr, "mayfly submit: left; %zu tasks have no result yet and go on\n", waiting_left(submit->waiting));
+	if (!submit->reads_lines && !submit->is_raw)
+		(void)fprintf(stderr, "mayfly submit: `mayfly result %s` says how it ended, `mayfly cancel %s` ends it\n", id, id);
+	return EXIT_INTERRUPTED;
+}
+
 /* 0 when every task has its terminal result. */
 static int wait_for_results(struct submit *submit)
 {
-	while (waiting_left(submit->waiting) && !submit->is_broken && !is_late(submit)) {
+	while (waiting_left(submit->waiting) && !submit->is_broken && !is_late(submit) && !is_interrupted) {
 		client_turn(submit->client, NULL, 0, turn_ms(submit));
 		hint(submit);
 	}
+	if (is_interrupted)
+		return leave(submit);
 	if (waiting_left(submit->waiting) && !submit->is_broken)
 		(void)fprintf(stderr, "mayfly submit: %zu tasks have no terminal result yet; gave up (--within)\n",
 			      waiting_left(submit->waiting));
@@ -360,9 +393,10 @@ static int take_option(struct submit *submit, int code)
 		submit->is_raw = true;
 	else if (code == OPTION_WITHIN)
 		r = take_within(submit, &err);
-	else
+	else if (code != OPTION_STREAM)
 		r = order_take(&submit->order, code, optarg, &err);
-	submit->has_order_options |= code >= ORDER_OPTION_FIRST;
+	submit->order.task->is_streaming |= code == OPTION_STREAM;
+	submit->has_order_options |= code >= ORDER_OPTION_FIRST || code == OPTION_STREAM;
 	return r < 0 ? command_complain(&cmd_submit, "%s", err.msg) : 0;
 }
 
@@ -394,7 +428,8 @@ static int read_options(struct submit *submit, struct target *target, int argc, 
 					     { "wait", no_argument, NULL, OPTION_WAIT },
 					     { "json", no_argument, NULL, OPTION_JSON },
 					     { "within", required_argument, NULL, OPTION_WITHIN },
-					     { "raw", no_argument, NULL, OPTION_RAW } };
+					     { "raw", no_argument, NULL, OPTION_RAW },
+					     { "stream", no_argument, NULL, OPTION_STREAM } };
 	struct command_options options;
 	int code, status;
 
@@ -424,6 +459,7 @@ static int connect_to(struct submit *submit, struct target *target, struct err *
 
 	if (r < 0 || !submit->does_wait)
 		return r;
+	catch_interrupts();
 	client_until(submit->client, submit->has_within ? submit->start_mono_ms + submit->within_ms : 0);
 	r = waiting_new(&submit->waiting, err);
 	if (r == 0)
@@ -433,11 +469,11 @@ static int connect_to(struct submit *submit, struct target *target, struct err *
 
 static int conclude(struct submit *submit)
 {
-	int status = 0;
+	int status = 0, waited = 0;
 
 	client_flush(submit->client, 2 * CLIENT_DELIVERY_MS);
 	if (client_in_flight(submit->client)) {
-		(void)fprintf(stderr, "mayfly submit: Kafka has not said yet that it has %zu of the tasks; gave up (--within)\n",
+		(void)fprintf(stderr, "mayfly submit: Kafka has not said yet that it has %zu of the tasks; gave up\n",
 			      client_in_flight(submit->client));
 		status = 1;
 	}
@@ -445,7 +481,10 @@ static int conclude(struct submit *submit)
 		(void)fprintf(stderr, "mayfly submit: standard input did not end in time; gave up (--within) after %zu tasks\n",
 			      submit->n_sent);
 	if (submit->waiting)
-		status |= wait_for_results(submit) | submit->is_cut;
+		waited = wait_for_results(submit);
+	if (submit->is_cut)
+		status = 1;
+	status = waited ? waited : status;
 	if (!submit->is_broken)
 		submit->is_broken = !command_flush("mayfly submit");
 	if (submit->is_flawed)
@@ -512,8 +551,11 @@ const struct command cmd_submit = {
 		"                       stdout_encoding says which)\n"
 		"  --within T           with --wait: give up T after the start of the command (exit status 1)\n"
 		"  --raw                send each FILE as it is, unchecked: to see what a worker says to bad records\n" ORDER_USAGE
-		"\n" ORDER_UNITS "\nExit status: 0 when all were submitted (with --wait: when every task has a terminal result, whatever it says);\n"
-		"1 when not; 2 when the input is wrong.\n\n"
+		"  --stream             every chunk of output goes to the output topic as it comes: for `mayfly logs`\n"
+		"\n" ORDER_UNITS
+		"\nCtrl-C of --wait ends the waiting only: the tasks go on, and `mayfly cancel ID` ends one.\n"
+		"\nExit status: 0 when all were submitted (with --wait: when every task has a terminal result, whatever it says);\n"
+		"1 when not; 2 when the input is wrong; 130 after Ctrl-C.\n\n"
 		"  echo '{\"image\":\"base\",\"argv\":[\"uname\",\"-a\"]}' | mayfly submit --wait --json -\n",
 	.run = main_submit,
 };

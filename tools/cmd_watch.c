@@ -85,9 +85,8 @@ static int take_option(struct watch *watch, int code)
 	} else {
 		if (watch->n_ids == IDS_MAX)
 			return command_complain(&cmd_watch, "--id can be given %d times", IDS_MAX);
-		if (!ident_is_id(optarg, strlen(optarg)))
-			return command_complain(&cmd_watch, "--id '%s' is no task id: those are 1 to %d letters, digits, '.', '_' or "
-						"'-', starting with a letter or digit", optarg, IDENT_ID_MAX);
+		if (!command_is_id(&cmd_watch, optarg))
+			return EXIT_USAGE;
 		watch->ids[watch->n_ids++] = optarg;
 	}
 	return 0;

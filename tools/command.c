@@ -97,9 +97,12 @@ static int refuse(struct command_options *options, int code)
 
 int command_options_next(struct command_options *options)
 {
-	int code = getopt_long(options->argc, options->argv, "+:", options->all, NULL);
+	char shorts[16];
+	int code;
 	struct err err;
 
+	(void)snprintf(shorts, sizeof(shorts), "+:%s", options->command->shorts ? options->command->shorts : "");
+	code = getopt_long(options->argc, options->argv, shorts, options->all, NULL);
 	if (code == -1)
 		return COMMAND_OPTION_END;
 	if (code == '?' || code == ':')
@@ -125,6 +128,26 @@ int command_complain(const struct command *command, const char *fmt, ...)
 	va_end(ap);
 	(void)fprintf(stderr, "; see `mayfly help %s`\n", command->name);
 	return EXIT_USAGE;
+}
+
+bool command_is_id(const struct command *command, const char *word)
+{
+	if (ident_is_id(word, strlen(word)))
+		return true;
+	(void)command_complain(command, "'%s' is no task id: those are 1 to %d letters, digits, '.', '_' or '-', starting with a "
+					"letter or digit",
+			       word, IDENT_ID_MAX);
+	return false;
+}
+
+int command_one_id(const struct command *command, int argc, char **argv, const char **ret_id)
+{
+	if (optind == argc)
+		return command_complain(command, "which task? Give its id");
+	if (optind + 1 < argc)
+		return command_complain(command, "'%s' is too much: one id at a time", argv[optind + 1]);
+	*ret_id = argv[optind];
+	return command_is_id(command, *ret_id) ? -1 : EXIT_USAGE;
 }
 
 int command_fail(const struct command *command, const struct err *err, int status)

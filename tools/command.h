@@ -15,11 +15,13 @@ struct command {
 	const char *name;
 	const char *summary; /* a line of `mayfly --help` */
 	const char *usage;   /* what `mayfly help NAME` says, before the common options */
+	const char *shorts; /* options of one letter, as getopt(3) wants them; may be NULL */
 	bool is_silent; /* it prints nothing, and a closed standard output is fine */
 	int (*run)(struct target *target, int argc, char **argv); /* argv[0] is the name; answers the exit status */
 };
 
-extern const struct command cmd_run, cmd_submit, cmd_watch, cmd_ps, cmd_dev, cmd_image, cmd_doctor;
+extern const struct command cmd_run, cmd_submit, cmd_watch, cmd_result, cmd_logs, cmd_cancel, cmd_ps, cmd_dev, cmd_image,
+	cmd_doctor;
 
 #define COMMAND_OPTIONS_MAX 48
 
@@ -48,6 +50,12 @@ int command_options_next(struct command_options *options);
 
 /* "mayfly NAME: ..." and where help is, on stderr. Answers EXIT_USAGE. */
 int command_complain(const struct command *command, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Is it a task's id? Complains when not. */
+bool command_is_id(const struct command *command, const char *word);
+
+/* The one word that is left is the id. Answers -1 to go on, else the exit status. */
+int command_one_id(const struct command *command, int argc, char **argv, const char **ret_id);
 
 /* "mayfly NAME: message" on stderr. Answers `status`. */
 int command_fail(const struct command *command, const struct err *err, int status);

@@ -8,8 +8,8 @@
 #include "base/std_fds.h"
 #include "tools/command.h"
 
-static const struct command *const commands[] = { &cmd_run, &cmd_submit, &cmd_watch, &cmd_ps,
-						  &cmd_dev, &cmd_image,	 &cmd_doctor };
+static const struct command *const commands[] = { &cmd_run,  &cmd_submit, &cmd_watch, &cmd_result, &cmd_logs,
+						  &cmd_cancel, &cmd_ps,	   &cmd_dev,   &cmd_image,  &cmd_doctor };
 
 enum { OPTION_HELP = 1, OPTION_VERSION };
 

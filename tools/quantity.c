@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/own.h"
 
 #define MIB (1024ull * 1024)
@@ -75,6 +76,16 @@ int quantity_mib(const char *option, const char *text, uint32_t *ret, struct err
 		return err_set(err, ERR_INPUT, 0, "--%s '%.40s' is beyond every limit", option, text);
 	*ret = (uint32_t)mib;
 	return 0;
+}
+
+int quantity_since(const char *text, uint64_t *ret_wall_ms, struct err *err)
+{
+	uint64_t now = clock_wall_ms(), ms;
+	int r = quantity_ms("since", text, &ms, err);
+
+	if (r == 0)
+		*ret_wall_ms = ms < now ? now - ms : 1;
+	return r;
 }
 
 int quantity_number(const char *option, const char *text, uint64_t min, uint64_t max, uint64_t *ret, struct err *err)

@@ -14,5 +14,8 @@ int quantity_mib(const char *option, const char *text, uint32_t *ret, struct err
 /* The same with a bare number in bytes. */
 int quantity_bytes(const char *option, const char *text, uint64_t *ret, struct err *err);
 
+/* --since: that long ago, as the wall clock tells (ms). */
+int quantity_since(const char *text, uint64_t *ret_wall_ms, struct err *err);
+
 /* Decimal, min to max. */
 int quantity_number(const char *option, const char *text, uint64_t min, uint64_t max, uint64_t *ret, struct err *err);

@@ -1,0 +1,88 @@
+/* `mayfly cancel`: asks whoever holds a task to end it. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "tools/client.h"
+#include "tools/command.h"
+#include "wire/result.h"
+
+struct cancel {
+	struct client *client;
+	size_t n_failed;
+};
+
+static void on_delivered(void *ctx, const struct client_delivery *delivery)
+{
+	struct cancel *cancel = ctx;
+
+	if (!delivery->why)
+		return;
+	cancel->n_failed++;
+	(void)fprintf(stderr, "mayfly cancel: task %s: Kafka did not take the message: %s\n", (const char *)delivery->opaque,
+		      delivery->why);
+}
+
+static void on_record(void *ctx, const struct client_record *record)
+{
+	(void)ctx; /* it follows nothing */
+	(void)record;
+}
+
+static int send_all(struct cancel *cancel, int n, char **ids, struct err *err)
+{
+	int r = 0;
+
+	for (int i = 0; i < n && r == 0; i++)
+		r = client_cancel(cancel->client, ids[i], ids[i], err);
+	client_flush(cancel->client, 2 * CLIENT_DELIVERY_MS);
+	return r;
+}
+
+static int read_options(struct target *target, int argc, char **argv)
+{
+	struct command_options options;
+	int code;
+
+	command_options_init(&options, &cmd_cancel, target, argc, argv, NULL, 0);
+	code = command_options_next(&options);
+	if (code == COMMAND_OPTION_EXIT)
+		return options.status;
+	if (optind == argc)
+		return command_complain(&cmd_cancel, "which task? Give its id");
+	for (int i = optind; i < argc; i++)
+		if (!command_is_id(&cmd_cancel, argv[i]))
+			return EXIT_USAGE;
+	return -1;
+}
+
+static int main_cancel(struct target *target, int argc, char **argv)
+{
+	const struct client_events events = { .on_delivered = on_delivered, .on_record = on_record };
+	struct cancel cancel = { .n_failed = 0 };
+	struct err err;
+	int status = read_options(target, argc, argv);
+
+	if (status >= 0)
+		return status;
+	if (client_new(target, &events, &cancel, &cancel.client, &err) < 0 ||
+	    send_all(&cancel, argc - optind, argv + optind, &err) < 0)
+		status = command_fail(&cmd_cancel, &err, 1);
+	else
+		status = cancel.n_failed ? 1 : 0;
+	client_free(cancel.client);
+	return status;
+}
+
+const struct command cmd_cancel = {
+	.name = "cancel",
+	.summary = "end tasks that run or wait",
+	.usage =
+		"usage: mayfly cancel ID...\n\n"
+		"Asks all workers to end these tasks; whoever has one, now or within ten minutes, ends it and answers `cancelled`.\n"
+		"A task that has its result already keeps it, and an id that nobody knows is not an error: `mayfly result ID` says\n"
+		"what became of it. Prints nothing.\n\n"
+		"Exit status: 0 when Kafka has every message; 1 when not; 2 the command line is wrong.\n",
+	.is_silent = true,
+	.run = main_cancel,
+};

@@ -1,0 +1,165 @@
+#include "tools/history.h"
+
+#include <string.h>
+
+/* Windows of offsets, backwards, each larger than the last: what happened just now is found at once, and what is old in few
+ * steps. */
+#define WINDOW_FIRST  1000
+#define WINDOW_GROWTH 8
+
+struct search {
+	const char *id;
+	bool wants_start;
+	struct history *history;
+	int64_t submitted_ms;
+};
+
+static bool has_key(const struct client_record *record, const char *id)
+{
+	return record->key_len == strlen(id) && memcmp(record->key, id, record->key_len) == 0;
+}
+
+static void keep(struct result *kept, bool *has, int64_t *kept_offset, struct result *result, int64_t offset)
+{
+	if (*has && *kept_offset > offset) {
+		result_clear(result);
+		return;
+	}
+	result_clear(kept);
+	*kept = *result; /* moved */
+	*kept_offset = offset;
+	*has = true;
+}
+
+static void take_event(void *ctx, const struct client_record *record)
+{
+	struct search *search = ctx;
+	struct history *history = search->history;
+	struct result result;
+	char why[160];
+
+	if (!has_key(record, search->id) || result_decode(record->data, record->len, &result, why) < 0)
+		return;
+	if (strcmp(result.id, search->id) != 0) {
+		result_clear(&result);
+	} else if (result.event == RESULT_EVENT_FINISHED) {
+		keep(&history->finished, &history->has_finished, &history->finished_offset, &result, record->offset);
+	} else if (result.event == RESULT_EVENT_STARTED) {
+		keep(&history->started, &history->has_started, &history->started_offset, &result, record->offset);
+		history->started_time_ms = history->started_offset == record->offset ? record->time_ms : history->started_time_ms;
+	} else {
+		result_clear(&result);
+	}
+}
+
+static void take_submission(void *ctx, const struct client_record *record)
+{
+	struct search *search = ctx;
+
+	if (has_key(record, search->id))
+		search->submitted_ms = record->time_ms;
+}
+
+/* A task that never ran has no start, and one whose worker told its result says in it how long it took. */
+static bool is_found(const struct search *search)
+{
+	const struct history *history = search->history;
+
+	return search->submitted_ms || (history->has_finished && (!search->wants_start || history->has_started ||
+								  history->finished.ran == RESULT_RAN_NOT_STARTED ||
+								  history->finished.timings_ms[RESULT_STAGE_TOTAL] >= 0));
+}
+
+/* No further back than `lowest`. */
+static int search_back(struct client *client, const struct client_range *all, int64_t lowest,
+		       void (*on_record)(void *ctx, const struct client_record *record), struct search *search,
+		       struct err *err)
+{
+	struct client_range window = *all;
+	int64_t size = WINDOW_FIRST;
+	int r = 0;
+
+	while (r == 0 && window.to > lowest && !is_found(search)) {
+		window.from = window.to - lowest > size ? window.to - size : lowest;
+		r = client_read(client, &window, on_record, search, err);
+		window.to = window.from;
+		size *= WINDOW_GROWTH;
+	}
+	return r;
+}
+
+static int search_partition(struct client *client, const struct client_range *all, uint64_t since_ms,
+			    void (*on_record)(void *ctx, const struct client_record *record), struct search *search,
+			    struct err *err)
+{
+	int64_t lowest = all->from;
+	int r = since_ms ? client_offset_at(client, all, (int64_t)since_ms, &lowest, err) : 0;
+
+	if (r < 0 || lowest < 0)
+		return r;
+	return search_back(client, all, lowest, on_record, search, err);
+}
+
+/* The partition of the id first; `ret_after` (may be NULL) gets what comes after it. */
+static int search_topic(struct client *client, enum client_topic topic, uint64_t since_ms,
+			void (*on_record)(void *ctx, const struct client_record *record), struct search *search,
+			struct client_range *ret_after, struct err *err)
+{
+	int n = 0, r = client_partitions(client, topic, &n, err);
+	int32_t own = r == 0 ? client_partition_of(search->id, n) : 0;
+
+	for (int32_t i = 0; r == 0 && i < n && !is_found(search); i++) {
+		struct client_range all;
+
+		r = client_range(client, topic, (own + i) % n, &all, err);
+		if (r == 0 && i == 0 && ret_after)
+			*ret_after = (struct client_range){ .topic = topic, .partition = own, .from = all.to, .to = all.to };
+		if (r == 0)
+			r = search_partition(client, &all, since_ms, on_record, search, err);
+		if (search->history->has_started)
+			break; /* it is here, and has no result yet */
+	}
+	return r;
+}
+
+int history_read(struct client *client, const char *id, uint64_t since_ms, bool wants_start, struct history *history,
+		 struct err *err)
+{
+	struct search search = { .id = id, .wants_start = wants_start, .history = history };
+
+	return search_topic(client, CLIENT_TOPIC_RESULTS, since_ms, take_event, &search, &history->after, err);
+}
+
+int history_submitted(struct client *client, const char *id, uint64_t since_ms, int64_t *ret_time_ms, struct err *err)
+{
+	struct history none;
+	struct search search = { .id = id, .history = &none };
+	int r;
+
+	history_init(&none);
+	r = search_topic(client, CLIENT_TOPIC_TASKS, since_ms, take_submission, &search, NULL, err);
+	*ret_time_ms = search.submitted_ms;
+	return r;
+}
+
+bool history_is_running(const struct history *history)
+{
+	const struct result *started = &history->started, *finished = &history->finished;
+	bool is_same = started->partition == finished->partition && started->offset == finished->offset;
+
+	return history->has_started &&
+	       (!history->has_finished || (!is_same && history->started_offset > history->finished_offset));
+}
+
+void history_init(struct history *history)
+{
+	*history = (struct history){ .has_started = false };
+	result_init(&history->started);
+	result_init(&history->finished);
+}
+
+void history_clear(struct history *history)
+{
+	result_clear(&history->started);
+	result_clear(&history->finished);
+}

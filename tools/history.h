@@ -1,0 +1,35 @@
+/* What Kafka still has of a task: its events on the results topic, read from the end backwards, and whether its record is on the
+ * tasks topic. A reader in no group; nothing is written.
+ *
+ * What we write has the task's id for its key, and with it one partition. Only a topic that got more partitions since has
+ * events elsewhere, so the others are searched when that one has nothing. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "tools/client.h"
+#include "wire/result.h"
+
+struct history {
+	bool has_started, has_finished;
+	struct result started, finished; /* the latest of each */
+	int64_t started_offset, finished_offset;
+	int64_t started_time_ms; /* Kafka's, of `started` */
+	struct client_range after; /* in the results: what comes after all that was read */
+};
+
+/* The id is free after a result: is the latest thing known of it another task's start? */
+bool history_is_running(const struct history *history);
+
+/* Events of the id since then (wall clock, ms; 0: whatever Kafka has). Stops at its latest result, with `wants_start` not before
+ * its start is known, too. The history is history_clear()ed by the caller, also after an error. */
+int history_read(struct client *client, const char *id, uint64_t since_ms, bool wants_start, struct history *history,
+		 struct err *err);
+
+/* The time of the latest record on the tasks topic with this id for its key, 0 when there is none. */
+int history_submitted(struct client *client, const char *id, uint64_t since_ms, int64_t *ret_time_ms, struct err *err);
+
+void history_init(struct history *history);
+void history_clear(struct history *history);
