@@ -6,11 +6,13 @@ import json
 import os
 import pty
 import select
+import signal
 import subprocess
 import tempfile
 import time
 import unittest
 
+import msgpack
 from confluent_kafka import Consumer
 
 from case import REPO, EndToEnd, wait_until
@@ -63,6 +65,42 @@ class Terminal:
         self.process.kill()
         self.process.wait()
         os.close(self.fd)
+
+
+class Told:
+    """What a worker would write of a task, written by the test: ids, attempts and times as it likes."""
+
+    def __init__(self, fleet, task_id, record=0):
+        self.fleet, self.id, self.record = fleet, task_id, record
+        self.now_ms = int(time.time() * 1000)
+
+    def _write(self, topic, value, key=None, at_ms=None):
+        self.fleet.producer.produce(self.fleet.topic(topic), msgpack.packb(value), key=key or self.id, timestamp=at_ms or self.now_ms)
+        self.fleet.producer.poll(0)
+
+    def _event(self, event, **more):
+        self._write("results", {"v": 1, "event": event, "id": self.id, "kind": "run", "host": "h1", "worker": "w1", "attempt": 1,
+                                "token": 1, "labels": {}, "finished_ms": self.now_ms,
+                                "source": {"topic": "t", "partition": 0, "offset": self.record}, **more})
+
+    def started(self, **more):
+        self._event("started", **more)
+
+    def finished(self, stdout=b"", kept=None, **more):
+        kept = len(stdout) if kept is None else kept
+        stream = {"head": stdout[:32768], "tail": stdout[32768:], "bytes": kept, "kept": kept, "sha256": "0" * 64}
+        self._event("finished", outcome="succeeded", ran="ran", exit_code=0, stdout=stream, timings_ms={"total": 1000}, **more)
+
+    def chunk(self, data, seq, offset, attempt=1, stream="stdout", at_ms=None):
+        self._write("output", {"v": 1, "id": self.id, "stream": stream, "seq": seq, "offset": offset, "attempt": attempt, "data": data},
+                    at_ms=at_ms)
+
+    def others(self, n):
+        """As many results of other tasks, in the same partition and in others."""
+        for i in range(n):
+            other = Told(self.fleet, f"other-{i}")
+            other.now_ms = self.now_ms
+            other._event("finished", outcome="succeeded")
 
 
 class Queue(EndToEnd):
@@ -153,6 +191,8 @@ class Queue(EndToEnd):
         results = lines_of(self.mayfly("submit", "--wait", "--json", "--raw", *files).stdout)
         self.assertEqual([r["outcome"] for r in results], ["rejected"] * len(files))
         self.assertTrue(all(r["message"] for r in results))
+        for says in ("this looks like JSON text; the message must be one msgpack map", "the message is empty; send one msgpack map"):
+            self.assertIn(says, [r["message"] for r in results])
         self.assertEqual([RESULT_KEYS - r.keys() for r in results], [set()] * len(files))
         self.assertEqual(self.mayfly("submit", "--raw", "/no/such/file", code=2).stdout, b"")
 
@@ -257,6 +297,148 @@ class Queue(EndToEnd):
         self.assertIn(b"answers, but no worker of group 'nobody' takes tasks", done.stdout)
         self.assertEqual(self.doctor("--ready", "--brokers", "127.0.0.1:1")[0], 1)
 
+    def test_within_ends_also_while_lines_may_come(self):
+        process = begin(self.shared, "submit", "--wait", "--json", "--within", "4s", "-")
+        self.addCleanup(end, process)
+        process.stdin.write(task(id="within-1").encode())
+        self.assertEqual(json.loads(process.stdout.readline())["id"], "within-1")
+        err = process.stderr.read()
+        self.assertEqual(process.wait(60), 1)
+        self.assertIn(b"standard input did not end in time; gave up (--within) after 1 tasks", err)
+
+    def test_what_became_of_a_task(self):
+        self.mayfly("submit", "--wait", "--id", "became-1", "--label", "a=b", "--", "true")
+        result = json.loads(self.mayfly("result", "--json", "became-1").stdout)
+        self.assertEqual((result["outcome"], result["labels"], RESULT_KEYS - result.keys()), ("succeeded", {"a": "b"}, set()))
+        self.assertIn(b"succeeded", self.mayfly("result", "became-1").stdout)
+        self.assertEqual(self.mayfly("result", "--json", "--since", "1h", "became-1").stdout.count(b"\n"), 1)
+        self.assertEqual(self.mayfly("logs", "became-1").stdout, b"")
+        for command in ("result", "logs"):
+            done = self.mayfly(command, "became-none", code=4)
+            self.assertEqual(done.stdout, b"")
+            self.assertIn(b"nothing is known of a task became-none", done.stderr)
+            self.mayfly(command, "no/id", code=2)
+            self.mayfly(command, code=2)
+            self.mayfly(command, "a", "b", code=2)
+
+    def test_the_latest_result_far_back(self):
+        fleet = self.fleet()
+        self.make_topics(fleet)
+        Told(fleet, "reused", 1).finished()
+        Told(fleet, "reused", 2).finished(exit_code=7)
+        Told(fleet, "running", 3).started(attempt=2)
+        Told(fleet, "again", 4).finished()
+        Told(fleet, "again", 5).started()
+        refused = Told(fleet, "refused", 6)
+        refused._event("refused", outcome="rejected")
+        Told(fleet, "x").others(60000)
+        old = Told(fleet, "old", 7)
+        old.now_ms -= 7200 * 1000
+        old.finished()
+        fleet.flush()
+        self.assertEqual(json.loads(mayfly(fleet, "result", "--json", "reused").stdout)["exit_code"], 7)
+        done = mayfly(fleet, "result", "running")
+        self.assertEqual((done.returncode, done.stdout), (3, b""))
+        self.assertRegex(done.stderr, rb"has no result yet: it started at .* \(attempt 2, host h1\)")
+        done = mayfly(fleet, "result", "--json", "again")
+        self.assertEqual((done.returncode, json.loads(done.stdout)["source"]["offset"]), (0, 4))
+        self.assertIn(b"one with this id runs now", done.stderr)
+        self.assertEqual(mayfly(fleet, "result", "refused").returncode, 4)
+        self.assertEqual(mayfly(fleet, "result", "old").returncode, 0)
+        self.assertEqual(mayfly(fleet, "result", "--since", "1h", "old").returncode, 4)
+        self.assertEqual(mayfly(fleet, "submit", "--id", "waits", "--", "true").returncode, 0)
+        for command, says in (("result", rb"it was submitted at .* and has not started"), ("logs", rb"has not started yet; -f waits")):
+            done = mayfly(fleet, command, "waits")
+            self.assertEqual((done.returncode, done.stdout), (3, b""), done.stderr)
+            self.assertRegex(done.stderr, says)
+
+    def make_topics(self, fleet):
+        """As a worker does, which then is not needed."""
+        worker = fleet.start_worker(vmm="null", allow_null_vmm="yes")
+        worker.terminate()
+        worker.wait(60)
+
+    def test_logs_put_chunks_together(self):
+        fleet = self.fleet()
+        self.make_topics(fleet)
+        before = Told(fleet, "log", 1)
+        before.now_ms -= 60000
+        before.started()
+        before.chunk(b"of an earlier task\n", 0, 0)
+        before.finished(stdout=b"of an earlier task\n")
+        first = Told(fleet, "log", 2)
+        first.now_ms -= 30000
+        first.started()
+        first.chunk(b"of a lost attempt\n", 0, 0)
+        last = Told(fleet, "log", 2)
+        last.started(attempt=2)
+        last.chunk(b"one ", 0, 0, 2)
+        last.chunk(b"one ", 0, 0, 2)  # sent twice
+        Told(fleet, "another").chunk(b"not this\n", 1, 0)
+        last.chunk(b"oops\n", 1, 0, 2, "stderr")
+        last.chunk(b"ne two\n", 2, 2, 2)
+        fleet.flush()
+        done = mayfly(fleet, "logs", "log")
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, b"one two\n", b"oops\n"))
+        follow = begin(fleet, "logs", "-f", "log")
+        self.addCleanup(end, follow)
+        self.assertEqual(follow.stdout.readline(), b"one two\n")
+        last.chunk(b"\xff\x00three\n", 3, 8, 2)
+        fleet.flush()
+        self.assertEqual(follow.stdout.readline(), b"\xff\x00three\n")
+        last.finished(stdout=b"one two\n\xff\x00three\nfour\n", attempt=2)  # its last chunk did not come
+        fleet.flush()
+        out, err = follow.communicate(timeout=60)
+        self.assertEqual((follow.returncode, out, err), (0, b"four\n", b"oops\n"))
+        self.assertEqual(mayfly(fleet, "logs", "log").stdout, b"one two\n\xff\x00three\nfour\n")
+        silent = Told(fleet, "log", 3)
+        silent.now_ms += 1000
+        silent.started()
+        silent.finished()
+        fleet.flush()
+        self.assertEqual(mayfly(fleet, "logs", "log").stdout, b"")
+
+    def test_logs_of_what_was_not_streamed(self):
+        fleet = self.fleet()
+        self.make_topics(fleet)
+        follow = begin(fleet, "logs", "-f", "inline")
+        self.addCleanup(end, follow)
+        time.sleep(1)  # it may wait or find it: both must end the same
+        told = Told(fleet, "inline")
+        told.finished(stdout=b"h" * 32768 + b"t" * 10, kept=50000)
+        fleet.flush()
+        out, err = follow.communicate(timeout=60)
+        for got, said, code in ((out, err, follow.returncode), (*self.logs(fleet, "inline"), 0)):
+            self.assertEqual((got, code), (b"h" * 32768 + b"t" * 10, 0))
+            self.assertIn(b"17222 bytes of its output did not arrive", said)
+
+    def logs(self, fleet, task_id):
+        done = mayfly(fleet, "logs", task_id)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout, done.stderr
+
+    def test_cancelling(self):
+        """And what is said while a task runs for long, and of Ctrl-C, which ends the waiting alone."""
+        fleet = self.fleet(vmm="null", allow_null_vmm="yes", null_run_ms=600000, slots=2)
+        fleet.start_worker()
+        process = begin(fleet, "submit", "--wait", "--id", "endless", "--", "true")
+        self.addCleanup(end, process)
+        self.assertRegex(process.stderr.readline(), rb"no result for 15 s, 1 to come, of which 1 have started")
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 130)
+        self.assertIn(b"1 tasks have no result yet and go on", err)
+        self.assertIn(b"`mayfly result endless` says how it ended, `mayfly cancel endless` ends it", err)
+        self.assertEqual(mayfly(fleet, "result", "endless").returncode, 3)
+        self.assertEqual(mayfly(fleet, "submit", "--id", "endless-2", "--", "true").returncode, 0)
+        done = mayfly(fleet, "cancel", "endless", "nobody", "endless-2")
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, b"", b""))
+        mayfly(fleet, "watch", "--id", "endless", "--id", "endless-2")
+        for name in ("endless", "endless-2"):
+            self.assertEqual(json.loads(mayfly(fleet, "result", "--json", name).stdout)["outcome"], "cancelled")
+        for args in ((), ("no/id",), ("fine", "no/id")):
+            self.assertEqual(mayfly(fleet, "cancel", *args).returncode, 2)
+
     def test_giving_up(self):
         fleet = self.fleet(vmm="null", allow_null_vmm="yes", null_run_ms=10000)
         fleet.start_worker()
@@ -296,7 +478,7 @@ class Queue(EndToEnd):
             self.assertTrue(done.stderr and not done.stdout, args)
 
     def test_help_everywhere(self):
-        for command in ("run", "submit", "watch", "ps", "dev", "image", "doctor"):
+        for command in ("run", "submit", "watch", "result", "logs", "cancel", "ps", "dev", "image", "doctor"):
             asked = self.mayfly(command, "--help").stdout
             self.assertEqual(asked, self.mayfly("help", command).stdout)
             self.assertIn(f"usage: mayfly {command}".encode(), asked)

@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 """`mayfly run` with real microVMs: as if the program ran here."""
+import base64
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -8,7 +10,7 @@ import tempfile
 import unittest
 
 from case import HERE, REPO, EndToEnd, wait_until
-from cli import begin, mayfly
+from cli import MAYFLY, begin, environment, mayfly
 
 
 class Run(EndToEnd):
@@ -48,7 +50,7 @@ class Run(EndToEnd):
                                             ("sleep 600", ("--timeout", "5m", "--ttl", "5s"), 125, b"expired (--ttl)"),
                                             ("true", ("--queue", "1ms"), 125, b"expired (--queue)"),
                                             ("true", ("--image", "no-such-image"), 125, b"no-such-image"),
-                                            ("true", ("--memory", "900G"), 125, b"memory_mib")):
+                                            ("true", ("--memory", "900G"), 125, b"rejected: --memory: memory_mib")):
             done = self.run_sh(script, *options)
             self.assertEqual((done.returncode, done.stdout), (code, b""), done.stderr)
             self.assertIn(says, done.stderr)
@@ -144,6 +146,31 @@ class Run(EndToEnd):
         whole = b"".join(b"%015d\n" % i for i in range(1, 131073))
         self.assertEqual(hashlib.sha256(done.stdout).hexdigest(), hashlib.sha256(whole).hexdigest())
         self.assertEqual(done.stderr, b"end\n")
+
+    def test_output_that_is_no_text(self):
+        done = mayfly(self.shared, "submit", "--wait", "--json", "--id", "bytes", "--", "sh", "-c",
+                      r"printf '\377\000\342\202'; printf '\303\244' >&2")
+        result = json.loads(done.stdout)
+        self.assertEqual((result["stdout_encoding"], result["stderr_encoding"], result["stderr"]), ("base64", "utf-8", "\u00e4"))
+        self.assertEqual(base64.b64decode(result["stdout"]), b"\xff\0\xe2\x82")
+        done = mayfly(self.shared, "logs", "bytes")
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, b"\xff\0\xe2\x82", "\u00e4".encode()))
+
+    def test_logs_of_what_runs(self):
+        mayfly(self.shared, "submit", "--stream", "--id", "talks", "--", "sh", "-c", "echo first; sleep 3; echo last; exit 3")
+        follow = begin(self.shared, "logs", "-f", "talks")
+        self.addCleanup(follow.kill)
+        self.assertEqual(follow.stdout.readline(), b"first\n")
+        out, err = follow.communicate(timeout=60)
+        self.assertEqual((follow.returncode, out, err), (0, b"last\n", b""))
+        self.assertEqual(mayfly(self.shared, "logs", "talks").stdout, b"first\nlast\n")
+        self.assertEqual(json.loads(mayfly(self.shared, "result", "--json", "talks").stdout)["exit_code"], 3)
+
+    def test_closed_standard_error(self):
+        """Taken as wanted: what the program says there goes nowhere, least of all into a descriptor of librdkafka's."""
+        done = subprocess.run(["sh", "-c", 'exec "$0" run -- sh -c "echo out; echo err >&2" 2>&-', MAYFLY], stdout=subprocess.PIPE,
+                              stdin=subprocess.DEVNULL, timeout=120, check=False, env=environment(self.shared))
+        self.assertEqual((done.returncode, done.stdout), (0, b"out\n"))
 
     def test_an_output_limit(self):
         done = self.run_sh("seq -f '%015.0f' 1 10000", "--output-limit", "64K")
