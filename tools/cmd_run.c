@@ -186,18 +186,18 @@ static void finish_output(struct run *run)
 	printer_fill(&run->printer, &run->result);
 }
 
+/* The message may begin with its field, which is called by its option here if it has one. */
 static void explain(struct run *run, const char *what)
 {
-	const char *field = run->result.field;
-	bool has_field = field[0] && strncmp(run->result.message, field, strlen(field)) != 0;
-	char message[sizeof(run->result.message)], option[128], text[600], plain[600];
-	bool has_option;
+	const char *field = run->result.field, *message = run->result.message;
+	size_t len = strlen(field);
+	char name[128], text[600], plain[600];
 
-	wording_option(&run->order, field, option, sizeof(option));
-	has_option = option[0] != '\0';
-	screen_plain(run->result.message, message, sizeof(message));
-	(void)snprintf(text, sizeof(text), "%s%s%s%s%s%s%s", what, has_option ? ": " : "", option,
-		       has_field ? ": " : "", has_field ? field : "", message[0] ? ": " : "", message);
+	if (len && strncmp(message, field, len) == 0 && strncmp(message + len, ": ", 2) == 0)
+		message += len + 2;
+	wording_option(&run->order, field, name, sizeof(name));
+	(void)snprintf(text, sizeof(text), "%s%s%s%s%s%s", what, len ? " (" : "", name[0] ? name : field, len ? ")" : "",
+		       message[0] ? ": " : "", message);
 	screen_plain(text, plain, sizeof(plain));
 	say(run, SCREEN_BAD, plain);
 }
@@ -218,13 +218,13 @@ static int conclude(struct run *run)
 			return (int)result->exit_code;
 		return result->has_signal ? 128 + (int)result->signal : EXIT_NO_RUN;
 	case RESULT_OUTCOME_TIMED_OUT:
-		explain(run, "timed out (--timeout)");
+		explain(run, "timed out");
 		return EXIT_TIMED_OUT;
 	case RESULT_OUTCOME_CANCELLED:
 		explain(run, "cancelled");
 		return EXIT_CANCELLED;
 	case RESULT_OUTCOME_EXPIRED:
-		explain(run, strcmp(result->field, "queue_ms") == 0 ? "expired (--queue)" : "expired (--ttl)");
+		explain(run, "expired");
 		return EXIT_NO_RUN;
 	case RESULT_OUTCOME_REJECTED:
 	case RESULT_OUTCOME_LOST:
