@@ -35,5 +35,5 @@ for (const { partition, high } of ends) consumer.seek({ topic, partition, offset
 await producer.send({ topic: prefix + ".tasks", messages: [{ key: task.id, value: Buffer.from(encode(task)) }] });
 const result = await finished;
 console.log(`${result.outcome}, exit code ${result.exit_code}, ${result.timings_ms.total} ms`);
-process.stdout.write(result.stdout.head);
+process.stdout.write(Buffer.concat([result.stdout.head, result.stdout.tail])); // bytes, as the program wrote them
 await Promise.all([admin.disconnect(), producer.disconnect(), consumer.disconnect()]);

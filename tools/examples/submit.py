@@ -36,4 +36,4 @@ while True:
     if result["id"] == task["id"] and result["event"] == "finished":
         break
 print(f"{result['outcome']}, exit code {result['exit_code']}, {result['timings_ms'].get('total')} ms")
-sys.stdout.buffer.write(result["stdout"]["head"])
+sys.stdout.buffer.write(result["stdout"]["head"] + result["stdout"]["tail"])  # bytes, as the program wrote them
