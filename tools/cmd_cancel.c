@@ -79,7 +79,8 @@ const struct command cmd_cancel = {
 	.summary = "end tasks that run or wait",
 	.usage =
 		"usage: mayfly cancel ID...\n\n"
-		"Asks all workers to end these tasks; whoever has one, now or within ten minutes, ends it and answers `cancelled`.\n"
+		"Asks all workers to end these tasks. One that runs ends now, one that waits in the queue when a worker comes to it\n"
+		"(the word is kept for a week); both are answered `cancelled`, and an id is free again for tasks made later.\n"
 		"A task that has its result already keeps it, and an id that nobody knows is not an error: `mayfly result ID` says\n"
 		"what became of it. Prints nothing.\n\n"
 		"Exit status: 0 when Kafka has every message; 1 when not; 2 the command line is wrong.\n",
