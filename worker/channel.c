@@ -159,6 +159,11 @@ void channel_resume(struct channel *channel)
 	take_input(channel);
 }
 
+bool channel_is_held(const struct channel *channel)
+{
+	return channel->is_held;
+}
+
 void channel_close(struct channel *channel)
 {
 	if (!channel)

@@ -28,5 +28,6 @@ int channel_open(struct event_base *base, int fd, const struct channel_events *e
 int channel_send(struct channel *channel, const struct frame *frame, struct err *err);
 
 void channel_resume(struct channel *channel);
+bool channel_is_held(const struct channel *channel); /* a frame was refused, and waits */
 
 void channel_close(struct channel *channel); /* accepts NULL */

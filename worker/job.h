@@ -116,7 +116,8 @@ struct job {
 	EVP_MD_CTX *digests[2];
 	uint64_t next_seq;
 	uint64_t chunk_failures;
-	size_t chunks_in_flight; /* handed to the streamer, not acknowledged */
+	size_t chunks_in_flight, chunk_bytes_in_flight; /* handed to the streamer, not acknowledged */
+	uint64_t guest_tick_mono_ms; /* the last stage_guest_tick() */
 	bool is_timed_out, is_oom; /* as the agent said in `exit` */
 
 	/* STAGE_REPORT */

@@ -1,7 +1,8 @@
 /* The guest stage: the conversation of wire/frame.h, seen from the engine.
  *
  * The agent answers in order; anything out of order, and any frame an agent may not send, ends the job as a broken guest.
- * Every step has a deadline of the engine's own, a little behind the agent's. */
+ * Every step has a deadline of the engine's own, a little behind the agent's. It does not pass while the engine holds the guest
+ * back, because Kafka takes no output: what the guest says next, `exit` perhaps, waits behind that. The guard's deadline does. */
 #include "worker/stages.h"
 
 #include <openssl/evp.h>
@@ -212,6 +213,7 @@ void stage_guest_delivered(void *ctx, void *opaque, bool is_delivered)
 		return; /* a lifecycle event */
 	job = chunk->job;
 	job->chunks_in_flight--;
+	job->chunk_bytes_in_flight -= chunk->len;
 	if (!is_delivered)
 		job->chunk_failures++;
 	send_ack(job, chunk->len);
@@ -255,6 +257,7 @@ static int stream_chunk(struct job *job, const struct frame *frame)
 	(void)TAKE_PTR(chunk); /* stage_guest_delivered() frees it */
 	job->next_seq++;
 	job->chunks_in_flight++;
+	job->chunk_bytes_in_flight += frame->len;
 	return 0;
 }
 
@@ -485,8 +488,22 @@ static bool is_waited_for(const struct job *job)
 	       (is_real && job->stages[STAGE_GUEST] == STAGE_IDLE && job->stages[STAGE_VMM] == STAGE_READY);
 }
 
+bool stage_guest_is_held_back(const struct job *job)
+{
+	return job->guest == GUEST_RUNNING && job->channel &&
+	       (channel_is_held(job->channel) || job->chunk_bytes_in_flight >= FRAME_WINDOW_BYTES);
+}
+
+static void mind_hold(struct job *job, uint64_t now_mono_ms)
+{
+	if (stage_guest_is_held_back(job))
+		job->guest_deadline_mono_ms += now_mono_ms - job->guest_tick_mono_ms;
+	job->guest_tick_mono_ms = now_mono_ms;
+}
+
 void stage_guest_tick(struct job *job, uint64_t now_mono_ms)
 {
+	mind_hold(job, now_mono_ms);
 	if (job->end != JOB_END_NONE || !is_waited_for(job) || now_mono_ms < job->guest_deadline_mono_ms)
 		return;
 	if (!job->engine->driver->is_real)

@@ -25,6 +25,7 @@ void stage_vmm_stop(struct job *job);
 void stage_key_start(struct job *job);
 void stage_key_stop(struct job *job);
 extern const struct channel_events stage_guest_events;
+bool stage_guest_is_held_back(const struct job *job); /* it waits for us to take its output, not we for it */
 uint64_t stage_guest_longest_ms(const struct job *job); /* from the start of the VMM: all its deadlines together */
 void stage_guest_start(struct job *job);
 void stage_guest_stop(struct job *job);

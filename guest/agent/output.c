@@ -19,6 +19,11 @@ bool output_is_wanted(const struct output *output, const struct channel *channel
 	return output->unacknowledged < output->window && channel->out.len < QUEUE_ENOUGH_BYTES;
 }
 
+bool output_is_stalled(const struct output *output)
+{
+	return left_of(output) > 0 && output->unacknowledged >= output->window;
+}
+
 static int keep(struct output *output, unsigned which, const uint8_t *data, size_t len, struct channel *channel)
 {
 	struct output_pipe *pipe = &output->pipes[which];

@@ -21,6 +21,7 @@
 #define RESERVE_MIN_KIB (16 * 1024) /* of memory that is free when the program starts: stays with kernel and agent */
 #define RESERVE_SHARE	16	    /* or this fraction, when it is more */
 #define ENDING_POLL_MS	10	    /* for the one event that no descriptor tells: the cgroup is empty */
+#define STALL_MS	1000	    /* without an acknowledgement: more than flow control, and not the program's time */
 #define PUMPS_PER_STEP	16	    /* one chatty program does not keep the agent from its other work */
 
 static int set_up_pipe(int fds[2], int agents_end)
@@ -252,19 +253,44 @@ static int step_ending(struct program *program, struct channel *channel)
 	return r < 0 ? r : 0;
 }
 
+/* Before and after each pump: time in which the host takes no output (a message queue that stands still) does not count. */
+static void mind_stall(struct program *program, uint64_t now_ms)
+{
+	if (output_is_stalled(&program->output)) {
+		if (!program->stalled_ms)
+			program->stalled_ms = now_ms;
+		return;
+	}
+	if (program->stalled_ms && now_ms - program->stalled_ms >= STALL_MS)
+		program->deadline_ms += now_ms - program->stalled_ms;
+	program->stalled_ms = 0;
+}
+
+static void mind_deadline(struct program *program)
+{
+	uint64_t now_ms = clock_mono_ms();
+
+	mind_stall(program, now_ms);
+	if (program->stalled_ms || program->is_timed_out || now_ms < program->deadline_ms)
+		return;
+	program->is_timed_out = true;
+	program_kill(program);
+}
+
 int program_step(struct program *program, struct channel *channel)
 {
+	int r;
+
 	reap(program);
 	if (program->state == PROGRAM_ENDING)
 		return step_ending(program, channel);
 	if (program->state != PROGRAM_RUNNING)
 		return 0;
-	if (clock_mono_ms() >= program->deadline_ms && !program->is_timed_out) {
-		program->is_timed_out = true;
-		program_kill(program);
-	}
+	mind_deadline(program);
 	pump_stdin(program);
-	return pump_output(program, channel);
+	r = pump_output(program, channel);
+	mind_stall(program, clock_mono_ms());
+	return r;
 }
 
 static int patience_ms(const struct program *program)
@@ -273,7 +299,7 @@ static int patience_ms(const struct program *program)
 
 	if (program->state == PROGRAM_ENDING)
 		return ENDING_POLL_MS;
-	if (program->state != PROGRAM_RUNNING || program->is_timed_out)
+	if (program->state != PROGRAM_RUNNING || program->is_timed_out || program->stalled_ms)
 		return -1;
 	if (program->deadline_ms <= now_ms)
 		return 0;

@@ -27,6 +27,7 @@ struct program {
 	bool is_stdin_complete;
 	struct output output;
 	uint64_t started_ms, deadline_ms, run_ms; /* monotonic */
+	uint64_t stalled_ms; /* since when the host takes no output; 0: it does. Meanwhile the deadline does not pass */
 	bool is_timed_out;
 	uint64_t cpu_us, max_rss_kib; /* of what was reaped */
 };

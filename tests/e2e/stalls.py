@@ -1,13 +1,14 @@
 #!/usr/bin/python3
-"""A host that takes the processor away from a booting VM again and again: its kernel measures its timer wrongly, the agent
-sees that and has it start over, and the task never learns of it."""
+"""What stands still beside a task, and is not its fault. A host that takes the processor away from a booting VM again and again: its
+kernel measures its timer wrongly, the agent sees that and has it start over, and the task never learns of it. A Kafka that takes no
+output: the time that a program waits for it, or its end behind its output, is not the program's."""
 import contextlib
 import os
 import re
 import signal
 import time
 
-from case import EndToEnd  # first: it says where the next two are
+from case import EndToEnd, wait_until  # first: it says where the next two are
 import skips
 import processes
 
@@ -43,6 +44,28 @@ class Stalls(EndToEnd):
                 break
         self.assertIn("vm.restart", fleet.log(), "no boot was disturbed: this test would see nothing")
         self.assertNotIn("job.fault", fleet.log())
+        self.assert_nothing_left(fleet)
+
+    def test_time_that_output_waits_for_kafka_is_not_the_programs(self):
+        """One program has ended when its output waits, another one waits itself; the third is late without any such excuse."""
+        fleet = self.fleet(slots=3)
+        fleet.start_worker()
+        for_window, beyond_pipe = 262144 + 30000, 262144 + 300000  # bytes: what may be on its way, and more than a pipe holds
+        ids = [fleet.submit(argv=["/bin/sh", "-c", f"sleep 3; head -c {size} /dev/zero"], stream=True, timeout_ms=6000)
+               for size in (for_window, beyond_pipe)]
+        late = fleet.submit(argv=["/bin/sh", "-c", "sleep 60"], stream=True, timeout_ms=6000)
+        fleet.flush()
+        wait_until("all run", lambda: all(f"job.state id={i} state=running" in fleet.log() for i in [*ids, late]), step=0.01)
+        self.services.kafka.send_signal(signal.SIGSTOP)
+        try:
+            time.sleep(20)  # timeout_ms, and the engine's ten seconds beyond it, are over; librdkafka gives up after thirty
+        finally:
+            self.services.kafka.send_signal(signal.SIGCONT)
+        told = self.assert_each_told_once(fleet, [*ids, late])
+        self.assertEqual(told[late][0]["outcome"], "timed_out")
+        for task_id, size in zip(ids, (for_window, beyond_pipe)):
+            result = told[task_id][0]
+            self.assertEqual((result["outcome"], result["message"], result["stdout"]["kept"]), ("succeeded", "", size))
         self.assert_nothing_left(fleet)
 
 
