@@ -112,6 +112,16 @@ static void on_judged(void *ctx, const char *id, int64_t number)
 	healer_judge(&engine->healer, id, number, clock_mono_ms());
 }
 
+static void on_left(void *ctx, const char *id, const char *why)
+{
+	struct engine *engine = ctx;
+	unsigned n_failures;
+	uint64_t pause_ms = healer_failed(&engine->healer, id, clock_mono_ms(), &n_failures);
+
+	log_error("reaper.left", "id=%s tries=%u again_in_ms=%llu message=\"%s\"", id, n_failures, (unsigned long long)pause_ms,
+		  why);
+}
+
 static void sweep_next(struct engine *engine);
 
 static void on_swept(void *ctx, const void *data, size_t len)
@@ -132,7 +142,8 @@ static void on_swept(void *ctx, const void *data, size_t len)
 		sweep_next(engine);
 		return;
 	}
-	healer_list_end(&engine->healer);
+	if (reply.rc == 0)
+		healer_list_end(&engine->healer); /* else what was not listed may be there all the same */
 	engine->heal_cursor = 0;
 	heal_next(engine);
 }
@@ -269,6 +280,7 @@ static int open_parts(struct engine *engine, struct err *err)
 				      .is_stopping = is_stopping,
 				      .on_done = on_round_done,
 				      .on_judged = on_judged,
+				      .on_left = on_left,
 				      .on_fault = on_fault,
 				      .ctx = engine };
 	int r = reap_new(engine->base, &reap, on_redis, engine, &engine->reap, err);

@@ -16,7 +16,8 @@ void healer_list_begin(struct healer *healer)
 		healer->finds[i].is_listed = false;
 }
 
-void healer_list_add(struct healer *healer, const char *id)
+/* NULL: there is no room for it. */
+static struct healer_find *find_or_add(struct healer *healer, const char *id)
 {
 	struct healer_find *known = find(healer, id);
 
@@ -25,6 +26,13 @@ void healer_list_add(struct healer *healer, const char *id)
 		*known = (struct healer_find){ .suspect_since_ms = 0 };
 		memcpy(known->id, id, strnlen(id, IDENT_ID_MAX));
 	}
+	return known;
+}
+
+void healer_list_add(struct healer *healer, const char *id)
+{
+	struct healer_find *known = find_or_add(healer, id);
+
 	if (known)
 		known->is_listed = true;
 }
@@ -48,7 +56,7 @@ size_t healer_next(const struct healer *healer, size_t *cursor, uint64_t now_mon
 		const struct healer_find *one = &healer->finds[*cursor];
 		bool is_old = one->suspect_since_ms && now_mono_ms - one->suspect_since_ms >= healer->grace_ms;
 
-		out[n++] = (struct reap_find){ .id = one->id, .may_take = is_old };
+		out[n++] = (struct reap_find){ .id = one->id, .may_take = is_old && now_mono_ms >= one->not_before_ms };
 	}
 	return n;
 }
@@ -63,4 +71,26 @@ void healer_judge(struct healer *healer, const char *id, int64_t number, uint64_
 		one->suspect_since_ms = 0;
 	else if (!one->suspect_since_ms)
 		one->suspect_since_ms = now_mono_ms;
+}
+
+static uint64_t pause_ms(const struct healer *healer, unsigned n_failures)
+{
+	uint64_t pause = healer->grace_ms;
+
+	while (--n_failures && pause < HEALER_PAUSE_MAX_MS)
+		pause *= 2;
+	return pause <= HEALER_PAUSE_MAX_MS ? pause :
+	       healer->grace_ms > HEALER_PAUSE_MAX_MS ? healer->grace_ms : HEALER_PAUSE_MAX_MS;
+}
+
+uint64_t healer_failed(struct healer *healer, const char *id, uint64_t now_mono_ms, unsigned *ret_n_failures)
+{
+	struct healer_find *one = find_or_add(healer, id);
+	unsigned n_failures = one ? ++one->n_failures : 1;
+	uint64_t pause = pause_ms(healer, n_failures);
+
+	if (one)
+		one->not_before_ms = now_mono_ms + pause;
+	*ret_n_failures = n_failures;
+	return pause;
 }

@@ -2,7 +2,8 @@
  * suspicions.
  *
  * One look is not enough: a worker makes objects after it has claimed and removes them before it finishes, but what
- * we list and what Redis says are of two moments. A find is taken when two looks at least the grace apart agree. */
+ * we list and what Redis says are of two moments. A find is taken when two looks at least the grace apart agree. What could
+ * not be erased is tried again for ever, after pauses that grow. */
 #pragma once
 
 #include <stdbool.h>
@@ -13,10 +14,13 @@
 #include "bus/reap.h"
 
 #define HEALER_MAX 4096 /* workspaces on one host; the rest waits until some are gone */
+#define HEALER_PAUSE_MAX_MS 60000 /* between two tries of erasing the same workspace, unless the grace is longer */
 
 struct healer_find {
 	char id[IDENT_ID_MAX + 1];
 	uint64_t suspect_since_ms; /* monotonic; 0: no suspicion */
+	uint64_t not_before_ms;	   /* monotonic; the end of its pause */
+	unsigned n_failures;	   /* of erasing it, one after the other */
 	bool is_listed;		   /* in the listing at hand */
 };
 
@@ -37,3 +41,7 @@ size_t healer_next(const struct healer *healer, size_t *cursor, uint64_t now_mon
 
 /* What Redis answered (bus/reap.h: reap_heal). */
 void healer_judge(struct healer *healer, const char *id, int64_t number, uint64_t now_mono_ms);
+
+/* Something of it could not be erased, here or in a round of reaping: answers for how long it is left alone now, and how often
+ * that has happened. */
+uint64_t healer_failed(struct healer *healer, const char *id, uint64_t now_mono_ms, unsigned *ret_n_failures);

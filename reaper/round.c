@@ -10,6 +10,7 @@
 #include "wire/lane.h"
 
 #define LANE_PATIENCE_MS 30000 /* of one erasing call: a VM that dies slowly, a disk that syncs slowly */
+#define WHY_BYTES 320 /* the name of an operation and what the lane said of it */
 #define TOLD_KEPT_MS \
 	(7ull * 24 * 3600 * 1000) /* beyond expires_ms: Kafka's default retention of the record itself */
 
@@ -25,7 +26,7 @@ struct item {
 	struct teller_item what;
 	enum plan plan;
 	enum reap_verb verb; /* for the next settling */
-	bool is_failed;	     /* something on the host could not be removed */
+	bool is_vm_gone;
 };
 
 struct round {
@@ -40,12 +41,13 @@ struct round {
 	size_t n_chosen;
 	size_t erasing; /* index of the item */
 	unsigned erase_op;
+	char why_left[WHY_BYTES]; /* the first failure with the item at hand; "": none */
 	struct lane_request lane_request;
 	struct teller_request teller_request;
 };
 
-/* The key goes first: whatever happens afterwards, nothing on that disk can be read any more. */
-static const enum lane_op erase_ops[] = { LANE_OP_DISK_DESTROY_KEY, LANE_OP_VM_DESTROY, LANE_OP_DISK_ERASE };
+/* The VM first: as long as it is there it has the key, and can write to the disk's file what was there before. */
+static const enum lane_op erase_ops[] = { LANE_OP_VM_DESTROY, LANE_OP_DISK_DESTROY_KEY, LANE_OP_DISK_ERASE };
 
 static void run_steps(struct round *round);
 
@@ -138,27 +140,38 @@ static bool is_here(const struct round *round, const struct item *item)
 
 static void erase_next(struct round *round);
 
-static void note_erased(struct item *item, const struct lane_reply *reply)
+static void note_erased(struct round *round, struct item *item, const struct lane_reply *reply)
 {
-	if (reply->rc == 0 && reply->op == LANE_OP_DISK_DESTROY_KEY && reply->verified)
+	if (reply->rc == 0 && reply->op == LANE_OP_VM_DESTROY)
+		item->is_vm_gone = true;
+	if (reply->rc == 0 && reply->op == LANE_OP_DISK_DESTROY_KEY && reply->verified && item->is_vm_gone)
 		item->what.lease.is_key_destroyed = true;
-	if (reply->rc == 0)
-		return;
-	item->is_failed = true;
-	log_error("reaper.erase", "id=%s op=%s error=\"%s\"", item->what.lease.id,
-		  lane_op_name((enum lane_op)reply->op), reply->msg);
+	if (reply->rc < 0 && !round->why_left[0])
+		(void)snprintf(round->why_left, sizeof(round->why_left), "%s: %s",
+			       lane_op_name((enum lane_op)reply->op), reply->msg); /* it fits */
 }
 
-/* What was not begun in time is left to whoever takes it next. */
+/* What was not begun in time goes on without: a result does not wait for it, and its objects are found again. */
 static void leave_the_rest(struct round *round)
 {
-	for (size_t i = round->erasing; i < round->n; i++) {
-		if (!is_here(round, &round->items[i]))
-			continue;
-		log_warn("reaper.late", "id=%s message=\"erasing what came before it took as long as a lease\"",
-			 round->items[i].what.lease.id);
-		round->items[i].plan = PLAN_LEAVE;
-	}
+	for (; round->erasing < round->n; round->erasing++)
+		if (is_here(round, &round->items[round->erasing]))
+			log_warn("reaper.late",
+				 "id=%s message=\"not erased yet: erasing what came before it took as long as a lease\"",
+				 round->items[round->erasing].what.lease.id);
+}
+
+static void end_item(struct round *round)
+{
+	const struct item *item = &round->items[round->erasing];
+
+	log_info("reaper.erased", "id=%s complete=%d key_destroyed=%d", item->what.lease.id, !round->why_left[0],
+		 item->what.lease.is_key_destroyed);
+	if (round->why_left[0])
+		round->config.on_left(round->config.ctx, item->what.lease.id, round->why_left);
+	round->why_left[0] = '\0';
+	round->erase_op = 0;
+	round->erasing++;
 }
 
 static void on_erased(void *ctx, const void *data, size_t len)
@@ -172,15 +185,9 @@ static void on_erased(void *ctx, const void *data, size_t len)
 		round->config.on_fault(round->config.ctx, "the lane answered something else than it was asked");
 		return;
 	}
-	note_erased(item, &reply);
-	if (++round->erase_op == ARRAY_SIZE(erase_ops)) {
-		log_info("reaper.erased", "id=%s complete=%d key_destroyed=%d", item->what.lease.id, !item->is_failed,
-			 item->what.lease.is_key_destroyed);
-		if (item->is_failed)
-			item->plan = PLAN_LEAVE; /* its lease keeps it from being run until it is gone */
-		round->erase_op = 0;
-		round->erasing++;
-	}
+	note_erased(round, item, &reply);
+	if (++round->erase_op == ARRAY_SIZE(erase_ops))
+		end_item(round);
 	erase_next(round);
 }
 
@@ -206,6 +213,7 @@ static bool start_erase(struct round *round)
 {
 	round->erasing = 0;
 	round->erase_op = 0;
+	round->why_left[0] = '\0';
 	for (size_t i = 0; i < round->n; i++)
 		if (is_here(round, &round->items[i])) {
 			erase_next(round);
@@ -274,7 +282,7 @@ static void on_fenced(void *ctx, const void *data, size_t len)
 
 static bool start_fence(struct round *round)
 {
-	for (size_t i = 0; i < round->n; i++) /* objects that nobody owned: with them, all is gone */
+	for (size_t i = 0; i < round->n; i++) /* objects that nobody owned: what is left of them is found again */
 		if (round->items[i].plan == PLAN_REAP && strcmp(round->items[i].what.lease.topic, "-") == 0)
 			round->items[i].verb = REAP_VERB_DELETE;
 	if (!choose(round, PLAN_REAP))
@@ -368,7 +376,8 @@ static bool start_settle(struct round *round)
 									 .token = item->what.lease.token,
 									 .verb = item->verb,
 									 .is_key_destroyed =
-										 item->what.lease.is_key_destroyed };
+										 item->what.lease.is_key_destroyed,
+									 .lost_ms = item->what.lease.lost_ms };
 		round->chosen[round->n_chosen++] = i;
 	}
 	if (round->n_chosen == 0)

@@ -1,7 +1,7 @@
 /* A round: what is done with up to REAP_BATCH_MAX leases, step by step, all of them together.
  *
  *	take    in Redis: now they are ours, and their workers' renewals answer GONE
- *	erase   on this host: key, VM, files, in this order
+ *	erase   on this host: VM, key, files, in this order, as far as it goes in time: nothing that follows depends on it
  *	fence   in Kafka: dead workers; and was the result told?
  *	settle  in Redis: told -> gone; not told -> orphan, or ended when nobody shall try again
  *	tell    in Kafka: the results of what has ended
@@ -9,7 +9,8 @@
  *	close   in Redis
  *
  * A reaper may die between and within any two of these: each step can be done again by another reaper, which takes the
- * leases when ours has run out. An item that fails is left as it is for that. */
+ * leases when ours has run out. An item of which Redis or Kafka did not answer is left as it is for that; what could not be
+ * erased is found again, without a lease, by looking at the host (reaper/healer.h). */
 #pragma once
 
 #include <event2/event.h>
@@ -34,6 +35,8 @@ struct round_config {
 	void (*on_done)(void *ctx);
 	/* What reap_heal() answered for a find. */
 	void (*on_judged)(void *ctx, const char *id, int64_t number);
+	/* Something of it could not be erased. */
+	void (*on_left)(void *ctx, const char *id, const char *why);
 	/* A helper process answered nonsense. */
 	void (*on_fault)(void *ctx, const char *why);
 	void *ctx;

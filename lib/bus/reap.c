@@ -119,6 +119,7 @@ void reap_settle(struct reap *reap, const struct reap_settlement *settlements, s
 		redis_args_add_number(&args, settlements[i].token);
 		redis_args_add(&args, verb_names[settlements[i].verb]);
 		redis_args_add(&args, settlements[i].is_key_destroyed ? "destroyed" : "-");
+		redis_args_add_number(&args, settlements[i].lost_ms);
 	}
 	redis_eval(reap->redis, &settle_script, LEASE_KEYS_COUNT, &args, on_numbers, reap);
 }

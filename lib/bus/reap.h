@@ -49,6 +49,7 @@ struct reap_lease {
 	int64_t offset;
 	bool is_key_destroyed; /* the reaper saw that of the last attempt's disk */
 	uint64_t due_ms; /* Redis's wall clock; of a scan only */
+	uint64_t lost_ms; /* the same; when an orphan that was healed is to be lost; else 0 */
 };
 
 struct reap_scan {
@@ -73,6 +74,7 @@ struct reap_settlement {
 	uint64_t token;
 	enum reap_verb verb; /* not NONE */
 	bool is_key_destroyed;
+	uint64_t lost_ms; /* ORPHAN: when it is lost; 0: lost_after_ms from now */
 };
 
 struct reap_server {

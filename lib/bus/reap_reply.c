@@ -12,6 +12,7 @@
 #define SHOWN_BYTES    100  /* of a line that is none, in the message about it */
 #define SCAN_HEAD      3    /* now, number of leases, of those due */
 #define SCAN_FIELDS    3    /* id, score, line */
+#define HEAL_FIELDS    3    /* number, line, when an orphan is to be lost */
 
 static const char *const state_names[] = { "running", "reaping", "orphan", "ended", "told" };
 static_assert(ARRAY_SIZE(state_names) == REAP_STATE_COUNT, "a name for every reap_state");
@@ -182,6 +183,7 @@ static bool read_row(redisReply *const *row, struct reap_lease *ret)
 		return false;
 	memcpy(ret->id, row[0]->str, row[0]->len + 1);
 	ret->due_ms = (uint64_t)row[1]->integer;
+	ret->lost_ms = 0;
 	return true;
 }
 
@@ -228,16 +230,17 @@ int reap_reply_numbers(const redisReply *reply, size_t n, int64_t *numbers, stru
 
 int reap_reply_heal(const redisReply *reply, size_t n, int64_t *numbers, struct reap_lease *leases, struct err *err)
 {
-	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 * n)
-		return bad_reply(reply, "pairs of number and lease", err);
+	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != HEAL_FIELDS * n)
+		return bad_reply(reply, "a list of number, lease and time", err);
 	for (size_t i = 0; i < n; i++) {
-		const redisReply *line = reply->element[2 * i + 1];
+		redisReply *const *row = &reply->element[HEAL_FIELDS * i];
 
-		if (!is_number(reply->element[2 * i]) || !is_text(line))
-			return bad_reply(reply, "pairs of number and lease", err);
-		numbers[i] = reply->element[2 * i]->integer;
-		if (numbers[i] > 1 && reap_line_parse(line->str, line->len, &leases[i], err) < 0)
+		if (!is_number(row[0]) || !is_text(row[1]) || !is_number(row[2]) || row[2]->integer < 0)
+			return bad_reply(reply, "a list of number, lease and time", err);
+		numbers[i] = row[0]->integer;
+		if (numbers[i] > 1 && reap_line_parse(row[1]->str, row[1]->len, &leases[i], err) < 0)
 			return -EBADMSG;
+		leases[i].lost_ms = (uint64_t)row[2]->integer;
 	}
 	return 0;
 }

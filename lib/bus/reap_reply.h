@@ -19,7 +19,7 @@ int reap_reply_scan(const struct redisReply *reply, struct reap_scan *ret, struc
 /* `n` integers. */
 int reap_reply_numbers(const struct redisReply *reply, size_t n, int64_t *numbers, struct err *err);
 
-/* `n` pairs of an integer and a line; lines are parsed where the integer is a token. */
+/* `n` times an integer, a line and a time; lines are parsed where the integer is a token. */
 int reap_reply_heal(const struct redisReply *reply, size_t n, int64_t *numbers, struct reap_lease *leases,
 		    struct err *err);
 

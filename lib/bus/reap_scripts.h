@@ -56,24 +56,26 @@ static const char reap_take_lua[] = LEASE_LUA_NOW LEASE_LUA_TOKEN LEASE_LUA_READ
 	"keep_token()\n"
 	"return answers\n";
 
-/* ARGV: owner lease_ms lost_after_ms, then per lease: id token verb key ("destroyed": seen to be by now; else "-").
- * Answers per lease: 1, or 0 when it is not ours any more. Verbs: delete; orphan (anyone may claim it, for
- * lost_after_ms); ended; told (to be looked at again without hurry). */
+/* ARGV: owner lease_ms lost_after_ms, then per lease: id token verb key ("destroyed": seen to be by now; else "-") lost_ms.
+ * Answers per lease: 1, or 0 when it is not ours any more. Verbs: delete; orphan (anyone may claim it, until lost_ms; where
+ * that is 0, for lost_after_ms); ended; told (to be looked at again without hurry). */
 static const char reap_settle_lua[] = LEASE_LUA_NOW LEASE_LUA_READ REAP_LUA_WRITE
 	"local answers = {}\n"
-	"local keys, lines = read_all(4, 4)\n"
+	"local keys, lines = read_all(4, 5)\n"
 	"for n = 1, #keys do\n"
-	"  local id, its_token, verb = ARGV[4 * n], ARGV[4 * n + 1], ARGV[4 * n + 2]\n"
+	"  local id, its_token, verb = ARGV[5 * n - 1], ARGV[5 * n], ARGV[5 * n + 1]\n"
 	"  local field = fields_of(lines[n] or '')\n"
 	"  local is_mine = field[2] == ARGV[1] and field[3] == its_token\n"
 	"  answers[n] = is_mine and 1 or 0\n"
-	"  field[11], field[12] = field[11] or '-', ARGV[4 * n + 3]\n"
+	"  field[11], field[12] = field[11] or '-', ARGV[5 * n + 2]\n"
 	"  if is_mine and verb == 'delete' then\n"
 	"    redis.call('DEL', keys[n])\n"
 	"    redis.call('ZREM', KEYS[1], id)\n"
 	"  elseif is_mine and verb == 'orphan' then\n"
+	"    local lost = tonumber(ARGV[5 * n + 3])\n"
 	"    field[1], field[2] = 'orphan', '-'\n"
-	"    write(keys[n], id, field, now + tonumber(ARGV[3]))\n"
+	"    if lost == 0 then lost = now + tonumber(ARGV[3]) end\n"
+	"    write(keys[n], id, field, lost)\n"
 	"  elseif is_mine then\n"
 	"    field[1] = verb\n"
 	"    write(keys[n], id, field, now + tonumber(ARGV[2]) * (verb == 'told' and 3 or 1))\n"
@@ -82,7 +84,7 @@ static const char reap_settle_lua[] = LEASE_LUA_NOW LEASE_LUA_READ REAP_LUA_WRIT
 	"return answers\n";
 
 /* ARGV: owner lease_ms host, then per workspace of which something is left on this host: id, "1" when it may be
- * taken. Answers per id a number and a line. Number 0: leave it, a worker or reaper holds it here. Positive: it has
+ * taken. Answers per id a number, a line, and of an orphan when it is to be lost, else 0. Number 0: leave it, a worker or reaper holds it here. Positive: it has
  * no lease, or one that anybody could claim; if it may be taken, it is ours now like any lease in reaping, the number
  * is the token and the line is what it is. -1: nobody may claim it here now, it can be erased. */
 static const char reap_heal_lua[] = LEASE_LUA_NOW LEASE_LUA_TOKEN LEASE_LUA_READ REAP_LUA_WRITE
@@ -91,7 +93,8 @@ static const char reap_heal_lua[] = LEASE_LUA_NOW LEASE_LUA_TOKEN LEASE_LUA_READ
 	"for n = 1, #keys do\n"
 	"  local id, may_take = ARGV[2 + 2 * n], ARGV[3 + 2 * n] == '1'\n"
 	"  local field = fields_of(lines[n] or 'missing - 0 0 - 0 0 - 0 0 -')\n"
-	"  local state, verdict = field[1], 0\n"
+	"  local state, verdict, lost = field[1], 0, 0\n"
+	"  if state == 'orphan' then lost = tonumber(redis.call('ZSCORE', KEYS[1], id) or 0) end\n"
 	"  if state == 'missing' or state == 'orphan' then\n"
 	"    verdict = 1\n"
 	"    if may_take then\n"
@@ -103,7 +106,7 @@ static const char reap_heal_lua[] = LEASE_LUA_NOW LEASE_LUA_TOKEN LEASE_LUA_READ
 	"  elseif state == 'ended' or state == 'told' or field[5] ~= ARGV[3] then\n"
 	"    verdict = -1\n"
 	"  end\n"
-	"  answers[2 * n - 1], answers[2 * n] = verdict, table.concat(field, ' ')\n"
+	"  answers[3 * n - 2], answers[3 * n - 1], answers[3 * n] = verdict, table.concat(field, ' '), lost\n"
 	"end\n"
 	"keep_token()\n"
 	"return answers\n";

@@ -186,7 +186,11 @@ int host_each_workspace(const struct host_place *place, int (*visit)(void *ctx, 
 	struct only_ids only = { .visit = visit, .ctx = ctx };
 	char parent[PATH_MAX];
 	int r = each_disk(place, visit, ctx, err);
+	int groups_r;
 
+	if (r > 0)
+		return r;
 	names_cgroup_parent(place, parent);
-	return r ? r : cgroup_each(parent, visit_group, &only, err);
+	groups_r = cgroup_each(parent, visit_group, &only, err); /* also when there are disks that cannot be listed */
+	return groups_r ? groups_r : r;
 }

@@ -42,6 +42,7 @@ int vm_spawn(const struct host_place *place, const char *libexec_dir, const stru
 /* Kill every process in the workspace's cgroup, wait until it is empty, remove it. Fine when there is none. */
 int vm_destroy(const struct host_place *place, const char *id, struct err *err);
 
-/* Every workspace id of which anything is left on this host: a cgroup or a backing file. `visit` answers 0 to go on. */
+/* Every workspace id of which anything is left on this host: a cgroup or a backing file. `visit` answers 0 to go on.
+ * Where one kind cannot be listed, the other is, before the failure is answered. */
 int host_each_workspace(const struct host_place *place, int (*visit)(void *ctx, const char *id), void *ctx,
 			struct err *err);

@@ -378,6 +378,37 @@ static void test_healing(void **state)
 	assert_int_equal(heal(fixture, "y", true, &lease), -1); /* runs elsewhere */
 }
 
+/* However often the objects of an orphan are looked for, it is lost when it was to be. */
+static void test_healing_an_orphan_puts_nothing_off(void **state)
+{
+	static struct answer answer;
+	struct fixture *fixture = *state;
+	struct reap_settlement settlement = { .id = "x", .verb = REAP_VERB_ORPHAN };
+	struct reap_lease lease;
+	char before[32];
+	int64_t token;
+
+	lease_abandon(fixture->worker, "x", claim(fixture, "x").token, false, on_grant, &answer);
+	wait_answer(fixture, &answer);
+	(void)snprintf(before, sizeof(before), "%s",
+		       redis_server_ask(&fixture->server, "ZSCORE t:{mayfly}:deadlines x"));
+	for (int i = 0; i < 2; i++) {
+		token = heal(fixture, "x", true, &lease);
+		assert_true(token > 1);
+		assert_int_equal(lease.lost_ms, strtoull(before, NULL, 10));
+		settlement.token = (uint64_t)token;
+		settlement.lost_ms = lease.lost_ms;
+		answer = (struct answer){ .n = 1 };
+		reap_settle(fixture->a, &settlement, 1, on_numbers, &answer);
+		wait_answer(fixture, &answer);
+		assert_int_equal(answer.numbers[0], 1);
+		assert_string_equal(redis_server_ask(&fixture->server, "ZSCORE t:{mayfly}:deadlines x"), before);
+	}
+	token = heal(fixture, "x", true, &lease); /* not said: a whole patience from now on */
+	assert_int_equal(settle(fixture, fixture->a, "x", token, REAP_VERB_ORPHAN), 1);
+	assert_string_not_equal(redis_server_ask(&fixture->server, "ZSCORE t:{mayfly}:deadlines x"), before);
+}
+
 /* A deadline whose lease is gone is forgotten; a line that is none of ours stops nobody. */
 static void test_odd_members(void **state)
 {
@@ -432,6 +463,7 @@ int main(void)
 		TEST(taking_an_orphan_ends_it),
 		TEST(an_orphan_has_no_life_to_end),
 		TEST(healing),
+		TEST(healing_an_orphan_puts_nothing_off),
 		TEST(odd_members),
 		TEST(what_is_no_lease_hides_none),
 	};

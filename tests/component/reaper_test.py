@@ -152,6 +152,12 @@ class Case(unittest.TestCase):
     def assert_objects(self, task_id, sleeper, are_there):
         self.assertEqual(self.objects(task_id, sleeper), (are_there,) * 3)
 
+    def one_result(self, task_id, outcome):
+        wait_until(f"{task_id} is told\n{self.fleet.log()[-1500:]}", lambda: self.state(task_id) == "told")
+        result, = self.fleet.told()[task_id]
+        self.assertEqual((result["outcome"], result["ran"]), (outcome, "unknown"))
+        return result
+
     def commit(self, partition, next_offset, metadata=None):
         """What workers commit in their transactions."""
         subprocess.run([os.path.join(BUILD, "tests", "component", "commit_position"), services.brokers, self.fleet.name,
@@ -282,12 +288,6 @@ class Reaping(Case):
 
 
 class Telling(Case):
-    def one_result(self, task_id, outcome):
-        wait_until(f"{task_id} is told\n{self.fleet.log()[-1500:]}", lambda: self.state(task_id) == "told")
-        result, = self.fleet.told()[task_id]
-        self.assertEqual((result["outcome"], result["ran"]), (outcome, "unknown"))
-        return result
-
     def test_an_orphan_that_nobody_takes_is_lost(self):
         task_id = self.lease(due_in_ms=0, offset=7)
         self.make_objects(task_id)
@@ -420,6 +420,106 @@ class Telling(Case):
             self.check_once(ids, [other])
             os.killpg(slow.pid, signal.SIGCONT)
         self.check_once(ids, [slow])
+
+
+class Holding(Case):
+    """What cannot be erased withholds no result, is told of, and is tried again for ever."""
+
+    def lefts(self, task_id):
+        return [line for line in self.fleet.log().splitlines() if "reaper.left" in line and f"id={task_id} " in line]
+
+    def hold_disk(self, task_id):
+        subprocess.run(["chattr", "+i", self.disk(task_id)], check=True)
+        self.addCleanup(subprocess.run, ["chattr", "-i", self.disk(task_id)], stderr=subprocess.DEVNULL, check=False)
+
+    def release_disk(self, task_id):
+        subprocess.run(["chattr", "-i", self.disk(task_id)], check=True)
+        wait_until(f"its disk is gone\n{self.fleet.log()[-1500:]}", lambda: not os.path.exists(self.disk(task_id)))
+
+    def freeze(self, pid):
+        """As if it hung in the kernel: not even SIGKILL ends it. Answers what ends that."""
+        group = f"/sys/fs/cgroup/freezer/held.{self.fleet.name}.{pid}"
+        os.makedirs(group)
+
+        def thaw():
+            if os.path.isdir(group):
+                self.put(group, "freezer.state", "THAWED")
+                wait_until("it is empty", lambda: not self.get(group, "cgroup.procs") or self.put(group, "../cgroup.procs", str(pid)))
+                os.rmdir(group)
+
+        self.addCleanup(thaw)
+        self.put(group, "cgroup.procs", str(pid))
+        self.put(group, "freezer.state", "FROZEN")
+        wait_until("it is frozen", lambda: self.get(group, "freezer.state") == "FROZEN")
+        return thaw
+
+    @staticmethod
+    def put(folder, name, value):
+        with open(os.path.join(folder, name), "w", encoding="ascii") as f:
+            f.write(value)
+
+    @staticmethod
+    def get(folder, name):
+        with open(os.path.join(folder, name), encoding="ascii") as f:
+            return f.read().strip()
+
+    def test_a_disk_that_holds_fast(self):
+        task_id, other = self.lease(due_in_ms=0), self.lease(due_in_ms=0, attempt=3, partition=1)
+        sleeper = self.make_objects(task_id)
+        self.make_objects(other)
+        self.hold_disk(task_id)
+        reaper = self.fleet.start_reaper(scan_ms=100, lost_after_ms=4000)
+        self.wait_state(task_id, "orphan")
+        self.assertIs(self.one_result(other, "lost")["key_destroyed"], True)  # beside it, all is as ever
+        self.assertIs(self.one_result(task_id, "lost")["key_destroyed"], False)  # looking again did not put it off
+        self.assertEqual(self.objects(task_id, sleeper), (True, False, False))
+        wait_until("it was tried again", lambda: len(self.lefts(task_id)) >= 3)
+        self.assertIn(self.disk(task_id), self.lefts(task_id)[0])
+        self.assertIn("again_in_ms=", self.lefts(task_id)[0])
+        self.fleet.kill_group(reaper)
+        tried = len(self.lefts(task_id))
+        self.fleet.start_reaper(scan_ms=100)
+        wait_until("the next reaper tries it, too", lambda: len(self.lefts(task_id)) >= tried + 2)
+        self.release_disk(task_id)
+        self.assertEqual(self.lefts(other), [])
+        self.assertEqual((self.state(task_id), len(self.fleet.told()[task_id])), ("told", 1))
+
+    def test_objects_of_nobody_that_hold_fast(self):
+        task_id = self.new_id()
+        self.make_objects(task_id)
+        self.hold_disk(task_id)
+        self.fleet.start_reaper(scan_ms=100)
+        wait_until("it was tried", lambda: len(self.lefts(task_id)) >= 2)
+        self.wait_state(task_id, None)  # the id is free for a worker, whose lane looks itself
+        self.release_disk(task_id)
+        self.wait_state(task_id, None)
+        self.assertEqual(self.fleet.told(), {})
+
+    @unittest.skipUnless(os.path.isdir("/sys/fs/cgroup/freezer"), "no freezer of version 1: nothing survives SIGKILL here")
+    def test_a_vm_that_does_not_die(self):
+        task_id = self.lease(due_in_ms=0, attempt=3)
+        thaw = self.freeze(self.make_objects(task_id).pid)
+        self.fleet.start_reaper(scan_ms=100)
+        # Its disk is gone, and yet: what may still run has the key.
+        self.assertIs(self.one_result(task_id, "lost")["key_destroyed"], False)
+        self.assertFalse(os.path.exists(self.disk(task_id)))
+        self.assertTrue(self.groups(task_id))
+        self.assertIn("do not die", self.lefts(task_id)[0])
+        thaw()
+        wait_until("its control groups are gone", lambda: not self.groups(task_id))
+
+    def test_a_control_group_with_others_below_it(self):
+        task_id = self.lease(due_in_ms=0, expires_in_ms=1000)
+        self.make_objects(task_id)
+        inner = [os.path.join(path, "inner") for path in self.group_paths(task_id)]
+        for path in inner:
+            os.mkdir(path)
+        self.fleet.start_reaper(scan_ms=100)
+        self.one_result(task_id, "expired")
+        self.assertTrue(self.groups(task_id))
+        for path in inner:
+            os.rmdir(path)
+        wait_until("its control groups are gone", lambda: not self.groups(task_id))
 
 
 class Caution(Case):

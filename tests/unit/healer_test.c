@@ -69,6 +69,42 @@ static void test_what_was_gone_is_new(void **state)
 	assert_false(may_take("a", 6000));
 }
 
+static void test_pauses_grow_and_end(void **state)
+{
+	uint64_t now_ms = 100000, pauses[8];
+	unsigned n_failures;
+
+	(void)state;
+	list((const char *const[]){ "a", "b", NULL });
+	healer_judge(&healer, "a", 1, 1000);
+	healer_judge(&healer, "b", 1, 1000);
+	for (unsigned i = 0; i < 8; i++) {
+		pauses[i] = healer_failed(&healer, "a", now_ms, &n_failures);
+		assert_int_equal(n_failures, i + 1);
+		assert_false(may_take("a", now_ms + pauses[i] - 1));
+		assert_true(may_take("b", now_ms)); /* another's failure is not its own */
+		now_ms += pauses[i];
+		assert_true(may_take("a", now_ms)); /* for ever */
+	}
+	assert_int_equal(pauses[0], 5000);
+	assert_int_equal(pauses[1], 10000);
+	assert_int_equal(pauses[7], HEALER_PAUSE_MAX_MS);
+}
+
+static void test_a_failure_in_a_round_is_remembered(void **state)
+{
+	unsigned n_failures;
+
+	(void)state;
+	list((const char *const[]){ NULL });
+	(void)healer_failed(&healer, "a", 1000, &n_failures);
+	list((const char *const[]){ "a", NULL });
+	healer_judge(&healer, "a", 1, 1000);
+	assert_true(may_take("a", 6000));
+	assert_int_equal(healer_failed(&healer, "a", 6000, &n_failures), 10000);
+	assert_int_equal(n_failures, 2);
+}
+
 static void test_many(void **state)
 {
 	size_t cursor = 0, n = 0, all = 0;
@@ -93,6 +129,8 @@ int main(void)
 		cmocka_unit_test_setup(test_a_find_is_taken_after_the_grace, set_up),
 		cmocka_unit_test_setup(test_a_lease_in_between_starts_anew, set_up),
 		cmocka_unit_test_setup(test_what_was_gone_is_new, set_up),
+		cmocka_unit_test_setup(test_pauses_grow_and_end, set_up),
+		cmocka_unit_test_setup(test_a_failure_in_a_round_is_remembered, set_up),
 		cmocka_unit_test_setup(test_many, set_up),
 	};
 

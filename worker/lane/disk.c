@@ -14,6 +14,8 @@ static int make_disk(const struct host_place *place, const struct lane_request *
 	if (r != -EEXIST)
 		return r;
 	r = disk_erase(place, request->id, err);
+	if (r < 0)
+		err->kind = ERR_BUSY; /* this workspace cannot be made here now; the host is none the worse for others */
 	return r < 0 ? r : disk_format(place, request->id, request->disk_mib, ret_key, ret_fd, err);
 }
 

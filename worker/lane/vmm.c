@@ -41,6 +41,8 @@ static int op_start(struct lane_context *context, const struct lane_request *req
 		return r;
 	/* Who asks holds the lease: a VM of that name was left by an attempt that could not end it. */
 	r = vm_destroy(&setup->place, request->id, err);
+	if (r < 0)
+		err->kind = ERR_BUSY; /* this workspace cannot be made here now; the host is none the worse for others */
 	if (r == 0)
 		r = qemu_start(&setup->place, setup->libexec_dir, &start, &ends, err);
 	if (r < 0)
