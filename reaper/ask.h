@@ -1,6 +1,6 @@
 /* The engine's end of a helper process that blocks (the root lane, the teller): one request over SOCK_SEQPACKET, one
- * reply, a deadline. A helper that dies or hangs ends the reaper: nothing lives in it, the supervisor starts all of
- * it anew. */
+ * reply, a deadline. A helper that dies or hangs is lost: the request at hand is answered with nothing, and the next ones wait
+ * a moment for another helper, should the owner get one. */
 #pragma once
 
 #include <event2/event.h>
@@ -11,11 +11,15 @@
 
 struct ask;
 
-/* Takes `fd`. `reply_max`: the longest reply. `on_fault` may come at any time, once. */
-int ask_new(struct event_base *base, int fd, size_t reply_max, void (*on_fault)(void *ctx, const char *why), void *ctx,
+/* Takes `fd`. `reply_max`: the longest reply. `on_lost` may come at any time, once per helper, before the request at hand is
+ * answered. */
+int ask_new(struct event_base *base, int fd, size_t reply_max, void (*on_lost)(void *ctx, const char *why), void *ctx,
 	    struct ask **ret, struct err *err);
 
-/* One at a time. `on_reply` borrows the data; it does not run after a fault. */
+/* Another helper, after a loss. Takes `fd`. */
+void ask_attach(struct ask *ask, int fd);
+
+/* One at a time; `data` is borrowed until it is answered. `on_reply` borrows the data; NULL: the helper was lost over it, or there is none. Not from inside the call. */
 void ask_send(struct ask *ask, const void *data, size_t len, unsigned patience_ms,
 	      void (*on_reply)(void *ctx, const void *data, size_t len), void *ctx);
 

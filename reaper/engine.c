@@ -3,8 +3,10 @@
 #include <assert.h>
 #include <event2/event.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/clock.h"
+#include "base/fd_pass.h"
 #include "base/ident.h"
 #include "base/log.h"
 #include "base/own.h"
@@ -19,6 +21,7 @@
 #include "wire/lane.h"
 
 #define HEAL_EVERY_SCANS  5
+#define HEAL_PAUSE_MAX	  6 /* doublings of it, after sweeps over which the lane was lost */
 #define SWEEP_PATIENCE_MS 10000
 
 struct engine {
@@ -27,6 +30,8 @@ struct engine {
 	struct signals *signals;
 	struct timer *scan_timer;
 	struct ask *lane, *teller;
+	int supervisor_fd;
+	struct event *supervisor_event;
 	struct reap *reap;
 	struct round *round;
 	struct choice choice;
@@ -41,6 +46,7 @@ struct engine {
 	uint64_t quiet_until_mono_ms;
 	uint64_t redis_ms, redis_mono_ms; /* Redis's clock at the last scan, and ours */
 	unsigned scans_to_heal;
+	unsigned n_lost_sweeps; /* one after the other */
 	size_t heal_cursor;
 	struct lane_request sweep;
 };
@@ -74,6 +80,33 @@ static void on_fault(void *ctx, const char *why)
 		log_error("reaper.helper", "message=\"a helper process failed (%s); starting anew\"", why);
 	engine->status = 1;
 	stop_loop(engine);
+}
+
+static void on_teller_lost(void *ctx, const char *why)
+{
+	on_fault(ctx, why);
+}
+
+/* Nobody waits for it: results are told without what it should have erased. */
+static void on_lane_lost(void *ctx, const char *why)
+{
+	struct engine *engine = ctx;
+
+	log_error("reaper.lane", "message=\"lost (%s); another one is asked for\"", why);
+	(void)send(engine->supervisor_fd, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL); /* we do not outlive it */
+}
+
+static void on_supervisor(evutil_socket_t fd, short what, void *ctx)
+{
+	struct engine *engine = ctx;
+	uint8_t byte;
+	int lane_fd;
+
+	(void)what;
+	if (fd_receive(fd, &byte, &lane_fd) < 0)
+		on_fault(engine, "the supervisor is gone");
+	else
+		ask_attach(engine->lane, lane_fd);
 }
 
 /* The end of a scan and of all that followed from it. */
@@ -124,12 +157,30 @@ static void on_left(void *ctx, const char *id, const char *why)
 
 static void sweep_next(struct engine *engine);
 
+static void heal_first(struct engine *engine)
+{
+	engine->heal_cursor = 0;
+	heal_next(engine);
+}
+
+static void on_sweep_lost(struct engine *engine)
+{
+	if (engine->n_lost_sweeps < HEAL_PAUSE_MAX)
+		engine->n_lost_sweeps++;
+	engine->scans_to_heal = HEAL_EVERY_SCANS << engine->n_lost_sweeps;
+	heal_first(engine); /* what is known already */
+}
+
 static void on_swept(void *ctx, const void *data, size_t len)
 {
 	struct engine *engine = ctx;
 	struct lane_reply reply;
 	struct err err;
 
+	if (!data) {
+		on_sweep_lost(engine);
+		return;
+	}
 	if (lane_reply_check(data, len, 0, &reply, &err) < 0 || reply.seq != engine->sweep.seq) {
 		on_fault(engine, "the lane answered something else than it was asked");
 		return;
@@ -144,8 +195,8 @@ static void on_swept(void *ctx, const void *data, size_t len)
 	}
 	if (reply.rc == 0)
 		healer_list_end(&engine->healer); /* else what was not listed may be there all the same */
-	engine->heal_cursor = 0;
-	heal_next(engine);
+	engine->n_lost_sweeps = 0;
+	heal_first(engine);
 }
 
 static void sweep_next(struct engine *engine)
@@ -253,12 +304,17 @@ static void on_redis(void *ctx, const struct reap_server *server, const char *wh
 
 static int open_helpers(struct engine *engine, const struct engine_ends *ends, struct err *err)
 {
-	int r = ask_new(engine->base, ends->lane_fd, sizeof(struct lane_reply), on_fault, engine, &engine->lane, err);
+	int r;
 
-	if (r < 0)
-		return r;
-	return ask_new(engine->base, ends->teller_fd, sizeof(struct teller_reply), on_fault, engine, &engine->teller,
-		       err);
+	engine->supervisor_fd = ends->supervisor_fd;
+	engine->supervisor_event =
+		event_new(engine->base, ends->supervisor_fd, EV_READ | EV_PERSIST, on_supervisor, engine);
+	if (!engine->supervisor_event || event_add(engine->supervisor_event, NULL) < 0)
+		return err_set(err, ERR_HOST, ENOMEM, "listen to the supervisor");
+	r = ask_new(engine->base, ends->lane_fd, sizeof(struct lane_reply), on_lane_lost, engine, &engine->lane, err);
+	return r < 0 ? r :
+		       ask_new(engine->base, ends->teller_fd, sizeof(struct teller_reply), on_teller_lost, engine,
+			       &engine->teller, err);
 }
 
 static int open_parts(struct engine *engine, struct err *err)
@@ -321,6 +377,9 @@ static void engine_close(struct engine *engine)
 	reap_free(engine->reap);
 	ask_free(engine->teller);
 	ask_free(engine->lane);
+	if (engine->supervisor_event)
+		event_free(engine->supervisor_event);
+	close_fd(&engine->supervisor_fd);
 	if (engine->base)
 		event_base_free(engine->base);
 }
@@ -331,6 +390,7 @@ int engine_main(const struct reaper_settings *settings, const struct engine_ends
 	struct err err;
 
 	engine.settings = settings;
+	engine.supervisor_fd = -1;
 	if (engine_open(&engine, ends, &err) < 0) {
 		log_error("reaper.start", "message=\"%s\"", err.msg);
 		engine.status = 1;

@@ -11,6 +11,7 @@
 struct engine_ends {
 	int lane_fd;   /* root: lane_reap_main() */
 	int teller_fd; /* Kafka: teller_main() */
+	int supervisor_fd; /* a byte asks for another lane (base/fd_pass.h brings it) */
 };
 
 /* Runs until SIGTERM, then ends the step at hand; answers the exit status. Takes the descriptors. */

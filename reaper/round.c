@@ -9,7 +9,7 @@
 #include "reaper/teller.h"
 #include "wire/lane.h"
 
-#define LANE_PATIENCE_MS 30000 /* of one erasing call: a VM that dies slowly, a disk that syncs slowly */
+#define LANE_PATIENCE_MS 20000 /* of one erasing call: a VM that dies slowly, a disk that syncs slowly */
 #define WHY_BYTES 320 /* the name of an operation and what the lane said of it */
 #define TOLD_KEPT_MS \
 	(7ull * 24 * 3600 * 1000) /* beyond expires_ms: Kafka's default retention of the record itself */
@@ -151,6 +151,17 @@ static void note_erased(struct round *round, struct item *item, const struct lan
 			       lane_op_name((enum lane_op)reply->op), reply->msg); /* it fits */
 }
 
+/* The lane was lost over it. Another one may do the rest; but what hangs with a disk hangs again with the same disk. */
+static void give_up_item(struct round *round)
+{
+	enum lane_op op = erase_ops[round->erase_op];
+
+	if (!round->why_left[0])
+		(void)snprintf(round->why_left, sizeof(round->why_left), "%s: the lane hung or died", lane_op_name(op));
+	if (op != LANE_OP_VM_DESTROY)
+		round->erase_op = ARRAY_SIZE(erase_ops) - 1;
+}
+
 /* What was not begun in time goes on without: a result does not wait for it, and its objects are found again. */
 static void leave_the_rest(struct round *round)
 {
@@ -181,11 +192,13 @@ static void on_erased(void *ctx, const void *data, size_t len)
 	struct lane_reply reply;
 	struct err err;
 
-	if (lane_reply_check(data, len, 0, &reply, &err) < 0 || reply.seq != round->lane_request.seq) {
+	if (!data)
+		give_up_item(round);
+	else if (lane_reply_check(data, len, 0, &reply, &err) < 0 || reply.seq != round->lane_request.seq) {
 		round->config.on_fault(round->config.ctx, "the lane answered something else than it was asked");
 		return;
-	}
-	note_erased(round, item, &reply);
+	} else
+		note_erased(round, item, &reply);
 	if (++round->erase_op == ARRAY_SIZE(erase_ops))
 		end_item(round);
 	erase_next(round);
@@ -242,6 +255,8 @@ static const struct teller_reply *check_teller(struct round *round, const void *
 {
 	const struct teller_reply *reply = data;
 
+	if (!data) /* its loss was told, and ends us */
+		return NULL;
 	if (len != sizeof(*reply) || reply->magic != TELLER_MAGIC || reply->op != round->teller_request.op ||
 	    reply->n != round->n_chosen || !memchr(reply->error, '\0', sizeof(reply->error))) {
 		round->config.on_fault(round->config.ctx, "the teller answered something else than it was asked");

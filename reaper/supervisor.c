@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fd_pass.h"
 #include "base/log.h"
 #include "base/own.h"
 #include "host/confine.h"
@@ -23,7 +24,8 @@
 #define RESTART_MAX_MS 5000
 #define HEALTHY_MS     10000 /* after this long the next failure is a new one */
 #define STOP_MS	       60000 /* for the engine's step at hand: the patience of its helpers */
-#define FAREWELL_MS    2000  /* for helpers to see their socket's end */
+#define FAREWELL_MS    2000  /* for helpers to see their socket's end; for what was killed, which may hang in the kernel */
+#define STUCK_MAX      8     /* killed lanes that hang in the kernel: with so many there is no other until one has ended */
 
 enum child { CHILD_LANE, CHILD_TELLER, CHILD_ENGINE, CHILD_COUNT };
 
@@ -33,19 +35,27 @@ _Static_assert(ARRAY_SIZE(child_names) == CHILD_COUNT, "a name for every child")
 struct supervisor {
 	const struct reaper_settings *settings;
 	pid_t pids[CHILD_COUNT]; /* 0: not running */
+	uint64_t lane_started_mono_ms;
+	unsigned n_stuck;
+	bool is_lane_wanted; /* the engine has none: there were too many stuck */
+	int engine_fd;	     /* asks for a lane, gets it */
 	int signal_fd;
 	bool is_stopping;
 };
 
 struct sockets {
 	int lane[2], teller[2]; /* [0] the engine's end, [1] the helper's */
+	int engine[2];		/* [0] the engine's end, [1] ours */
 };
+
+#define NO_SOCKETS { { -1, -1 }, { -1, -1 }, { -1, -1 } }
 
 static void sockets_close(struct sockets *sockets)
 {
 	for (int i = 0; i < 2; i++) {
 		close_fd(&sockets->lane[i]);
 		close_fd(&sockets->teller[i]);
+		close_fd(&sockets->engine[i]);
 	}
 }
 
@@ -62,7 +72,8 @@ static int run_lane(const struct reaper_settings *settings, int fd)
 static int run_confined(const struct supervisor *supervisor, enum child child, struct sockets *sockets)
 {
 	const struct engine_ends ends = { .lane_fd = take_fd(&sockets->lane[0]),
-					  .teller_fd = take_fd(&sockets->teller[0]) };
+					  .teller_fd = take_fd(&sockets->teller[0]),
+					  .supervisor_fd = take_fd(&sockets->engine[0]) };
 	struct err err;
 
 	if (confine_process((uid_t)supervisor->settings->engine_uid, &err) < 0) {
@@ -86,11 +97,15 @@ static _Noreturn void become(const struct supervisor *supervisor, enum child chi
 		_exit(1);
 	log_init(child_names[child], (enum log_level)log_level_parse(supervisor->settings->log_level));
 	(void)close(supervisor->signal_fd); /* ours; only read */
+	if (supervisor->engine_fd >= 0)
+		(void)close(supervisor->engine_fd); /* the same */
+	close_fd(&sockets->engine[1]);
 	if (child != CHILD_ENGINE) {
 		(void)signal(SIGTERM, SIG_IGN); /* a helper ends when the engine has */
 		(void)signal(SIGINT, SIG_IGN);
 		close_fd(&sockets->lane[0]);
 		close_fd(&sockets->teller[0]);
+		close_fd(&sockets->engine[0]);
 	}
 	if (child != CHILD_LANE)
 		close_fd(&sockets->lane[1]);
@@ -102,39 +117,60 @@ static _Noreturn void become(const struct supervisor *supervisor, enum child chi
 	exit(run_confined(supervisor, child, sockets)); /* exit(3): the leak check is an exit handler */
 }
 
+static int start_child(struct supervisor *supervisor, enum child child, struct sockets *sockets, struct err *err)
+{
+	pid_t parent = getpid();
+	pid_t pid = fork();
+
+	if (pid == 0)
+		become(supervisor, child, sockets, parent);
+	if (pid < 0)
+		return err_set(err, ERR_HOST, errno, "fork the reaper's %s", child_names[child]);
+	supervisor->pids[child] = pid;
+	if (child == CHILD_LANE)
+		supervisor->lane_started_mono_ms = clock_mono_ms();
+	return 0;
+}
+
+static int make_socket(int pair[2], struct err *err)
+{
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return err_set(err, ERR_HOST, errno, "sockets for the reaper's processes");
+	return 0;
+}
+
 static int start_children(struct supervisor *supervisor, struct err *err)
 {
-	cleanup_(sockets_close) struct sockets sockets = { { -1, -1 }, { -1, -1 } };
-	pid_t parent = getpid();
+	cleanup_(sockets_close) struct sockets sockets = NO_SOCKETS;
+	int r = make_socket(sockets.lane, err);
 
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets.lane) < 0 ||
-	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets.teller) < 0)
-		return err_set(err, ERR_HOST, errno, "sockets for the reaper's processes");
-	for (int child = 0; child < CHILD_COUNT; child++) {
-		pid_t pid = fork();
-
-		if (pid == 0)
-			become(supervisor, (enum child)child, &sockets, parent);
-		if (pid < 0)
-			return err_set(err, ERR_HOST, errno, "fork the reaper's %s", child_names[child]);
-		supervisor->pids[child] = pid;
-	}
-	return 0;
+	if (r == 0)
+		r = make_socket(sockets.teller, err);
+	if (r == 0)
+		r = make_socket(sockets.engine, err);
+	for (int child = 0; child < CHILD_COUNT && r == 0; child++)
+		r = start_child(supervisor, (enum child)child, &sockets, err);
+	supervisor->engine_fd = take_fd(&sockets.engine[1]);
+	return r;
 }
 
 static void note_exit(struct supervisor *supervisor, pid_t pid, int status, int *ret_engine_status)
 {
-	for (int child = 0; child < CHILD_COUNT; child++) {
-		if (supervisor->pids[child] != pid)
-			continue;
-		supervisor->pids[child] = 0;
-		if (child == CHILD_ENGINE)
-			*ret_engine_status = WIFEXITED(status) ? WEXITSTATUS(status) : 1;
-		if (!supervisor->is_stopping)
-			log_warn("reaper.child", "process=%s status=%d signal=%d message=\"ended; starting all anew\"",
-				 child_names[child], WIFEXITED(status) ? WEXITSTATUS(status) : -1,
-				 WIFSIGNALED(status) ? WTERMSIG(status) : 0);
+	int child = 0;
+
+	while (child < CHILD_COUNT && supervisor->pids[child] != pid)
+		child++;
+	if (child == CHILD_COUNT) { /* one that was given up */
+		supervisor->n_stuck--;
+		return;
 	}
+	supervisor->pids[child] = 0;
+	if (child == CHILD_ENGINE)
+		*ret_engine_status = WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+	if (!supervisor->is_stopping)
+		log_warn("reaper.child", "process=%s status=%d signal=%d message=\"ended; %s\"", child_names[child],
+			 WIFEXITED(status) ? WEXITSTATUS(status) : -1, WIFSIGNALED(status) ? WTERMSIG(status) : 0,
+			 child == CHILD_LANE ? "another one follows" : "starting all anew");
 }
 
 static bool is_any_running(const struct supervisor *supervisor)
@@ -172,27 +208,80 @@ static void reap_children(struct supervisor *supervisor, int *ret_engine_status)
 		note_exit(supervisor, pid, status, ret_engine_status);
 }
 
-/* Until one child has ended or we shall stop. */
+/* Kill it and wait a moment. One that hangs in the kernel is left to itself: it ends when that lets it go. */
+static void end_child(struct supervisor *supervisor, enum child child, int *ret_engine_status)
+{
+	uint64_t deadline_ms = clock_mono_ms() + FAREWELL_MS;
+
+	if (supervisor->pids[child])
+		(void)kill(supervisor->pids[child], SIGKILL); /* ours, not yet waited for */
+	while (supervisor->pids[child] && clock_mono_ms() < deadline_ms) {
+		reap_children(supervisor, ret_engine_status);
+		(void)poll(NULL, 0, 5);
+	}
+	if (!supervisor->pids[child])
+		return;
+	log_error("reaper.child", "process=%s pid=%d message=\"killed, and hangs in the kernel; going on without it\"",
+		  child_names[child], supervisor->pids[child]);
+	supervisor->pids[child] = 0;
+	supervisor->n_stuck++;
+}
+
+/* The engine has lost its lane, over which request it knows. False: none can be made. */
+static bool replace_lane(struct supervisor *supervisor, int *ret_engine_status)
+{
+	cleanup_(sockets_close) struct sockets sockets = NO_SOCKETS;
+	uint64_t age_ms = clock_mono_ms() - supervisor->lane_started_mono_ms;
+	struct err err;
+
+	end_child(supervisor, CHILD_LANE, ret_engine_status);
+	supervisor->is_lane_wanted = supervisor->n_stuck >= STUCK_MAX;
+	if (supervisor->is_lane_wanted) {
+		log_error("reaper.lane", "stuck=%u message=\"nothing is erased here until one of the lanes that hang has ended\"",
+			  supervisor->n_stuck);
+		return true;
+	}
+	if (age_ms < RESTART_MIN_MS)
+		(void)poll(NULL, 0, (int)(RESTART_MIN_MS - age_ms));
+	if (make_socket(sockets.lane, &err) < 0 || start_child(supervisor, CHILD_LANE, &sockets, &err) < 0) {
+		log_error("reaper.lane", "message=\"%s\"", err.msg);
+		return false;
+	}
+	(void)fd_pass(supervisor->engine_fd, 0, sockets.lane[0]); /* an engine that is gone is seen by its exit */
+	return true;
+}
+
+static bool is_lane_asked_for(struct supervisor *supervisor)
+{
+	char byte;
+	ssize_t n = recv(supervisor->engine_fd, &byte, 1, MSG_DONTWAIT);
+
+	if (n == 0)
+		close_fd(&supervisor->engine_fd); /* the engine's exit follows */
+	return n == 1 || (supervisor->is_lane_wanted && supervisor->n_stuck < STUCK_MAX);
+}
+
+static void wait_for_signal_or_engine(const struct supervisor *supervisor)
+{
+	struct pollfd ready[] = { { .fd = supervisor->signal_fd, .events = POLLIN },
+				  { .fd = supervisor->engine_fd, .events = POLLIN } };
+
+	(void)poll(ready, ARRAY_SIZE(ready), -1); /* EINTR is fine: the caller looks again */
+}
+
+/* Until all must be started anew, or we shall stop. */
 static void watch(struct supervisor *supervisor, int *ret_engine_status)
 {
 	for (;;) {
 		bool is_stopping = read_signals(supervisor);
 
 		reap_children(supervisor, ret_engine_status);
-		for (int child = 0; child < CHILD_COUNT; child++)
-			if (!supervisor->pids[child])
-				return;
-		if (is_stopping)
+		if (is_stopping || !supervisor->pids[CHILD_ENGINE] || !supervisor->pids[CHILD_TELLER])
 			return;
-		wait_for_signal(supervisor, -1);
+		if (is_lane_asked_for(supervisor) && !replace_lane(supervisor, ret_engine_status))
+			return;
+		wait_for_signal_or_engine(supervisor);
 	}
-}
-
-static void kill_all(struct supervisor *supervisor)
-{
-	for (int child = 0; child < CHILD_COUNT; child++)
-		if (supervisor->pids[child])
-			(void)kill(supervisor->pids[child], SIGKILL); /* ours, not yet waited for */
 }
 
 /* The engine finishes its step; with its end the helpers' sockets end, and so do they. */
@@ -213,11 +302,8 @@ static void end_children(struct supervisor *supervisor, int *ret_engine_status)
 		(void)read_signals(supervisor);
 		reap_children(supervisor, ret_engine_status);
 	}
-	kill_all(supervisor);
-	while (is_any_running(supervisor)) {
-		reap_children(supervisor, ret_engine_status);
-		(void)poll(NULL, 0, 5);
-	}
+	for (int child = 0; child < CHILD_COUNT; child++)
+		end_child(supervisor, (enum child)child, ret_engine_status);
 }
 
 static int open_signals(struct supervisor *supervisor, struct err *err)
@@ -245,12 +331,13 @@ static int live_once(struct supervisor *supervisor)
 	else
 		watch(supervisor, &engine_status);
 	end_children(supervisor, &engine_status);
+	close_fd(&supervisor->engine_fd);
 	return engine_status;
 }
 
 int supervise(const struct reaper_settings *settings)
 {
-	struct supervisor supervisor = { .settings = settings, .signal_fd = -1 };
+	struct supervisor supervisor = { .settings = settings, .engine_fd = -1, .signal_fd = -1 };
 	int restart_ms = RESTART_MIN_MS, status = 1;
 	struct err err;
 

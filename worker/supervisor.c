@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fd_pass.h"
 #include "base/log.h"
 #include "base/own.h"
 #include "host/accel.h"
@@ -52,43 +53,16 @@ int supervisor_ask_lane(int supervisor_fd, unsigned lane)
 
 int supervisor_receive_lane(int supervisor_fd, unsigned *ret_lane, int *ret_fd)
 {
-	union {
-		struct cmsghdr align;
-		char space[CMSG_SPACE(sizeof(int))];
-	} control;
-	uint8_t byte = ENGINE_LANE_COUNT;
-	struct iovec iov = { .iov_base = &byte, .iov_len = 1 };
-	struct msghdr message = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof(control.space)
-	};
-	ssize_t n = recvmsg(supervisor_fd, &message, MSG_CMSG_CLOEXEC);
-	struct cmsghdr *cmsg = n == 1 ? CMSG_FIRSTHDR(&message) : NULL;
+	uint8_t byte;
 
-	if (!cmsg || cmsg->cmsg_type != SCM_RIGHTS || byte >= ENGINE_LANE_COUNT)
+	if (fd_receive(supervisor_fd, &byte, ret_fd) < 0)
 		return -EPIPE;
+	if (byte >= ENGINE_LANE_COUNT) {
+		close_fd(ret_fd);
+		return -EPIPE;
+	}
 	*ret_lane = byte;
-	memcpy(ret_fd, CMSG_DATA(cmsg), sizeof(int));
 	return 0;
-}
-
-static int send_lane(int engine_fd, unsigned lane, int lane_fd)
-{
-	union {
-		struct cmsghdr align;
-		char space[CMSG_SPACE(sizeof(int))];
-	} control = { 0 };
-	uint8_t byte = (uint8_t)lane;
-	struct iovec iov = { .iov_base = &byte, .iov_len = 1 };
-	struct msghdr message = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof(control.space)
-	};
-	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&message);
-
-	cmsg->cmsg_level = SOL_SOCKET;
-	cmsg->cmsg_type = SCM_RIGHTS;
-	cmsg->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(cmsg), &lane_fd, sizeof(int));
-	return sendmsg(engine_fd, &message, MSG_NOSIGNAL) == 1 ? 0 : -errno;
 }
 
 /* In the child: of the supervisor's descriptors only the engine's ends of the lanes stay, signals are as in a fresh process,
@@ -214,7 +188,7 @@ static int replace_lane(struct supervisor *supervisor, unsigned index)
 		log_error("supervisor.lane", "message=\"%s; this worker ends\"", err.msg);
 		return -1;
 	}
-	(void)send_lane(supervisor->engine_fd, index, supervisor->lane_fds[index]); /* one that is gone is seen by its exit */
+	(void)fd_pass(supervisor->engine_fd, (uint8_t)index, supervisor->lane_fds[index]); /* one that is gone is seen by its exit */
 	close_lane_fds(supervisor);
 	return 0;
 }

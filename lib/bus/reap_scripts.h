@@ -84,9 +84,9 @@ static const char reap_settle_lua[] = LEASE_LUA_NOW LEASE_LUA_READ REAP_LUA_WRIT
 	"return answers\n";
 
 /* ARGV: owner lease_ms host, then per workspace of which something is left on this host: id, "1" when it may be
- * taken. Answers per id a number, a line, and of an orphan when it is to be lost, else 0. Number 0: leave it, a worker or reaper holds it here. Positive: it has
- * no lease, or one that anybody could claim; if it may be taken, it is ours now like any lease in reaping, the number
- * is the token and the line is what it is. -1: nobody may claim it here now, it can be erased. */
+ * taken. Answers per id a number, a line, and of an orphan when it is to be lost, else 0. Number 0: leave it, a worker or
+ * reaper holds it here. Positive: it has no lease, or one that anybody could claim; if it may be taken, it is ours now like
+ * any lease in reaping, the number is the token and the line is what it is. -1: nobody may claim it here now, it can be erased. */
 static const char reap_heal_lua[] = LEASE_LUA_NOW LEASE_LUA_TOKEN LEASE_LUA_READ REAP_LUA_WRITE
 	"local answers = {}\n"
 	"local keys, lines = read_all(4, 2)\n"

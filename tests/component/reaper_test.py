@@ -22,6 +22,7 @@ LEASE_MS = 2000
 GRACE_MS = 500
 HOUR_MS = 3600 * 1000
 CONTROLLERS = ("memory", "pids", "cpu")
+FREEZER = os.path.isdir("/sys/fs/cgroup/freezer")
 
 choose = seeded()
 services = None
@@ -279,12 +280,22 @@ class Reaping(Case):
     def test_a_helper_that_dies_is_replaced(self):
         reaper = self.fleet.start_reaper()
         wait_until("it runs", lambda: "reaper.start" in self.fleet.log())
-        for child in range(3):
+        for child in (0, 0, 2):  # lane, teller, engine: a new lane comes last, with the others all are new
             pids = wait_until("three children", lambda: len(self.fleet.children(reaper)) == 3 and self.fleet.children(reaper))
             os.kill(pids[child], signal.SIGKILL)
             task_id = self.lease(due_in_ms=0)
+            sleeper = self.make_objects(task_id)
             self.wait_state(task_id, "orphan")
+            wait_until("its objects are gone", lambda: self.objects(task_id, sleeper) == (False, False, False))
         self.assertIsNone(reaper.poll())
+
+    def test_a_lane_that_dies_is_replaced_alone(self):
+        reaper = self.fleet.start_reaper()
+        wait_until("it runs", lambda: "reaper.redis" in self.fleet.log())
+        lane, teller, engine = self.fleet.children(reaper)
+        os.kill(lane, signal.SIGKILL)
+        wait_until("there is another lane", lambda: len(self.fleet.children(reaper)) == 3 and lane not in self.fleet.children(reaper))
+        self.assertEqual(self.fleet.children(reaper)[:2], [teller, engine])
 
 
 class Telling(Case):
@@ -425,12 +436,21 @@ class Telling(Case):
 class Holding(Case):
     """What cannot be erased withholds no result, is told of, and is tried again for ever."""
 
+    def setUp(self):
+        super().setUp()
+        self.releases = []
+
+    def tearDown(self):
+        for release in self.releases:
+            release()
+        super().tearDown()
+
     def lefts(self, task_id):
         return [line for line in self.fleet.log().splitlines() if "reaper.left" in line and f"id={task_id} " in line]
 
     def hold_disk(self, task_id):
         subprocess.run(["chattr", "+i", self.disk(task_id)], check=True)
-        self.addCleanup(subprocess.run, ["chattr", "-i", self.disk(task_id)], stderr=subprocess.DEVNULL, check=False)
+        self.releases.append(lambda: subprocess.run(["chattr", "-i", self.disk(task_id)], stderr=subprocess.DEVNULL, check=False))
 
     def release_disk(self, task_id):
         subprocess.run(["chattr", "-i", self.disk(task_id)], check=True)
@@ -442,12 +462,14 @@ class Holding(Case):
         os.makedirs(group)
 
         def thaw():
-            if os.path.isdir(group):
-                self.put(group, "freezer.state", "THAWED")
-                wait_until("it is empty", lambda: not self.get(group, "cgroup.procs") or self.put(group, "../cgroup.procs", str(pid)))
-                os.rmdir(group)
+            self.put(group, "freezer.state", "THAWED")
 
-        self.addCleanup(thaw)
+        def remove():
+            wait_until("all that was held has ended", lambda: not self.get(group, "cgroup.procs"))
+            os.rmdir(group)
+
+        self.releases.append(thaw)
+        self.addCleanup(remove)
         self.put(group, "cgroup.procs", str(pid))
         self.put(group, "freezer.state", "FROZEN")
         wait_until("it is frozen", lambda: self.get(group, "freezer.state") == "FROZEN")
@@ -495,7 +517,29 @@ class Holding(Case):
         self.wait_state(task_id, None)
         self.assertEqual(self.fleet.told(), {})
 
-    @unittest.skipUnless(os.path.isdir("/sys/fs/cgroup/freezer"), "no freezer of version 1: nothing survives SIGKILL here")
+    @unittest.skipUnless(FREEZER, "no freezer of version 1: nothing survives SIGKILL here")
+    def test_a_lane_that_hangs(self):
+        """In the kernel, at whatever it was asked for."""
+        reaper = self.fleet.start_reaper(scan_ms=100)
+        wait_until("it runs", lambda: "reaper.redis" in self.fleet.log())
+        lane = self.fleet.children(reaper)[0]
+        thaw = self.freeze(lane)
+        ids = [self.lease(due_in_ms=0, attempt=3, partition=p) for p in (0, 1, 0)]
+        sleepers = {task_id: self.make_objects(task_id) for task_id in ids}
+        for task_id in ids:
+            self.one_result(task_id, "lost")
+        for task_id in ids:
+            wait_until(f"another lane erases it\n{self.fleet.log()[-1500:]}",
+                       lambda t=task_id: self.objects(t, sleepers[t]) == (False, False, False))
+        self.assertIn("the lane hung or died", "".join(line for task_id in ids for line in self.lefts(task_id)))
+        self.assertIn(lane, self.fleet.children(reaper))  # it hangs all the while
+        reaper.terminate()
+        self.assertEqual(reaper.wait(60), 0)
+        thaw()
+        wait_until("the lane ends, too", lambda: not os.path.exists(f"/proc/{lane}"))
+        self.assertEqual({task_id: len(told) for task_id, told in self.fleet.told().items()}, dict.fromkeys(ids, 1))
+
+    @unittest.skipUnless(FREEZER, "no freezer of version 1: nothing survives SIGKILL here")
     def test_a_vm_that_does_not_die(self):
         task_id = self.lease(due_in_ms=0, attempt=3)
         thaw = self.freeze(self.make_objects(task_id).pid)
