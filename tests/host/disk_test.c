@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <cmocka.h>
 
+#include "host/cgroup.h"
 #include "host/vm.h"
 #include "wire/lane.h"
 
@@ -464,6 +465,32 @@ static void the_sweep_finds_it(void **state)
 	assert_int_equal(vm_destroy(&place, ID, &err), 0); /* nothing there: fine */
 }
 
+/* A folder that cannot be listed hides no control group; the failure is told all the same. */
+static void one_kind_does_not_hide_the_other(void **state)
+{
+	const struct cgroup_limits limits = { .memory_bytes = 64l * KIB * KIB, .pids = 8, .cpus = 1 };
+	struct host_place other = place;
+	char group[PATH_MAX], scratch[PATH_MAX];
+	unsigned found = 0;
+	struct err err;
+	int fd;
+
+	(void)state;
+	(void)snprintf(other.host, sizeof(other.host), "disk-test.%d", getpid());
+	(void)snprintf(other.state_dir, sizeof(other.state_dir), "%.2000s/other", place.state_dir);
+	assert_int_equal(mkdir(other.state_dir, 0700), 0);
+	names_scratch_dir(&other, scratch);
+	fd = open(scratch, O_RDWR | O_CREAT | O_CLOEXEC, 0600); /* no folder */
+	names_cgroup(&other, ID, group);
+	assert_int_equal(cgroup_make(group, &limits, &err), 0);
+	assert_true(host_each_workspace(&other, collect, &found, &err) < 0);
+	assert_int_equal(found, 1);
+	assert_int_equal(vm_destroy(&other, ID, &err), 0);
+	names_cgroup_parent(&other, group);
+	assert_int_equal(cgroup_destroy(group, 1000, &err), 0);
+	(void)close(fd);
+}
+
 static void sizes_are_classes(void **state)
 {
 	(void)state;
@@ -487,6 +514,7 @@ int main(void)
 		cmocka_unit_test(what_is_no_file_is_removed_and_not_written_to),
 		cmocka_unit_test(what_holds_fast_is_reported),
 		cmocka_unit_test(the_sweep_finds_it),
+		cmocka_unit_test(one_kind_does_not_hide_the_other),
 		cmocka_unit_test(sizes_are_classes),
 	};
 
