@@ -519,8 +519,8 @@ class Holding(Case):
 
     @unittest.skipUnless(FREEZER, "no freezer of version 1: nothing survives SIGKILL here")
     def test_a_lane_that_hangs(self):
-        """In the kernel, at whatever it was asked for."""
-        reaper = self.fleet.start_reaper(scan_ms=100)
+        """In the kernel, at the first erasing it is asked for: only after some scans it has to list what is there."""
+        reaper = self.fleet.start_reaper(scan_ms=1500)
         wait_until("it runs", lambda: "reaper.redis" in self.fleet.log())
         lane = self.fleet.children(reaper)[0]
         thaw = self.freeze(lane)
