@@ -26,7 +26,7 @@ struct item {
 	struct teller_item what;
 	enum plan plan;
 	enum reap_verb verb; /* for the next settling */
-	bool is_vm_gone;
+	bool is_vm_gone; /* no process of it is left, or there was none */
 };
 
 struct round {
@@ -142,8 +142,8 @@ static void erase_next(struct round *round);
 
 static void note_erased(struct round *round, struct item *item, const struct lane_reply *reply)
 {
-	if (reply->rc == 0 && reply->op == LANE_OP_VM_DESTROY)
-		item->is_vm_gone = true;
+	if (reply->op == LANE_OP_VM_DESTROY)
+		item->is_vm_gone = reply->rc == 0 || reply->rc == -EBUSY; /* see cgroup_destroy(): nothing is left in it */
 	if (reply->rc == 0 && reply->op == LANE_OP_DISK_DESTROY_KEY && reply->verified && item->is_vm_gone)
 		item->what.lease.is_key_destroyed = true;
 	if (reply->rc < 0 && !round->why_left[0])

@@ -553,13 +553,13 @@ class Holding(Case):
         wait_until("its control groups are gone", lambda: not self.groups(task_id))
 
     def test_a_control_group_with_others_below_it(self):
-        task_id = self.lease(due_in_ms=0, expires_in_ms=1000)
+        task_id = self.lease(due_in_ms=0, attempt=3)
         self.make_objects(task_id)
         inner = [os.path.join(path, "inner") for path in self.group_paths(task_id)]
         for path in inner:
             os.mkdir(path)
         self.fleet.start_reaper(scan_ms=100)
-        self.one_result(task_id, "expired")
+        self.assertIs(self.one_result(task_id, "lost")["key_destroyed"], True)  # nobody is left who had the key
         self.assertTrue(self.groups(task_id))
         for path in inner:
             os.rmdir(path)
