@@ -415,9 +415,9 @@ static void run_steps(struct round *round)
 	end_round(round);
 }
 
-/* Did the workspace live to the end of its ttl_ms? Yes when its worker renewed the lease after that; it ended the task then, or
- * should have. A worker that was last heard before is a worker that died: its task is tried again, in a workspace with a life
- * of its own, however late we look. */
+/* Did the workspace live to the end of its ttl_ms? Yes when its worker renewed the lease after that; it ended the task
+ * then, or should have. A worker that was last heard before is a worker that died: its task is tried again, in a
+ * workspace with a life of its own, however late we look. */
 static void mend_expiry(struct reap_lease *lease, uint64_t lease_ms)
 {
 	if (lease->state == REAP_STATE_RUNNING && lease->expires_ms + lease_ms > lease->due_ms)

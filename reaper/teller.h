@@ -27,7 +27,7 @@ enum teller_verdict {
 	TELLER_VERDICT_FAILED,
 	TELLER_VERDICT_NOT_TOLD,
 	TELLER_VERDICT_TOLD,
-	TELLER_VERDICT_WANTED, /* it was an orphan, and there are workers: they will come to its record, however long their queue is */
+	TELLER_VERDICT_WANTED, /* it was an orphan, and there are workers: they will come to its record */
 	TELLER_VERDICT_COUNT
 };
 

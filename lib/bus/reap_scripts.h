@@ -34,8 +34,8 @@ static const char reap_scan_lua[] = LEASE_LUA_NOW
 	"return answers\n";
 
 /* ARGV: owner lease_ms grace_ms, then per lease: id token expires_ms. Take what is still due and still has that token, and
- * write that expires_ms: running becomes reaping (its worker's renewal and finish answer GONE from now on), an orphan that nobody wanted becomes
- * ended, the rest changes hands. Answers per lease: the new token, 0 when it was not taken. */
+ * write that expires_ms: running becomes reaping (its worker's renewal and finish answer GONE from now on), an orphan that
+ * nobody wanted becomes ended, the rest changes hands. Answers per lease: the new token, 0 when it was not taken. */
 static const char reap_take_lua[] = LEASE_LUA_NOW LEASE_LUA_TOKEN LEASE_LUA_READ REAP_LUA_WRITE
 	"local next_state = { running = 'reaping', orphan = 'ended' }\n"
 	"local answers = {}\n"

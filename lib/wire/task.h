@@ -29,7 +29,7 @@
 #define TASK_MAX_MEMORY_MIB (1024 * 1024)
 #define TASK_MIN_DISK_MIB 16
 #define TASK_MAX_DISK_MIB (1024 * 1024)
-#define TASK_MAX_QUEUE_MS (30ull * 24 * 3600 * 1000) /* beyond any topic's usual retention; leave it out for "as long as it takes" */
+#define TASK_MAX_QUEUE_MS (30ull * 24 * 3600 * 1000) /* beyond a topic's usual retention; 0 for "as long as it takes" */
 #define TASK_MAX_TTL_MS (24ull * 3600 * 1000)
 #define TASK_MAX_OUTPUT_BYTES (1ull << 30)
 #define TASK_MAX_CREATED_MS ((1ull << 53) - 1) /* what a JavaScript number holds exactly; leaves room to add a queue_ms */
@@ -77,7 +77,7 @@ struct task {
 	struct task_pair *labels;
 	size_t n_labels;
 	uint64_t created_ms; /* wall clock of the sender; 0: not given, the record's own time counts */
-	uint64_t queue_ms;   /* from created_ms to the start of its workspace, then it is expired; 0: it waits as long as it takes */
+	uint64_t queue_ms;   /* from created_ms to the start of its workspace; 0: it waits as long as it takes */
 	uint64_t ttl_ms;     /* of its workspace, from when that is begun; afterwards nothing of it may exist */
 	uint64_t timeout_ms; /* of the program, from its start */
 	uint64_t output_limit_bytes; /* stdout + stderr kept and streamed; the rest is counted and dropped */
