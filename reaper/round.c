@@ -12,7 +12,7 @@
 #define LANE_PATIENCE_MS 20000 /* of one erasing call: a VM that dies slowly, a disk that syncs slowly */
 #define WHY_BYTES 320 /* the name of an operation and what the lane said of it */
 #define TOLD_KEPT_MS \
-	(7ull * 24 * 3600 * 1000) /* beyond expires_ms: Kafka's default retention of the record itself */
+	(7ull * 24 * 3600 * 1000) /* since it was told: Kafka's default retention of the record itself */
 
 enum plan {
 	PLAN_LEAVE, /* nothing, or nothing more */

@@ -114,12 +114,14 @@ static void explain_exit(struct job *job, const struct vm_exit *vm_exit)
 {
 	struct err err;
 
-	if (vm_exit->is_deadline && !job->is_guarded_by_ttl && stage_guest_is_held_back(job))
+	if (vm_exit->is_deadline && job->is_guarded_by_ttl)
+		job_tell_ttl_over(job);
+	else if (vm_exit->is_deadline && stage_guest_is_held_back(job))
 		job_tell(job, RESULT_OUTCOME_FAILED, RESULT_RAN_RAN,
 			 "the guard ended the microVM at its deadline, while its output waited for Kafka");
 	else if (vm_exit->is_deadline)
-		job_tell(job, job->is_guarded_by_ttl ? RESULT_OUTCOME_EXPIRED : RESULT_OUTCOME_TIMED_OUT,
-			 job_has_run(job) ? RESULT_RAN_RAN : RESULT_RAN_NOT_STARTED, "the guard ended the microVM at its deadline");
+		job_tell(job, RESULT_OUTCOME_TIMED_OUT, job_has_run(job) ? RESULT_RAN_RAN : RESULT_RAN_NOT_STARTED,
+			 "the guard ended the microVM at its deadline");
 	else if (vm_exit->is_out_of_memory)
 		(void)err_set(&err, ERR_BUSY, 0, "the microVM used more memory than it may");
 	else if (WIFSIGNALED(vm_exit->wait_status))

@@ -43,7 +43,7 @@ struct reap_lease {
 	char host[IDENT_ID_MAX + 1];	 /* where its objects are */
 	uint64_t token;
 	uint32_t attempt;
-	uint64_t expires_ms;		/* Redis's wall clock: end of the workspace's ttl_ms, or LEASE_NEVER_MS */
+	uint64_t expires_ms;		/* Redis's wall clock: end of the workspace's ttl_ms, or LEASE_NEVER_MS; of TOLD: when it was told */
 	char topic[REAP_TOPIC_MAX + 1]; /* "-": no record, only objects that nobody owned */
 	int32_t partition;
 	int64_t offset;

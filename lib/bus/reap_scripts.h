@@ -58,7 +58,7 @@ static const char reap_take_lua[] = LEASE_LUA_NOW LEASE_LUA_TOKEN LEASE_LUA_READ
 
 /* ARGV: owner lease_ms lost_after_ms, then per lease: id token verb key ("destroyed": seen to be by now; else "-") lost_ms.
  * Answers per lease: 1, or 0 when it is not ours any more. Verbs: delete; orphan (anyone may claim it, until lost_ms; where
- * that is 0, for lost_after_ms); ended; told (to be looked at again without hurry). */
+ * that is 0, for lost_after_ms); ended; told (to be looked at again without hurry; its expires_ms is when it was told). */
 static const char reap_settle_lua[] = LEASE_LUA_NOW LEASE_LUA_READ REAP_LUA_WRITE
 	"local answers = {}\n"
 	"local keys, lines = read_all(4, 5)\n"
@@ -77,6 +77,7 @@ static const char reap_settle_lua[] = LEASE_LUA_NOW LEASE_LUA_READ REAP_LUA_WRIT
 	"    if lost == 0 then lost = now + tonumber(ARGV[3]) end\n"
 	"    write(keys[n], id, field, lost)\n"
 	"  elseif is_mine then\n"
+	"    if verb == 'told' and field[1] ~= 'told' then field[7] = string.format('%.0f', now) end\n"
 	"    field[1] = verb\n"
 	"    write(keys[n], id, field, now + tonumber(ARGV[2]) * (verb == 'told' and 3 or 1))\n"
 	"  end\n"

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "bus/lease.h"
 #include "bus/reap.h"
@@ -294,6 +295,7 @@ static void test_an_abandoned_reaping_is_taken_over(void **state)
 
 static void test_ended_told_gone(void **state)
 {
+	uint64_t before_ms = clock_wall_ms(), told_ms;
 	struct fixture *fixture = *state;
 	struct reap_lease lease;
 	int64_t token;
@@ -307,10 +309,13 @@ static void test_ended_told_gone(void **state)
 	assert_int_equal(claim(fixture, "x").verdict, LEASE_VERDICT_ENDED);
 	lease = wait_due(fixture, fixture->b);
 	assert_int_equal(lease.state, REAP_STATE_TOLD);
+	told_ms = lease.expires_ms;
+	assert_in_range(told_ms, before_ms, clock_wall_ms());
 	token = take(fixture, fixture->b, &lease);
 	assert_int_equal(settle(fixture, fixture->b, "x", token, REAP_VERB_TOLD), 1);
 	lease = wait_due(fixture, fixture->b);
 	assert_int_equal(lease.state, REAP_STATE_TOLD);
+	assert_int_equal(lease.expires_ms, told_ms); /* looked at again: its age goes on */
 	token = take(fixture, fixture->b, &lease);
 	assert_int_equal(settle(fixture, fixture->b, "x", token, REAP_VERB_DELETE), 1);
 	assert_int_equal(claim(fixture, "x").verdict, LEASE_VERDICT_CLAIMED);
