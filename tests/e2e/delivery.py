@@ -111,6 +111,28 @@ class Queue(EndToEnd):
         self.assertEqual(found[held][0]["outcome"], "cancelled")
         self.assertEqual(found[running][0]["outcome"], "cancelled")
 
+    def test_a_task_that_waited_long_was_cancelled_long_ago(self):
+        """Told twenty minutes ago, about tasks that are an hour old: one that a worker has read, one that it reads later."""
+        fleet = self.fleet(slots=1, null_run_ms=60000)
+        fleet.start_worker()
+        now = int(time.time() * 1000)
+        running = fleet.submit(argv=["true"])
+        fleet.flush()
+        wait_until("one runs", lambda: "state=running" in fleet.log())
+        held = fleet.submit(argv=["true"], created_ms=now - 3_600_000)
+        later, young = held + "-later", held + "-young"
+        fleet.flush()
+        for task_id in (held, later, young):
+            fleet.producer.produce(fleet.topic("control"), msgpack.packb(
+                {"v": 1, "kind": "cancel", "id": task_id, "created_ms": now - 1_200_000}))
+        fleet.flush()
+        self.assertEqual(fleet.result(held)["outcome"], "cancelled")
+        fleet.submit(id=later, argv=["true"], created_ms=now - 3_600_000)
+        fleet.submit(id=young, argv=["true"], created_ms=now - 600_000, queue_ms=601_000)  # the id, used again
+        found = fleet.results([later, young])
+        self.assertEqual([found[i][0]["outcome"] for i in (later, young)], ["cancelled", "expired"])
+        fleet.cancel(running)
+
     def test_a_batch_does_not_expire_in_its_own_queue(self):
         """Each may live two seconds, and the last waits for all before it; some were made a week ago."""
         fleet = self.fleet(slots=2, null_run_ms=20)
@@ -128,9 +150,9 @@ class Queue(EndToEnd):
         found = fleet.results(ids, 120)
         self.assert_told_once(found, ids)
         outcomes = {i: (found[i][0]["outcome"], found[i][0]["field"]) for i in ids}
-        self.assertEqual({i: outcomes[i] for i in late}, {i: ("expired", "queue_ms") for i in late})
         others = set(ids) - set(late)
         self.assertEqual({i: outcomes[i] for i in others if outcomes[i] != ("succeeded", "")}, {}, ages)
+        self.assertEqual({i: outcomes[i] for i in late}, {i: ("expired", "queue_ms") for i in late})
         self.assertGreater(max(found[i][0]["timings_ms"]["total"] + found[i][0]["timings_ms"]["queued"] for i in batch), 2000)
 
     def test_a_life_ends_from_its_start(self):
