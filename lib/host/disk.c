@@ -307,8 +307,8 @@ int disk_format(const struct host_place *place, const char *id, unsigned disk_mi
 /* Random, so that nobody can have put them there before. */
 static void make_noise(uint8_t noise[NOISE_BYTES])
 {
-	memset(noise, 0x5a, NOISE_BYTES); /* a kernel without randomness: others than there were, at least */
-	(void)getrandom(noise, NOISE_SEED_BYTES, 0);
+	if (getrandom(noise, NOISE_SEED_BYTES, 0) < 0)
+		memset(noise, 0x5a, NOISE_SEED_BYTES); /* a kernel without randomness: others than there were, at least */
 	for (size_t i = NOISE_SEED_BYTES; i < NOISE_BYTES; i += NOISE_SEED_BYTES)
 		memcpy(noise + i, noise, NOISE_SEED_BYTES);
 }
