@@ -21,7 +21,6 @@
 #define SESSION_TIMEOUT_MS 10000    /* Kafka group session: a dead worker's partitions move after this */
 #define TRANSACTION_TIMEOUT_MS 10000 /* a dead worker's open transaction blocks readers at most this long */
 #define FAREWELL_MS 15000 /* of a drain whose time is over: to destroy keys, and for the brokers to answer */
-#define HOST_FAULTS_MAX 3 /* in a row, of any tasks: one may be bad luck */
 #define BACKLOG_MAX_BYTES (64u << 20) /* of answers that are not committed yet */
 
 void engine_die(struct engine *engine, const char *why)
@@ -249,28 +248,19 @@ static void on_terminate(evutil_socket_t fd, short what, void *arg)
 	drain(arg);
 }
 
-static void give_up_host(struct engine *engine, const char *why)
+void engine_gives_up_host(struct engine *engine, const char *why)
 {
+	if (engine->drain_mono_ms)
+		return;
 	log_error("engine.host", "message=\"%s; this host is not fit: it takes no more tasks\"", why);
 	engine->exit_code = 1;
 	drain(engine);
 }
 
-void engine_host_fails(struct engine *engine, const char *why)
-{
-	if (++engine->n_host_faults == HOST_FAULTS_MAX && !engine->drain_mono_ms)
-		give_up_host(engine, why);
-}
-
 void engine_loses_slot(struct engine *engine)
 {
-	if (++engine->n_lost_slots == engine->settings->slots && !engine->drain_mono_ms)
-		give_up_host(engine, "no microVM of any slot could be ended");
-}
-
-void engine_host_works(struct engine *engine)
-{
-	engine->n_host_faults = 0;
+	if (++engine->n_lost_slots == engine->settings->slots)
+		engine_gives_up_host(engine, "no microVM of any slot could be ended");
 }
 
 static void on_supervisor(evutil_socket_t fd, short what, void *arg)
@@ -390,7 +380,8 @@ static int engine_open(struct engine *engine, const struct engine_ends *ends, st
 	engine->partitions = partitions_new();
 	engine->admission = admission_new(&limits);
 	engine->cancelled = cancelled_new();
-	if (!engine->base || !engine->partitions || !engine->admission || !engine->cancelled)
+	engine->fitness = engine->base ? fitness_new(engine) : NULL;
+	if (!engine->base || !engine->partitions || !engine->admission || !engine->cancelled || !engine->fitness)
 		return err_set(err, ERR_HOST, ENOMEM, "the engine");
 	topics_name(settings->topic_prefix, &engine->topics);
 	r = open_events(engine, err);
@@ -413,6 +404,7 @@ static void engine_close(struct engine *engine)
 	control_reader_free(engine->control);
 	consumer_free(engine->consumer);
 	leases_free(engine->leases);
+	fitness_free(engine->fitness);
 	for (int i = 0; i < ENGINE_LANE_COUNT; i++)
 		lane_link_free(engine->lanes[i]);
 	free_event(engine->admit);

@@ -13,6 +13,7 @@
 #include "bus/topics.h"
 #include "worker/admission.h"
 #include "worker/cancelled.h"
+#include "worker/fitness.h"
 #include "worker/job.h"
 #include "worker/lane_link.h"
 #include "worker/partitions.h"
@@ -44,7 +45,7 @@ struct engine {
 	uint64_t renew_mono_ms; /* when leases were last renewed */
 	uint64_t drain_mono_ms; /* 0, or when draining must be over */
 	bool is_paused;         /* full: no new records */
-	unsigned n_host_faults; /* in a row */
+	struct fitness *fitness;
 	unsigned n_lost_slots;
 	bool is_cut_short; /* drained as far as possible, or must not go on: nothing is closed in order */
 	int exit_code;
@@ -63,10 +64,8 @@ int engine_main(const struct settings *settings, const struct engine_ends *ends)
 /* It cannot go on: say why, kill what runs (closing the lifelines does) and leave with status 1. */
 void engine_die(struct engine *engine, const char *why);
 
-/* From jobs: a fault of this host; a VM and its disk that work. After some faults in a row the worker drains and ends with status
- * 1: other hosts do its work. */
-void engine_host_fails(struct engine *engine, const char *why);
-void engine_host_works(struct engine *engine);
+/* From fitness.c: it drains and ends with status 1, and other hosts do its work. */
+void engine_gives_up_host(struct engine *engine, const char *why);
 
 /* From jobs: a microVM could not be ended, and its slot is not used again. With the last slot the worker drains and ends, too. */
 void engine_loses_slot(struct engine *engine);

@@ -14,7 +14,7 @@
 
 #define REQUEUE_LIMIT 2        /* tries on this host before the task is told to have failed */
 #define REQUEUE_DELAY_MS 250   /* a lane or a VMM that just failed gets a moment */
-#define HOST_DELAY_MS 1000     /* a host that is not fit, too, before it is seen to be */
+#define HOST_DELAY_MS 1000     /* a host that may not be fit, too, before it is seen to be */
 
 #define TO(state) (1u << (state))
 
@@ -313,20 +313,39 @@ bool job_may_have_run(const struct job *job)
 	return job->guest >= GUEST_LAUNCH || job->has_run_before;
 }
 
+/* Nothing of the task's own has run: what failed is this host, or what the task asks of it. */
+static void take_fault_before_run(struct job *job, const struct err *err)
+{
+	struct fitness *fitness = job->engine->fitness;
+
+	if (job->n_faults++ == 0)
+		job->n_proofs = fitness_proofs(fitness);
+	if (job->n_faults > REQUEUE_LIMIT && fitness_proofs(fitness) != job->n_proofs)
+		job_tell(job, RESULT_OUTCOME_FAILED, RESULT_RAN_NOT_STARTED, "%s (tried %u times on this host, where others start)",
+			 err->msg, job->n_faults);
+	else
+		job_requeue(job, job->n_faults > REQUEUE_LIMIT || err->kind == ERR_HOST ? HOST_DELAY_MS : REQUEUE_DELAY_MS, err->msg);
+	fitness_fault(fitness, job->task->id, err);
+}
+
 void job_fault(struct job *job, const char *field, const struct err *err)
 {
 	if (job->end != JOB_END_NONE)
 		return;
 	log_warn("job.fault", "id=%s state=%s kind=%s message=\"%s\"", job->task->id, job_state_name(job->state),
 		 err_kind_name(err->kind), err->msg);
-	if (err->kind == ERR_HOST)
-		engine_host_fails(job->engine, err->msg);
-	if (err->kind == ERR_INPUT)
+	if (err->kind == ERR_INPUT) {
 		job_reject(job, field, err->msg);
-	else if (job_has_run(job))
+		return;
+	}
+	if (job->guest < GUEST_LAUNCH) {
+		take_fault_before_run(job, err);
+		return;
+	}
+	if (err->kind == ERR_HOST)
+		fitness_fault(job->engine->fitness, job->task->id, err);
+	if (job_has_run(job))
 		job_tell(job, RESULT_OUTCOME_FAILED, RESULT_RAN_RAN, "%s", err->msg);
-	else if (err->kind == ERR_HOST)
-		job_requeue(job, HOST_DELAY_MS, err->msg);
 	else if (job->n_requeues < REQUEUE_LIMIT) {
 		job->n_requeues++;
 		job_requeue(job, REQUEUE_DELAY_MS, err->msg);

@@ -69,7 +69,9 @@ struct job {
 	uint64_t queue_ends_mono_ms; /* 0: never. Until then a workspace may be begun */
 	uint64_t ttl_ends_mono_ms;   /* of the workspace: valid while STAGE_LEASE is ready */
 	uint64_t not_before_mono_ms;
-	unsigned n_requeues; /* for reasons of this host */
+	unsigned n_requeues; /* for what happened when user code may have run */
+	unsigned n_faults;   /* before that could be */
+	uint64_t n_proofs;   /* that this host is fit, when the first of them happened: see worker/fitness.h */
 	bool is_cancelled;
 	bool is_impossible; /* asks for more than this worker ever has */
 
@@ -157,8 +159,8 @@ void job_requeue(struct job *job, unsigned delay_ms, const char *why);
 void job_drop(struct job *job, const char *why);
 void job_skip(struct job *job, const char *why);
 
-/* A stage failed: the kind of the fault decides. INPUT: reject `field`. User code has run: failed. HOST: not here, this host may
- * have to drain. Else once more from the start, some times, then failed. */
+/* A stage failed. INPUT: reject `field`. User code has run: failed. It may have: once more from the start, some times, then failed. It
+ * cannot have: once more, as long as nobody knows whether this host or the task is at fault; see worker/fitness.h. */
 void job_fault(struct job *job, const char *field, const struct err *err);
 
 bool job_has_run(const struct job *job);	/* user code was started */

@@ -98,6 +98,37 @@ void stage_disk_stop(struct job *job)
 		leave_disk(job, "no memory to ask for its end");
 }
 
+/* Whatever the lane sees, this disk lost what the guest wrote; only what the lane sees counts against the host. */
+static void on_looked(void *ctx, const struct lane_reply *reply, int *fds, const struct err *lane_err)
+{
+	struct job *job = ctx;
+	struct err err;
+
+	(void)reply, (void)fds;
+	job->is_disk_pending = false;
+	if (lane_err)
+		err = *lane_err;
+	else
+		(void)err_set(&err, ERR_BUSY, 0, "the microVM says that its disk cannot be written, where this host can");
+	job_fault(job, "", &err);
+	if (job->stages[STAGE_KEY] == STAGE_STOPPING)
+		stage_key_stop(job);
+}
+
+void stage_disk_look(struct job *job)
+{
+	struct err err;
+
+	if (job->is_disk_pending)
+		return; /* it is being made: nobody can write there yet */
+	job->is_disk_pending = true;
+	if (lane_link_call(job->engine->lanes[ENGINE_LANE_DISK], &(struct lane_request){ .op = LANE_OP_DISK_LOOK }, on_looked, job) == 0)
+		return;
+	job->is_disk_pending = false;
+	(void)err_set(&err, ERR_BUSY, ENOMEM, "look at a disk");
+	job_fault(job, "", &err);
+}
+
 void stage_key_start(struct job *job)
 {
 	struct err err;
@@ -125,7 +156,7 @@ static void on_key_destroyed(void *ctx, const struct lane_reply *reply, int *fds
 	job_stage_stopped(job, STAGE_KEY);
 }
 
-/* Also called again by the answer to a format that was on its way when the job ended. */
+/* Also called again by the answer to a format, or to a look, that was on its way when the job ended. */
 void stage_key_stop(struct job *job)
 {
 	if (job->is_disk_pending)

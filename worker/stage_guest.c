@@ -175,7 +175,7 @@ static void send_run(struct job *job)
 
 static void take_ready(struct job *job)
 {
-	engine_host_works(job->engine);
+	fitness_works(job->engine->fitness);
 	job_mark_timing(job, RESULT_STAGE_SETUP, job->stage_mono_ns[STAGE_GUEST]);
 	job->stage_mono_ns[STAGE_GUEST] = clock_mono_ns();
 	for (size_t i = 0; i < job->task->n_files; i++)

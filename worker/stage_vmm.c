@@ -54,8 +54,13 @@ static void on_restart(void *ctx)
 	job_fault(job, "", &err);
 }
 
+static void on_io_error(void *ctx)
+{
+	stage_disk_look(ctx);
+}
+
 static const struct vmm_events vmm_events = {
-	.on_disk = on_disk, .on_restart = on_restart, .on_broken = on_control_broken
+	.on_disk = on_disk, .on_restart = on_restart, .on_io_error = on_io_error, .on_broken = on_control_broken
 };
 
 static int call_vmm_lane(struct job *job, enum lane_op op, lane_link_fn fn);

@@ -20,6 +20,7 @@ void stage_report_start(struct job *job);
 void stage_report_stop(struct job *job);
 void stage_disk_start(struct job *job);
 void stage_disk_stop(struct job *job);
+void stage_disk_look(struct job *job); /* its VMM says that its disk cannot be written: ends the job, and says whose fault it is */
 void stage_vmm_start(struct job *job);
 void stage_vmm_stop(struct job *job);
 void stage_key_start(struct job *job);

@@ -20,6 +20,8 @@ static const struct {
 	[LANE_OP_DISK_ERASE] = { "disk_erase", TAKES_ID, 0 },
 	[LANE_OP_VM_START] = { "vm_start", TAKES_ID | TAKES_IMAGE | TAKES_SHAPE | TAKES_DISK, 3 },
 	[LANE_OP_VM_DESTROY] = { "vm_destroy", TAKES_ID, 0 },
+	[LANE_OP_DISK_LOOK] = { "disk_look", TAKES_OPTIONAL_ID, 0 },
+	[LANE_OP_VM_PROBE] = { "vm_probe", TAKES_OPTIONAL_ID, 3 },
 	[LANE_OP_SWEEP] = { "sweep", TAKES_OPTIONAL_ID, 0 },
 };
 static_assert(ARRAY_SIZE(ops) == LANE_OP_COUNT, "every lane_op has its row");

@@ -21,6 +21,8 @@ enum lane_op {
 	LANE_OP_DISK_ERASE,       /* id: destroy the key if it is there, remove the file; fine when nothing is there */
 	LANE_OP_VM_START,         /* id, slot, image, memory_mib, cpus, deadline_boot_ms -> fds: QMP, guest channel, guard */
 	LANE_OP_VM_DESTROY,       /* id: kill and remove the cgroup; fine when nothing is there */
+	LANE_OP_DISK_LOOK,        /* -> ERR_HOST: no disk can be made or written on this host now */
+	LANE_OP_VM_PROBE,         /* deadline_boot_ms -> fds as of VM_START: a microVM without image and disk, to see if a guest starts here */
 	LANE_OP_SWEEP,            /* reaper: one name per reply, see `cursor`; id "" and rc 0 at the end */
 	LANE_OP_COUNT
 };
@@ -35,7 +37,7 @@ struct lane_request {
 	uint32_t cpus;
 	uint32_t memory_mib;
 	uint32_t disk_mib;
-	uint64_t deadline_boot_ms; /* VM_START: on CLOCK_BOOTTIME; the guard kills then, and nothing is started afterwards */
+	uint64_t deadline_boot_ms; /* VM_START, VM_PROBE: on CLOCK_BOOTTIME; the guard kills then, and nothing is started afterwards */
 	uint64_t cursor;      /* SWEEP: 0, then what the last reply said */
 };
 

@@ -12,7 +12,7 @@ static void check_request(const struct lane_request *request)
 	FUZZ_CHECK(request->magic == LANE_MAGIC && request->op != LANE_OP_NONE && request->op < LANE_OP_COUNT);
 	FUZZ_CHECK(strnlen(request->id, sizeof(request->id)) < sizeof(request->id));
 	FUZZ_CHECK(strnlen(request->image, sizeof(request->image)) < sizeof(request->image));
-	if (request->op != LANE_OP_SWEEP)
+	if (request->op != LANE_OP_SWEEP && request->op != LANE_OP_DISK_LOOK && request->op != LANE_OP_VM_PROBE)
 		FUZZ_CHECK(ident_is_id(request->id, strlen(request->id)));
 	if (request->op == LANE_OP_VM_START) {
 		FUZZ_CHECK(ident_is_image(request->image, strlen(request->image)));

@@ -3,6 +3,7 @@
 
 #include "base/own.h"
 #include "host/disk.h"
+#include "host/scratch.h"
 #include "worker/lane/serve.h"
 
 /* Who asks holds the lease: a disk that is there was left by an attempt that could not remove it. */
@@ -32,10 +33,18 @@ static int op_format(struct lane_context *context, const struct lane_request *re
 	return 0;
 }
 
+static int op_look(struct lane_context *context, const struct lane_request *request, struct lane_reply *reply,
+		   int fds[LANE_MAX_FDS], struct err *err)
+{
+	(void)request, (void)reply, (void)fds;
+	return scratch_look(&context->setup->place, err);
+}
+
 static const lane_op_fn ops[LANE_OP_COUNT] = {
 	[LANE_OP_DISK_FORMAT] = op_format,
 	[LANE_OP_DISK_DESTROY_KEY] = lane_op_destroy_key,
 	[LANE_OP_DISK_ERASE] = lane_op_erase,
+	[LANE_OP_DISK_LOOK] = op_look,
 };
 
 int lane_disk_main(int socket_fd, const struct lane_setup *setup)

@@ -1,4 +1,4 @@
-/* What the engine asks of a VMM, whichever it is. The lane half of a driver (lib/host/qemu.c) turns a request into a process
+/* What the engine asks of a VMM, whichever it is. What a VMM says is never a fault of the host's (ERR_HOST): it may be a guest's. The lane half of a driver (lib/host/qemu.c) turns a request into a process
  * in its jail; this half talks to it over the control socket that came back. It parses what the VMM says and nothing else.
  *
  * To add a driver: a struct vmm_driver here, an entry in vmm_drivers[], and its lane half. */
@@ -19,6 +19,8 @@ struct vmm_events {
 	void (*on_disk)(void *ctx, const struct err *err);
 	/* The guest starts its kernel again, which it may until its agent listens. */
 	void (*on_restart)(void *ctx);
+	/* The VMM says that the file under the disk cannot be read or written. It may lie: the lane looks itself. At most once. */
+	void (*on_io_error)(void *ctx);
 	/* The control channel broke. At most once; nothing follows it. */
 	void (*on_broken)(void *ctx, const struct err *err);
 };

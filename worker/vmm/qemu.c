@@ -30,6 +30,7 @@ struct vmm {
 	void *ctx;
 	struct buf in;
 	bool is_attaching;
+	bool has_io_error;
 	bool is_broken;
 };
 
@@ -61,21 +62,20 @@ static void take_message(struct vmm *vmm, const struct qmp_message *message)
 		return;
 	case QMP_KIND_ERROR:
 		if (message->id == COMMAND_SET_ACTION) {
-			(void)err_set(&err, ERR_HOST, 0, "QEMU did not forbid its guest to restart: %s", message->text);
+			(void)err_set(&err, ERR_BUSY, 0, "QEMU did not forbid its guest to restart: %s", message->text);
 			vmm_break(vmm, &err);
 			return;
 		}
-		(void)err_set(&err, ERR_HOST, 0, "QEMU refused step %" PRIu64 " of attaching the disk: %s", message->id,
+		(void)err_set(&err, ERR_BUSY, 0, "QEMU refused step %" PRIu64 " of attaching the disk: %s", message->id,
 			      message->text);
 		end_attachment(vmm, &err);
 		return;
 	case QMP_KIND_EVENT: /* how a VM ended is the guard's to tell */
 		if (strcmp(message->text, "RESET") == 0)
 			vmm->events->on_restart(vmm->ctx);
-		if (strcmp(message->text, "BLOCK_IO_ERROR") == 0) {
-			(void)err_set(&err, ERR_HOST, EIO, "the file under the microVM's disk cannot be written; is the file system "
-							   "of the state directory full?");
-			vmm_break(vmm, &err);
+		if (strcmp(message->text, "BLOCK_IO_ERROR") == 0 && !vmm->has_io_error) {
+			vmm->has_io_error = true;
+			vmm->events->on_io_error(vmm->ctx);
 		}
 		return;
 	case QMP_KIND_GREETING:
