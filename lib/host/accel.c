@@ -100,6 +100,7 @@ static bool says_hello(int channel_fd)
 	char why[160];
 	int64_t extent = 0;
 	size_t len = 0;
+	bool is_hello;
 
 	while (extent == 0 && clock_mono_ms() < deadline) {
 		ssize_t n;
@@ -115,8 +116,9 @@ static bool says_hello(int channel_fd)
 	}
 	if (extent <= 0 || frame_decode(data, (size_t)extent, &frame, why) < 0)
 		return false;
-	frame_clear(&frame);
-	return frame.type == FRAME_HELLO;
+	is_hello = frame.type == FRAME_HELLO;
+	frame_clear(&frame); /* of its type, too */
+	return is_hello;
 }
 
 /* Who reads what the guest says has no privileges: not our uid, no capabilities, no other descriptors, and few system calls. Its exit
@@ -148,7 +150,7 @@ static int await_reader(pid_t pid)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : READER_HEARD_NOT;
 }
 
-static int hear(int channel_fd, enum accel *ret, struct err *err)
+int accel_hear(int channel_fd, enum accel *ret, struct err *err)
 {
 	pid_t pid = fork();
 	int answer;
@@ -175,7 +177,7 @@ static int boot_on_kvm(const struct host_place *place, const char *libexec_dir, 
 	r = qemu_start_probe(place, libexec_dir, id, ACCEL_KVM, clock_boot_ms() + 2 * ACCEL_PROBE_MS, &ends, err);
 	if (r < 0)
 		return r;
-	heard = hear(ends.channel_fd, ret, err);
+	heard = accel_hear(ends.channel_fd, ret, err);
 	close_fd(&ends.channel_fd);
 	close_fd(&ends.qmp_fd);
 	close_fd(&ends.guard_fd);

@@ -16,4 +16,7 @@ enum accel { ACCEL_TCG, ACCEL_KVM, ACCEL_COUNT };
 #define ACCEL_NO_KEPT_S 3600
 int accel_probe(const struct host_place *place, const char *libexec_dir, bool trusts_no, enum accel *ret, struct err *err);
 
+/* The part of it that reads: did a hello come over this channel, which stays the caller's? */
+int accel_hear(int channel_fd, enum accel *ret, struct err *err);
+
 const char *accel_name(enum accel accel); /* as in results: "tcg", "kvm" */
