@@ -2,6 +2,8 @@
  * VMM's end, for its deadline on CLOCK_BOOTTIME, for a byte or the end of its socket. Whatever comes first, it kills
  * everything in the group, removes the group, says how it ended and exits.
  *
+ * Root makes the group and starts the jail; who waits is a uid of its own that may kill, read and remove, and nothing else.
+ *
  * It belongs to no other process: lanes, engine and supervisor may hang or die. If it dies itself, the VMM dies with it
  * (PDEATHSIG), and the reaper finds the group by its name. It reads nothing that comes from outside: from its socket only
  * that there is something, from the VMM's stderr only what it repeats, cleaned, in a log line.
@@ -9,9 +11,11 @@
  * usage: mayfly-guard CGROUP MEMORY_MIB CPUS DEADLINE_BOOT_MS JAIL ROOT UID kvm|nokvm FILE_MIB VMM [ARG...]
  * descriptors: 3 is its socket; 4 and up become 3 and up of the VMM. */
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/capability.h>
 #include <poll.h>
 #include <sched.h>
+#include <seccomp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +33,7 @@
 #include "base/own.h"
 #include "base/std_fds.h"
 #include "host/cgroup.h"
+#include "host/uids.h"
 #include "host/vm.h"
 
 #define SOCKET_FD 3
@@ -129,16 +134,76 @@ static int start_jail(struct guard *guard)
 	return guard->pidfd < 0 ? -errno : 0;
 }
 
-/* Everything but the right to kill another uid's processes; files of its group belong to root, as it does. */
-static void drop_capabilities(void)
+/* What waiting, killing and removing take. No new process or program, nothing written but to descriptors that are open; the only
+ * signal is SIGKILL. */
+static const int allowed_calls[] = {
+	SCMP_SYS(access), SCMP_SYS(brk), SCMP_SYS(clock_gettime), SCMP_SYS(clock_nanosleep), SCMP_SYS(close), SCMP_SYS(exit),
+	SCMP_SYS(exit_group), SCMP_SYS(faccessat), SCMP_SYS(faccessat2), SCMP_SYS(fstat), SCMP_SYS(futex), SCMP_SYS(getpid),
+	SCMP_SYS(getrandom), SCMP_SYS(gettid), SCMP_SYS(lseek), SCMP_SYS(madvise), SCMP_SYS(mmap), SCMP_SYS(mprotect), SCMP_SYS(mremap),
+	SCMP_SYS(munmap), SCMP_SYS(nanosleep), SCMP_SYS(newfstatat), SCMP_SYS(pidfd_open), SCMP_SYS(poll), SCMP_SYS(ppoll),
+	SCMP_SYS(read), SCMP_SYS(recvfrom), SCMP_SYS(restart_syscall), SCMP_SYS(rmdir), SCMP_SYS(rt_sigaction),
+	SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn), SCMP_SYS(sendto), SCMP_SYS(unlinkat), SCMP_SYS(wait4), SCMP_SYS(write),
+	SCMP_SYS(writev),
+#ifdef MAYFLY_SANITIZE
+	/* LeakSanitizer looks at its own process from a tracer that it clones at exit. */
+	SCMP_SYS(clone), SCMP_SYS(prctl), SCMP_SYS(ptrace), SCMP_SYS(process_vm_readv), SCMP_SYS(tgkill), SCMP_SYS(setpriority),
+	SCMP_SYS(personality), SCMP_SYS(getdents), SCMP_SYS(getdents64), SCMP_SYS(sigaltstack), SCMP_SYS(getrlimit),
+	SCMP_SYS(prlimit64), SCMP_SYS(readlink), SCMP_SYS(sched_yield), SCMP_SYS(getppid), SCMP_SYS(rt_sigtimedwait),
+#endif
+};
+
+static const struct {
+	int call;
+	unsigned argument;
+	uint64_t mask, value;
+} allowed_uses[] = {
+	{ SCMP_SYS(kill), 1, ~0ull, SIGKILL },
+	{ SCMP_SYS(pidfd_send_signal), 1, ~0ull, SIGKILL },
+	{ SCMP_SYS(open), 1, O_ACCMODE | O_CREAT, O_RDONLY },
+	{ SCMP_SYS(openat), 2, O_ACCMODE | O_CREAT, O_RDONLY },
+};
+
+static int filter_calls(void)
+{
+	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
+	int r = filter ? 0 : -ENOMEM;
+
+	for (size_t i = 0; i < ARRAY_SIZE(allowed_calls) && r == 0; i++)
+		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed_calls[i], 0);
+	for (size_t i = 0; i < ARRAY_SIZE(allowed_uses) && r == 0; i++)
+		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed_uses[i].call, 1,
+				     SCMP_CMP64(allowed_uses[i].argument, SCMP_CMP_MASKED_EQ, allowed_uses[i].mask,
+						allowed_uses[i].value));
+	if (r == 0)
+		r = seccomp_load(filter);
+	seccomp_release(filter);
+	return r;
+}
+
+static int keep_only_the_right_to_kill(void)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct data[2] = { { .effective = 1u << CAP_KILL, .permitted = 1u << CAP_KILL } };
 
-	if (syscall(SYS_capset, &header, data) < 0)
-		log_warn("guard.capset", "errno=%d", errno);
-	(void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-	(void)prctl(PR_SET_DUMPABLE, 0);
+	for (int cap = 0; cap <= CAP_LAST_CAP; cap++)
+		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 && errno != EINVAL) /* EINVAL: past this kernel's last */
+			return -errno;
+	if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0 || setgroups(0, NULL) < 0 || setresgid(UID_GUARD, UID_GUARD, UID_GUARD) < 0 ||
+	    setresuid(UID_GUARD, UID_GUARD, UID_GUARD) < 0 || syscall(SYS_capset, &header, data) < 0)
+		return -errno;
+	return 0;
+}
+
+/* Root's work is done when the VMM has started: what is left is to wait, to kill it, and to remove its group. */
+static int drop_privileges(void)
+{
+	int r = keep_only_the_right_to_kill();
+
+	if (r < 0)
+		return r;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0) < 0)
+		return -errno;
+	return filter_calls();
 }
 
 /* False when there is nothing more to read now. */
@@ -245,7 +310,7 @@ int main(int argc, char **argv)
 	}
 	(void)signal(SIGCHLD, SIG_DFL); /* the lane ignores it, and its children inherit that */
 	(void)setsid(); /* fails when it leads a session already, which is as good */
-	if (cgroup_make(guard.cgroup, &guard.limits, &err) < 0) {
+	if (cgroup_make(guard.cgroup, &guard.limits, &err) < 0 || cgroup_let_remove(guard.cgroup, UID_GUARD, &err) < 0) {
 		log_error("guard.cgroup", "message=\"%s\"", err.msg);
 		(void)cgroup_destroy(guard.cgroup, DESTROY_MS, &err);
 		return 1;
@@ -253,12 +318,16 @@ int main(int argc, char **argv)
 	r = start_jail(&guard);
 	for (int fd = SOCKET_FD + 1; fd < SOCKET_FD + 1 + VM_MAX_FDS; fd++)
 		(void)close(fd); /* the VMM's; not all are open */
+	if (r == 0)
+		r = drop_privileges();
 	if (r < 0) {
 		log_error("guard.start", "cgroup=%s errno=%d", guard.cgroup, -r);
 		(void)cgroup_destroy(guard.cgroup, DESTROY_MS, &err);
 		return 1;
 	}
-	drop_capabilities();
 	clean_up(&guard, wait_for_end(&guard));
+#ifdef MAYFLY_SANITIZE
+	(void)prctl(PR_SET_DUMPABLE, 1); /* LeakSanitizer reads /proc/self/task, which is root's otherwise */
+#endif
 	return 0;
 }

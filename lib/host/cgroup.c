@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/own.h"
@@ -161,6 +162,22 @@ int cgroup_make(const char *path, const struct cgroup_limits *limits, struct err
 			return r;
 	}
 	return version == 2 ? limit_v2(path, limits, err) : limit_v1(path, limits, err);
+}
+
+int cgroup_let_remove(const char *path, gid_t gid, struct err *err)
+{
+	const char *slash = strchr(path, '/');
+	char parent[PATH_MAX], full[PATH_MAX];
+	const char *const *list;
+	size_t n = hierarchies(&list);
+
+	(void)snprintf(parent, sizeof(parent), "%.*s", slash ? (int)(slash - path) : 0, path);
+	for (size_t i = 0; slash && i < n; i++) {
+		join(full, list[i], parent, "");
+		if (is_mounted(list[i]) && (chown(full, 0, gid) < 0 || chmod(full, 0775) < 0))
+			return err_set(err, ERR_HOST, errno, "let guards remove what is in control group '%s'", full);
+	}
+	return 0;
 }
 
 int cgroup_enter(const char *path, struct err *err)

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/err.h"
 
@@ -24,6 +25,9 @@ int cgroup_enter(const char *path, struct err *err);
 
 /* Did the kernel kill something in it for memory? */
 bool cgroup_has_oom_kill(const char *path);
+
+/* Members of `gid` may remove it, and others of its parent, once they are empty; nothing else: limits and membership stay root's. */
+int cgroup_let_remove(const char *path, gid_t gid, struct err *err);
 
 /* SIGKILL everything in it until it is empty, then remove it from every hierarchy. Fine when it is not there, or only half.
  * ERR_HOST when processes are left after timeout_ms (stuck in the kernel), or groups below it. */

@@ -17,6 +17,8 @@ JAIL_DIR, WEAK_DIR, PROBE = (os.path.abspath(p) for p in sys.argv[1:4])
 UID = 64999
 FILE_MIB = "16"
 LONG_MS = 600000
+GUARD_UID = 65531  # lib/host/uids.h
+CAP_KILL = 1 << 5
 
 
 def boot_ms():
@@ -142,6 +144,55 @@ class Jail(unittest.TestCase):
         self.assertNotEqual(self.groups("lasting"), [])
         to_lasting.send(b"k")
         self.assertEqual(self.end_of(lasting, to_lasting, "lasting"), (signal.SIGKILL, False, False))
+
+    def status_of(self, pid):
+        with open(f"/proc/{pid}/status", encoding="ascii") as f:
+            return dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
+
+    def test_who_waits_may_only_kill(self):
+        """While it lives: a uid of its own, one capability, a filter; this process is the control of what is looked at."""
+        guard, ours = self.start_guard("waits", "stay")
+        end = time.monotonic() + 60
+        while self.status_of(guard.pid)["Seccomp"] != "2":
+            self.assertLess(time.monotonic(), end, "no filter was loaded")
+            time.sleep(0.01)
+        status, mine = self.status_of(guard.pid), self.status_of(os.getpid())
+        for ids in ("Uid", "Gid"):
+            self.assertEqual(status[ids].split(), [str(GUARD_UID)] * 4)
+            self.assertNotEqual(mine[ids], status[ids])
+        self.assertEqual(status["Groups"].split(), [])
+        for caps, held in (("CapPrm", CAP_KILL), ("CapEff", CAP_KILL), ("CapInh", 0), ("CapBnd", 0), ("CapAmb", 0)):
+            self.assertEqual(int(status[caps], 16), held, caps)
+        self.assertNotEqual(int(mine["CapEff"], 16), CAP_KILL)
+        self.assertEqual((status["NoNewPrivs"], mine["Seccomp"]), ("1", "0"))
+        ours.send(b"k")
+        self.assertEqual(self.end_of(guard, ours, "waits"), (signal.SIGKILL, False, False))
+
+    def tries(self, script, *args):
+        """Does a shell of the guards' uid get through with it, and does root?"""
+        shell = ["/bin/sh", "-c", script, "sh", *args]
+        drop = ["setpriv", f"--reuid={GUARD_UID}", f"--regid={GUARD_UID}", "--clear-groups", "--bounding-set=-all"]
+        return [subprocess.run([*before, *shell], check=False, stderr=subprocess.DEVNULL, timeout=60).returncode == 0
+                for before in (drop, [])]
+
+    def test_the_guards_uid_removes_groups_and_nothing_more(self):
+        """What else is in them is root's: who is a member, and how much it may have."""
+        guard, ours = self.start_guard("holds", "stay")
+        end = time.monotonic() + 60
+        while self.status_of(guard.pid)["Seccomp"] != "2":
+            self.assertLess(time.monotonic(), end, "no filter was loaded")
+            time.sleep(0.01)
+        for group in self.groups("holds"):
+            for name in sorted({"pids.max", "memory.limit_in_bytes", "memory.max", "cpu.cfs_quota_us"} & set(os.listdir(group))):
+                self.assertEqual(self.tries('v=$(cat "$1"); echo "$v" > "$1"', os.path.join(group, name)),
+                                 [False, True], name)
+            self.assertEqual(self.tries('echo $$ > "$1/cgroup.procs"', group), [False, True], group)
+            self.assertEqual(self.tries('rmdir "$1"', group), [False, False], group)  # a process is in it
+            empty = os.path.join(os.path.dirname(group), "vm-empty")
+            os.mkdir(empty)
+            self.assertTrue(self.tries('rmdir "$1"', empty)[0], empty)
+        ours.send(b"k")
+        self.assertEqual(self.end_of(guard, ours, "holds"), (signal.SIGKILL, False, False))
 
     def test_memory_is_limited(self):
         self.assertEqual(self.guarded("use_memory", 200), (False, True))
