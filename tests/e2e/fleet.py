@@ -1,11 +1,16 @@
 #!/usr/bin/python3
 """Several processes of one fleet: more workers than partitions, a reaper that is slow to tell, a host that is not fit."""
+import contextlib
 import os
+import shutil
+import subprocess
 import time
 import unittest
 
 from case import EndToEnd, wait_until
+from stack import BUILD
 
+HOSTILE_VMM = os.path.join(BUILD, "tests", "e2e", "hostile-vmm")
 NULL = {"vmm": "null", "allow_null_vmm": "yes"}
 
 
@@ -68,6 +73,105 @@ class Fleets(EndToEnd):
         told = self.assert_each_told_once(fleet, ids)
         self.assertEqual({(r[0]["outcome"], r[0]["attempt"]) for r in told.values()}, {("succeeded", 1)})
         self.assert_nothing_left(fleet)
+
+
+class Fitness(EndToEnd):
+    """Is it the host, or is it the task? In place of QEMU there is a program that does what a VMM that was taken over could do
+    (tests/support/hostile_vmm.c), in the real jail; what the host tries by itself is well unless the word ends in '!'."""
+    settings = {"lease_ms": 3000, "grace_ms": 1000}
+
+    def taken_over(self, word, **settings):
+        fleet = self.fleet(slots=1, **settings)
+        root = os.path.join(fleet.state, "jail")
+        os.rename(root, root + ".good")
+        for folder in ("proc", "dev", "usr/bin"):
+            os.makedirs(os.path.join(root, folder))
+        shutil.copy(HOSTILE_VMM, os.path.join(root, "usr/bin/qemu-system-x86_64"))
+        self.be(fleet, word)
+        return fleet
+
+    def be(self, fleet, word):
+        with open(os.path.join(fleet.state, "jail", "evil"), "w", encoding="ascii") as f:
+            f.write(word)
+
+    def be_good(self, fleet):
+        root = os.path.join(fleet.state, "jail")
+        shutil.rmtree(root)
+        os.rename(root + ".good", root)
+
+    def tasks(self, fleet, n, **task):
+        ids = [fleet.submit(argv=["/bin/true"], **task) for _ in range(n)]
+        return [r[0] for r in fleet.results(ids).values()]
+
+    def test_what_a_vmm_says_does_not_drain_its_host(self):
+        """Each of these was a fault of the host's, of which three in a row drain it."""
+        fleet = self.taken_over("errors")
+        worker = fleet.start_worker()
+        for word, ran, why in (("errors", "not_started", "QEMU refused step"), ("io", "ran", "where this host can"),
+                               ("resets", "ran", "started its kernel 16 times"), ("garbage", "ran", "not QMP")):
+            with self.subTest(word):
+                self.be(fleet, word)
+                results = self.tasks(fleet, 2 if ran == "not_started" else 4)
+                self.assertEqual({(r["outcome"], r["ran"], why in r["message"]) for r in results}, {("failed", ran, True)}, results)
+                self.assertIsNone(worker.poll())
+        self.assertNotIn("engine.host", fleet.log())
+        self.be_good(fleet)
+        self.assertEqual(self.tasks(fleet, 1)[0]["outcome"], "succeeded")
+        self.assert_nothing_left(fleet)
+
+    def test_a_task_that_cannot_start_drains_no_host(self):
+        """Whatever the reason: where others start, it is told after its tries."""
+        fleet = self.taken_over("dies", boot_ms=1500)
+        worker = fleet.start_worker()
+        for word in ("dies", "silent"):
+            with self.subTest(word):
+                self.be(fleet, word)
+                result = self.tasks(fleet, 1)[0]
+                self.assertEqual((result["outcome"], result["ran"]), ("failed", "not_started"))
+                self.assertIn("times on this host, where others start", result["message"])
+        self.assertIsNone(worker.poll())
+        self.assertIn(" host.fit ", fleet.log())
+        self.assertNotIn("engine.host", fleet.log())
+
+    def test_one_task_is_enough_to_see_that_a_host_is_not_fit(self):
+        """An agent of another version, or a guest that never boots: what a stale kernel bundle does. The task is told nothing, and runs
+        elsewhere."""
+        for word, why in (("version!", "speaks version 2, this worker 1; rebuild the bundle with 'mayfly image build'"),
+                          ("silent!", "says nothing in boot_ms, 1500 ms")):
+            with self.subTest(word):
+                fleet = self.taken_over(word, boot_ms=1500)
+                worker = fleet.start_worker()
+                task_id = fleet.submit(argv=["/bin/true"])
+                fleet.flush()
+                self.assertEqual(worker.wait(120), 1)
+                self.assertIn(why, fleet.log())
+                self.assertIn("this host is not fit: it takes no more tasks", fleet.log())
+                self.assertEqual(fleet.told(), {})
+                self.assert_nothing_left(fleet)
+                self.be_good(fleet)
+                fleet.start_worker("w2", boot_ms=60000)
+                self.assertEqual(fleet.result(task_id)["outcome"], "succeeded")
+                self.assert_nothing_left(fleet)
+
+    def test_a_full_file_system_is_seen_by_the_lane(self):
+        """The control of what a VMM says: here the host sees it itself."""
+        fleet = self.taken_over("io")
+        scratch = os.path.join(fleet.state, "scratch")
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "none", scratch], check=True)
+        try:
+            worker = fleet.start_worker()
+            self.assertIn("where this host can", self.tasks(fleet, 1, disk_mib=16)[0]["message"])
+            with open(os.path.join(scratch, "ballast"), "wb") as f:
+                with contextlib.suppress(OSError):
+                    while True:
+                        f.write(bytes(65536))
+            ids = [fleet.submit(argv=["/bin/true"], disk_mib=16) for _ in range(3)]
+            fleet.flush()
+            self.assertEqual(worker.wait(120), 1)
+            self.assertRegex(fleet.log(), r"No space left on device; this host is not fit")
+            self.assertFalse(set(ids) & set(fleet.told()))
+        finally:
+            subprocess.run(["umount", "-l", scratch], check=True)
 
 
 if __name__ == "__main__":

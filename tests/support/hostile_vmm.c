@@ -1,0 +1,150 @@
+/* In place of QEMU, in the real jail under the real guard: a VMM and a guest that were taken over. Its descriptors are QEMU's: 3 the
+ * guest channel, 4 the control socket. What it does is in the file /evil of its root, a word:
+ *
+ *   errors    answers every command with an error
+ *   io        the guest runs; then BLOCK_IO_ERROR again and again
+ *   resets    the guest runs; then RESET without end
+ *   garbage   the guest runs; then bytes that are not QMP
+ *   version   its agent speaks another version
+ *   silent    says nothing at all
+ *   dies      ends at once
+ *
+ * A probe (docs/decisions/2026-11-28-a-host-judges-itself.md) has no image: descriptors 6, the initrd, and 7, the image, are then one
+ * file, and it gets what a healthy VMM says, unless the word ends in '!'. */
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "wire/frame.h"
+
+#define CHANNEL_FD 3
+#define CONTROL_FD 4
+#define INITRD_FD  6
+#define IMAGE_FD   7
+#define STORM	   1000 /* events, or until nobody reads them any more */
+#define COMMANDS   16	/* more than a job sends */
+
+static char word[32];
+
+static void send_all(int fd, const void *data, size_t len)
+{
+	const char *at = data;
+
+	while (len) {
+		ssize_t n = send(fd, at, len, MSG_NOSIGNAL);
+
+		if (n <= 0)
+			_exit(0); /* nobody listens any more */
+		at += n;
+		len -= (size_t)n;
+	}
+}
+
+static void say(const char *line)
+{
+	send_all(CONTROL_FD, line, strlen(line));
+}
+
+static void send_frame(const struct frame *frame)
+{
+	struct buf buf = { 0 };
+
+	if (frame_encode(frame, &buf) < 0)
+		_exit(1);
+	send_all(CHANNEL_FD, buf.data, buf.len);
+	buf_free(&buf);
+}
+
+static bool is_evil(const char *what)
+{
+	return strncmp(word, what, strlen(what)) == 0;
+}
+
+static bool is_probe(void)
+{
+	struct stat initrd, image;
+
+	return fstat(INITRD_FD, &initrd) == 0 && fstat(IMAGE_FD, &image) == 0 && initrd.st_ino == image.st_ino &&
+	       initrd.st_dev == image.st_dev;
+}
+
+/* Up to the last command that attaches the disk; then as many answers as there could be commands, each by its number. */
+static void answer_commands(const char *what)
+{
+	static char heard[65536];
+	char line[160];
+	size_t len = 0;
+
+	while (!memmem(heard, len, "blockdev-reopen", strlen("blockdev-reopen"))) {
+		ssize_t n = len < sizeof(heard) ? recv(CONTROL_FD, heard + len, sizeof(heard) - len, 0) : 0;
+
+		if (n <= 0)
+			_exit(0);
+		len += (size_t)n;
+	}
+	for (int id = 1; id <= COMMANDS; id++) {
+		(void)snprintf(line, sizeof(line), "{%s,\"id\":%d}\r\n", what, id);
+		say(line);
+	}
+}
+
+static void take_bytes(void)
+{
+	char data[65536];
+
+	if (recv(CHANNEL_FD, data, sizeof(data), 0) <= 0)
+		_exit(0);
+}
+
+static void run_guest(void)
+{
+	const struct frame hello = { .type = FRAME_HELLO, .version = FRAME_VERSION + (is_evil("version") ? 1u : 0u) };
+	const struct frame ready = { .type = FRAME_READY }, started = { .type = FRAME_STARTED };
+
+	if (is_evil("silent"))
+		for (;;)
+			(void)pause();
+	if (is_evil("dies"))
+		_exit(7);
+	send_frame(&hello);
+	if (is_evil("version") || is_evil("well"))
+		return;
+	answer_commands(is_evil("errors") ? "\"error\":{\"class\":\"GenericError\",\"desc\":\"no\"}" : "\"return\":{}");
+	if (is_evil("errors"))
+		return;
+	take_bytes(); /* setup */
+	send_frame(&ready);
+	take_bytes(); /* run */
+	send_frame(&started);
+}
+
+static void be_evil(void)
+{
+	for (int i = 0; i < STORM; i++)
+		if (is_evil("io"))
+			say("{\"timestamp\":{\"seconds\":1,\"microseconds\":1},\"event\":\"BLOCK_IO_ERROR\",\"data\":{}}\r\n");
+		else if (is_evil("resets"))
+			say("{\"timestamp\":{\"seconds\":1,\"microseconds\":1},\"event\":\"RESET\",\"data\":{}}\r\n");
+		else if (is_evil("garbage"))
+			say("\\\x01\x02}{ no\r\n");
+}
+
+int main(void)
+{
+	int fd = open("/evil", O_RDONLY);
+
+	if (fd < 0 || read(fd, word, sizeof(word) - 1) <= 0)
+		return 1;
+	if (is_probe() && !strchr(word, '!'))
+		(void)strcpy(word, "well");
+	say("{\"QMP\":{\"version\":{},\"capabilities\":[]}}\r\n");
+	run_guest();
+	be_evil();
+	for (;;)
+		take_bytes();
+}
