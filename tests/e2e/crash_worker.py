@@ -47,9 +47,10 @@ class Killed(InState):
         fleet = self.fleet()
         fleet.start_reaper()
         ids = []
-        for i, state in enumerate(STATES):  # each half of the states: they are the same to both
-            find_victim = victims["engine" if i % 2 else "supervisor"]
-            self.kill_in(fleet, state, lambda worker, f=find_victim: os.kill(f(worker), signal.SIGKILL), ids)
+        for state in STATES:
+            for name, find_victim in victims.items():
+                with self.subTest(state=state, victim=name):
+                    self.kill_in(fleet, state, lambda worker, f=find_victim: os.kill(f(worker), signal.SIGKILL), ids)
         fleet.start_worker()
         self.settle(fleet, ids)
 

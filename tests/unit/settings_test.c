@@ -62,6 +62,11 @@ static void test_refusals_name_the_key(void **state)
 		{ GOOD "slots = 5\nslot_uid_base = 1000\nengine_uid = 1000\n", "engine_uid" },
 		{ GOOD "slots = 5\nslot_uid_base = 1000\nengine_uid = 1004\n", "engine_uid" },
 		{ GOOD "slots = 2000\n", "slot_uid_base" },
+		{ GOOD "slots = 1\nslot_uid_base = 65532\n", "slot_uid_base" },
+		{ GOOD "slots = 1\nslot_uid_base = 65531\n", "slot_uid_base" },
+		{ GOOD "engine_uid = 65533\n", "engine_uid" },
+		{ GOOD "engine_uid = 65532\n", "engine_uid" },
+		{ GOOD "engine_uid = 65531\n", "engine_uid" },
 	};
 	struct settings settings;
 	struct err err;
