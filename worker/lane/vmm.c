@@ -68,7 +68,7 @@ static int op_probe(struct lane_context *context, const struct lane_request *req
 {
 	const struct lane_setup *setup = context->setup;
 	char id[32];
-	struct qemu_ends ends;
+	struct qemu_ends ends = { -1, -1, -1 };
 	int r = check_deadline(request, err);
 
 	(void)snprintf(id, sizeof(id), "_probe-%d", (int)getpid());
@@ -77,7 +77,9 @@ static int op_probe(struct lane_context *context, const struct lane_request *req
 	if (r == 0)
 		r = qemu_start_probe(&setup->place, setup->libexec_dir, id, setup->allow_kvm ? ACCEL_KVM : ACCEL_TCG,
 				     request->deadline_boot_ms, &ends, err);
-	return r < 0 ? r : give_ends(&ends, reply, fds);
+	if (r < 0)
+		return r;
+	return give_ends(&ends, reply, fds);
 }
 
 static const lane_op_fn ops[LANE_OP_COUNT] = {
