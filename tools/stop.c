@@ -144,7 +144,8 @@ static bool remove_files(const struct stack *stack, bool is_all)
 {
 	static const char *const data[] = { "kafka/data",  "kafka/tmp",	  "kafka/server.properties",
 					    "redis",	   "scratch",	  "log",
-					    "worker.conf", "reaper.conf", "run" };
+					    "worker.conf", "reaper.conf", "run",
+					    "unfit" };
 	static const char *const caches[] = { "kafka", "images", "kernel",	"jail", "blank",
 					      "cache", "accel",	 ".build.lock", "" };
 	bool is_gone = true;

@@ -229,10 +229,20 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	tick_drain(engine, now);
 }
 
+/* False while it still has to prove its host. */
+static bool has_joined(const struct engine *engine)
+{
+	return engine->report;
+}
+
 static void drain(struct engine *engine)
 {
 	if (engine->drain_mono_ms)
 		return;
+	if (!has_joined(engine)) {
+		event_base_loopbreak(engine->base);
+		return;
+	}
 	log_info("engine.drain", "active=%zu held=%zu drain_ms=%llu", engine->n_active, engine->n_held,
 		 (unsigned long long)engine->settings->drain_ms);
 	engine->drain_mono_ms = clock_mono_ms() + engine->settings->drain_ms + 1;
@@ -253,7 +263,7 @@ void engine_gives_up_host(struct engine *engine, const char *why)
 	if (engine->drain_mono_ms)
 		return;
 	log_error("engine.host", "message=\"%s; this host is not fit: it takes no more tasks\"", why);
-	engine->exit_code = 1;
+	engine->exit_code = ENGINE_EXIT_UNFIT;
 	drain(engine);
 }
 
@@ -387,7 +397,19 @@ static int engine_open(struct engine *engine, const struct engine_ends *ends, st
 	r = open_events(engine, err);
 	if (r == 0)
 		r = open_lanes(engine, ends, err);
-	return r < 0 ? r : open_bus(engine, err);
+	if (r == 0 && ends->must_prove_host && engine->driver->is_real)
+		fitness_prove(engine->fitness);
+	else if (r == 0)
+		r = open_bus(engine, err);
+	return r;
+}
+
+void engine_is_fit(struct engine *engine)
+{
+	struct err err;
+
+	if (!has_joined(engine) && open_bus(engine, &err) < 0)
+		engine_die(engine, err.msg);
 }
 
 static void free_event(struct event *event)

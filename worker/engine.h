@@ -56,16 +56,20 @@ struct engine_ends {
 	int supervisor_fd;
 	int lane_fds[ENGINE_LANE_COUNT];
 	const char *accel;
+	bool must_prove_host; /* before it joins the group: who is back within the session gets its old partitions */
 };
 
-/* Runs until drained (0) or until it must not go on (1). */
+#define ENGINE_EXIT_UNFIT 3
+
+/* Runs until drained (0), until this host is seen not to be fit (ENGINE_EXIT_UNFIT), or until it must not go on (1). */
 int engine_main(const struct settings *settings, const struct engine_ends *ends);
 
 /* It cannot go on: say why, kill what runs (closing the lifelines does) and leave with status 1. */
 void engine_die(struct engine *engine, const char *why);
 
-/* From fitness.c: it drains and ends with status 1, and other hosts do its work. */
+/* From fitness.c: it drains and ends, and other hosts do its work; or its own look succeeded. */
 void engine_gives_up_host(struct engine *engine, const char *why);
+void engine_is_fit(struct engine *engine);
 
 /* From jobs: a microVM could not be ended, and its slot is not used again. With the last slot the worker drains and ends, too. */
 void engine_loses_slot(struct engine *engine);

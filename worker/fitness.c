@@ -50,6 +50,7 @@ static void take_verdict(struct fitness *fitness)
 	log_info("host.fit", "message=\"a microVM of its own starts here: tasks that do not are at fault themselves\"");
 	fitness->n_faults = 0;
 	fitness->n_proofs++;
+	engine_is_fit(fitness->engine);
 }
 
 static void on_turn(evutil_socket_t fd, short what, void *arg)
@@ -147,11 +148,11 @@ static void on_disk(void *ctx, const struct lane_reply *reply, int *fds, const s
 	ask_lane(fitness, ENGINE_LANE_VMM, LANE_OP_VM_PROBE, on_started);
 }
 
-static void begin_look(struct fitness *fitness, const struct err *err)
+static void begin_look(struct fitness *fitness, const char *why)
 {
 	if (fitness->look != LOOK_NONE)
 		return;
-	log_warn("host.look", "faults=%u message=\"%s; does anything start on this host?\"", fitness->n_faults, err->msg);
+	log_warn("host.look", "faults=%u message=\"%s; does anything start on this host?\"", fitness->n_faults, why);
 	fitness->look = LOOK_DISK;
 	ask_lane(fitness, ENGINE_LANE_DISK, LANE_OP_DISK_LOOK, on_disk);
 }
@@ -166,7 +167,12 @@ void fitness_fault(struct fitness *fitness, const char *task_id, const struct er
 	if (fitness->n_seen >= FAULTS_MAX)
 		engine_gives_up_host(fitness->engine, err->msg);
 	else if (fitness->n_faults >= FAULTS_MAX)
-		begin_look(fitness, err);
+		begin_look(fitness, err->msg);
+}
+
+void fitness_prove(struct fitness *fitness)
+{
+	begin_look(fitness, "this worker ended because its host was not fit");
 }
 
 void fitness_works(struct fitness *fitness)

@@ -21,6 +21,9 @@ void fitness_free(struct fitness *fitness);
  * one task, drain without a look. */
 void fitness_fault(struct fitness *fitness, const char *task_id, const struct err *err);
 
+/* Look now, whatever happened; engine_is_fit() or engine_gives_up_host() follows. */
+void fitness_prove(struct fitness *fitness);
+
 void fitness_works(struct fitness *fitness); /* a microVM with its disk is ready for user code */
 
 /* How often it was seen to be fit, by a microVM that became ready or by its own look: a task that used up its tries with a proof among

@@ -1,6 +1,8 @@
 #include "worker/supervisor.h"
 
 #include <assert.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -11,6 +13,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -116,9 +119,37 @@ static int start_lane(struct supervisor *supervisor, unsigned index, struct err 
 	return 0;
 }
 
+/* There while this worker's last engine ended because the host was not fit: the next one joins the group when it is. */
+static void unfit_path(const struct settings *settings, char out[PATH_MAX])
+{
+	(void)snprintf(out, PATH_MAX, "%s/unfit/%s", settings->state_dir, settings->worker);
+}
+
+/* One that cannot be written costs what it would have saved: the records that the next engine takes before it sees the same again. */
+static void note_unfit(const struct settings *settings)
+{
+	char path[PATH_MAX];
+	cleanup_fd int fd = -1;
+
+	(void)snprintf(path, sizeof(path), "%s/unfit", settings->state_dir);
+	(void)mkdir(path, 0755); /* open() says when it is not there */
+	unfit_path(settings, path);
+	fd = open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		log_warn("supervisor.unfit", "message=\"make '%s': %s\"", path, strerror(errno));
+}
+
+static bool take_unfit(const struct settings *settings)
+{
+	char path[PATH_MAX];
+
+	unfit_path(settings, path);
+	return unlink(path) == 0;
+}
+
 static int start_engine(struct supervisor *supervisor, const char *accel, struct err *err)
 {
-	struct engine_ends ends = { .accel = accel };
+	struct engine_ends ends = { .accel = accel, .must_prove_host = take_unfit(supervisor->settings) };
 	pid_t parent = getpid();
 	int pair[2];
 	int r = 0;
@@ -327,6 +358,10 @@ int supervise(const struct settings *settings)
 		log_error("supervisor.start", "message=\"%s\"", err.msg);
 	else
 		status = watch(&supervisor);
+	if (status == ENGINE_EXIT_UNFIT) {
+		note_unfit(settings);
+		status = 1;
+	}
 	end_child(&supervisor.engine);
 	for (unsigned i = 0; i < ENGINE_LANE_COUNT; i++)
 		leave_lane(&supervisor.lanes[i].pid);

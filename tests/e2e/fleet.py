@@ -153,6 +153,28 @@ class Fitness(EndToEnd):
                 self.assertEqual(fleet.result(task_id)["outcome"], "succeeded")
                 self.assert_nothing_left(fleet)
 
+    def test_one_that_is_started_again_and_again_lets_others_work(self):
+        """A member that is back within its session gets its partitions back: until its host is fit again it does not join."""
+        fleet = self.taken_over("version!")
+        fit = os.path.join(fleet.state, "fit")
+        os.makedirs(os.path.join(fit, "scratch"))
+        for part in ("images", "kernel", "blank", "accel"):
+            os.symlink(os.path.realpath(os.path.join(fleet.state, part)), os.path.join(fit, part))
+        os.symlink(os.path.realpath(os.path.join(fleet.state, "jail.good")), os.path.join(fit, "jail"))
+        worker = fleet.start_worker()
+        ids = [fleet.submit(argv=["/bin/true"]) for _ in range(4)]
+        fleet.flush()
+        self.assertEqual(worker.wait(120), 1)
+        with fleet.kept_running("w1", worker):
+            fleet.start_worker("w2", wait=False, state_dir=fit, host=fleet.name + "-2")
+            results = [r[0] for r in fleet.results(ids).values()]
+            self.assertEqual({(r["outcome"], r["worker"]) for r in results}, {("succeeded", fleet.name + "-w2")})
+            self.assertGreater(fleet.log().count("engine.host"), 1)  # it was started again, and saw the same
+            assigned = fleet.log().count("intake.assigned")
+            self.be_good(fleet)
+            wait_until("it is fit and joins", lambda: " host.fit " in fleet.log() and fleet.log().count("intake.assigned") > assigned)
+        self.assert_nothing_left(fleet)
+
     def test_a_full_file_system_is_seen_by_the_lane(self):
         """The control of what a VMM says: here the host sees it itself."""
         fleet = self.taken_over("io")
