@@ -167,7 +167,7 @@ int cgroup_make(const char *path, const struct cgroup_limits *limits, struct err
 int cgroup_let_remove(const char *path, gid_t gid, struct err *err)
 {
 	const char *slash = strchr(path, '/');
-	char parent[PATH_MAX], full[PATH_MAX];
+	char parent[NAME_MAX + 1], full[PATH_MAX]; /* one name: host/names.h */
 	const char *const *list;
 	size_t n = hierarchies(&list);
 
