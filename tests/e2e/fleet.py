@@ -107,12 +107,13 @@ class Fitness(EndToEnd):
         """Each of these was a fault of the host's, of which three in a row drain it."""
         fleet = self.taken_over("errors")
         worker = fleet.start_worker()
-        for word, ran, why in (("errors", "not_started", "QEMU refused step"), ("io", "ran", "where this host can"),
-                               ("resets", "ran", "started its kernel 16 times"), ("garbage", "ran", "not QMP")):
+        for word, n, why in (("errors", 2, "QEMU refused step"), ("io", 4, "where this host can"),
+                             ("resets", 4, "started its kernel 16 times"), ("garbage", 4, "not QMP")):
             with self.subTest(word):
                 self.be(fleet, word)
-                results = self.tasks(fleet, 2 if ran == "not_started" else 4)
-                self.assertEqual({(r["outcome"], r["ran"], why in r["message"]) for r in results}, {("failed", ran, True)}, results)
+                results = self.tasks(fleet, n)
+                self.assertEqual({(r["outcome"], why in r["message"], r["key_destroyed"]) for r in results}, {("failed", True, True)})
+                self.assertEqual({r["ran"] == "not_started" for r in results}, {word == "errors"})
                 self.assertIsNone(worker.poll())
         self.assertNotIn("engine.host", fleet.log())
         self.be_good(fleet)

@@ -27,6 +27,7 @@
 #define INITRD_FD  6
 #define IMAGE_FD   7
 #define STORM	   1000 /* events, or until nobody reads them any more */
+#define HEARD_US   200000 /* for that to be heard before what goes over the other socket; mostly */
 #define COMMANDS   16	/* more than a job sends */
 
 static char word[32];
@@ -121,6 +122,7 @@ static void run_guest(void)
 	send_frame(&ready);
 	take_bytes(); /* run */
 	send_frame(&started);
+	(void)usleep(HEARD_US);
 }
 
 static void be_evil(void)
