@@ -101,7 +101,8 @@ class Fitness(EndToEnd):
 
     def tasks(self, fleet, n, **task):
         ids = [fleet.submit(argv=["/bin/true"], **task) for _ in range(n)]
-        return [r[0] for r in fleet.results(ids).values()]
+        found = fleet.results(ids)
+        return [found[task_id][0] for task_id in ids]
 
     def test_what_a_vmm_says_does_not_drain_its_host(self):
         """Each of these was a fault of the host's, of which three in a row drain it."""
@@ -191,7 +192,7 @@ class Fitness(EndToEnd):
             ids = [fleet.submit(argv=["/bin/true"], disk_mib=16) for _ in range(3)]
             fleet.flush()
             self.assertEqual(worker.wait(120), 1)
-            self.assertRegex(fleet.log(), r"No space left on device; this host is not fit")
+            self.assertRegex(fleet.log(), r"is full; make room, or lower disk_mib: No space left on device; this host is not fit")
             self.assertFalse(set(ids) & set(fleet.told()))
         finally:
             subprocess.run(["umount", "-l", scratch], check=True)

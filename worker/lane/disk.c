@@ -25,7 +25,10 @@ static int op_format(struct lane_context *context, const struct lane_request *re
 {
 	cleanup_(secret_freep) struct secret *key = NULL;
 	int r = make_disk(&context->setup->place, request, &key, &fds[0], err);
+	struct err why;
 
+	if (r < 0 && err->kind == ERR_HOST && scratch_look(&context->setup->place, &why) < 0)
+		*err = why; /* a library says EIO for a file system that is full */
 	if (r < 0)
 		return r;
 	memcpy(reply->key, secret_peek(key), LANE_KEY_BYTES);
