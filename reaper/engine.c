@@ -23,6 +23,8 @@
 #define HEAL_EVERY_SCANS  5
 #define HEAL_PAUSE_MAX	  6 /* doublings of it, after sweeps over which the lane was lost */
 #define SWEEP_PATIENCE_MS 10000
+#define TIDY_MS		  600000 /* of the ledgers; Kafka forgets a group without members after days */
+#define TIDY_AGAIN_MS	  60000	 /* Kafka did not answer */
 
 struct engine {
 	const struct reaper_settings *settings;
@@ -49,6 +51,8 @@ struct engine {
 	unsigned n_lost_sweeps; /* one after the other */
 	size_t heal_cursor;
 	struct lane_request sweep;
+	struct teller_request tidy;
+	uint64_t tidy_mono_ms; /* when it is due */
 };
 
 static void stop_loop(struct engine *engine)
@@ -231,6 +235,28 @@ static void on_round_done(void *ctx)
 		rest(engine); /* healing is due, and waits for Redis */
 }
 
+static void on_tidied(void *ctx, const void *data, size_t len)
+{
+	const struct teller_reply *reply = data;
+	struct engine *engine = ctx;
+	bool is_reply = len == sizeof(*reply) && reply->op == TELLER_OP_TIDY && memchr(reply->error, '\0', sizeof(reply->error));
+
+	if (!is_reply) {
+		on_fault(engine, "the teller answered something else than it was asked");
+		return;
+	}
+	if (reply->error[0])
+		log_warn("reaper.tidy", "message=\"%s\"", reply->error);
+	engine->tidy_mono_ms = clock_mono_ms() + (reply->error[0] ? TIDY_AGAIN_MS : TIDY_MS);
+	rest(engine);
+}
+
+static void start_tidying(struct engine *engine)
+{
+	engine->tidy = (struct teller_request){ .magic = TELLER_MAGIC, .op = TELLER_OP_TIDY };
+	ask_send(engine->teller, &engine->tidy, teller_request_len(0), TELLER_PATIENCE_MS, on_tidied, engine);
+}
+
 static void on_scan(void *ctx, const struct reap_scan *scan)
 {
 	struct engine *engine = ctx;
@@ -254,6 +280,8 @@ static void on_scan(void *ctx, const struct reap_scan *scan)
 			 (unsigned long long)engine->settings->lease_ms);
 	if (n)
 		round_reap(engine->round, leases, n, scan->now_ms);
+	else if (clock_mono_ms() >= engine->tidy_mono_ms)
+		start_tidying(engine); /* only when nothing is to be erased: Kafka may be away */
 	else
 		on_round_done(engine);
 }

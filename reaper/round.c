@@ -27,6 +27,7 @@ struct item {
 	enum plan plan;
 	enum reap_verb verb; /* for the next settling */
 	bool is_vm_gone; /* no process of it is left, or there was none */
+	bool is_announced;   /* in the ledger, and not told yet */
 };
 
 struct round {
@@ -306,6 +307,35 @@ static bool start_fence(struct round *round)
 	return true;
 }
 
+static void on_announced(void *ctx, const void *data, size_t len)
+{
+	struct round *round = ctx;
+	const struct teller_reply *reply = check_teller(round, data, len);
+
+	if (!reply)
+		return;
+	for (size_t i = 0; i < round->n_chosen; i++) {
+		struct item *item = &round->items[round->chosen[i]];
+
+		item->is_announced = reply->verdicts[i] == TELLER_VERDICT_NOT_TOLD;
+		if (reply->verdicts[i] == TELLER_VERDICT_TOLD)
+			item->verb = REAP_VERB_TOLD;
+		else if (reply->verdicts[i] == TELLER_VERDICT_WANTED)
+			item->verb = REAP_VERB_ORPHAN; /* for another lost_after_ms */
+		else if (!item->is_announced)
+			item->plan = PLAN_LEAVE;
+	}
+	end_step(round);
+}
+
+static bool start_announce(struct round *round)
+{
+	if (!choose(round, PLAN_TELL))
+		return false;
+	ask_teller(round, TELLER_OP_ANNOUNCE, on_announced);
+	return true;
+}
+
 static void on_told(void *ctx, const void *data, size_t len)
 {
 	struct round *round = ctx;
@@ -313,17 +343,26 @@ static void on_told(void *ctx, const void *data, size_t len)
 
 	if (!reply)
 		return;
-	for (size_t i = 0; i < round->n_chosen; i++)
-		if (reply->verdicts[i] == TELLER_VERDICT_TOLD)
-			round->items[round->chosen[i]].verb = REAP_VERB_TOLD;
-		else if (reply->verdicts[i] == TELLER_VERDICT_WANTED)
-			round->items[round->chosen[i]].verb = REAP_VERB_ORPHAN; /* for another lost_after_ms */
+	for (size_t i = 0; i < round->n_chosen; i++) {
+		struct item *item = &round->items[round->chosen[i]];
+
+		if (reply->verdicts[i] == TELLER_VERDICT_TOLD && item->plan == PLAN_TELL)
+			item->verb = REAP_VERB_TOLD;
+	}
 	end_step(round);
 }
 
 static bool start_tell(struct round *round)
 {
-	if (!choose(round, PLAN_TELL))
+	round->n_chosen = 0;
+	for (size_t i = 0; i < round->n; i++) {
+		struct item *item = &round->items[i];
+
+		item->what.is_withdrawn = item->plan != PLAN_TELL;
+		if (item->is_announced)
+			round->chosen[round->n_chosen++] = i;
+	}
+	if (round->n_chosen == 0)
 		return false;
 	ask_teller(round, TELLER_OP_TELL, on_told);
 	return true;
@@ -377,7 +416,7 @@ static void on_settled(void *ctx, const int64_t *numbers)
 	end_step(round);
 }
 
-static bool start_settle(struct round *round)
+static bool settle(struct round *round, reap_numbers_fn fn)
 {
 	struct reap_settlement settlements[REAP_BATCH_MAX];
 
@@ -397,13 +436,40 @@ static bool start_settle(struct round *round)
 	}
 	if (round->n_chosen == 0)
 		return false;
-	reap_settle(round->config.reap, settlements, round->n_chosen, on_settled, round);
+	reap_settle(round->config.reap, settlements, round->n_chosen, fn, round);
 	return true;
 }
 
+static bool start_settle(struct round *round)
+{
+	return settle(round, on_settled);
+}
+
+/* What is not known to be ours is not told: its announcement is withdrawn. What was not announced has its end with this. */
+static void on_confirmed(void *ctx, const int64_t *numbers)
+{
+	struct round *round = ctx;
+
+	for (size_t i = 0; i < round->n_chosen; i++) {
+		struct item *item = &round->items[round->chosen[i]];
+
+		item->verb = REAP_VERB_NONE;
+		item->plan = item->is_announced && numbers && numbers[i] == 1 ? PLAN_TELL : PLAN_LEAVE;
+	}
+	end_step(round);
+}
+
+static bool start_confirm(struct round *round)
+{
+	for (size_t i = 0; i < round->n; i++)
+		if (round->items[i].is_announced)
+			round->items[i].verb = REAP_VERB_ENDED;
+	return settle(round, on_confirmed);
+}
+
 /* Each starts its step and answers true, or has nothing to do. */
-static bool (*const steps[])(struct round *round) = { start_take, start_erase, start_fence, start_settle,
-						      start_tell, start_look,  start_settle };
+static bool (*const steps[])(struct round *round) = { start_take,     start_erase,   start_fence, start_settle, start_announce,
+						      start_confirm, start_tell,    start_look,  start_settle };
 
 static void run_steps(struct round *round)
 {

@@ -4,7 +4,9 @@
  *	erase   on this host: VM, key, files, in this order, as far as it goes in time: nothing that follows depends on it
  *	fence   in Kafka: dead workers; and was the result told?
  *	settle  in Redis: told -> gone; not told -> orphan, or ended when nobody shall try again
- *	tell    in Kafka: the results of what has ended
+ *	announce in Kafka: a result is about to be told
+ *	confirm in Redis: it still is ours to tell. A worker claims in Redis first and looks in Kafka then; so one of us sees the other
+ *	tell    in Kafka: the results of what has ended; or the announcement is withdrawn
  *	look    in Kafka: has a worker marked what was told earlier?
  *	close   in Redis
  *

@@ -10,7 +10,7 @@
 #include "bus/positions.h"
 #include "bus/topics.h"
 #include "reaper/herald.h"
-#include "reaper/ledger.h"
+#include "wire/ledger.h"
 #include "wire/result.h"
 #include "wire/offsets.h"
 
@@ -229,60 +229,16 @@ static int encode_result(const struct teller *teller, const struct teller_item *
 /* Into the ledger, unless that is full. */
 static bool enter(struct page *page, const struct reap_lease *lease, struct teller_reply *reply)
 {
-	if (ledger_add(&page->ledger, lease->offset) == 0 && ledger_encode(&page->ledger, page->metadata) == 0) {
+	if (ledger_put(&page->ledger, lease->offset, LEDGER_ENTRY_ANNOUNCED) == 0 &&
+	    ledger_encode(&page->ledger, page->metadata) == 0) {
 		page->is_touched = true;
 		return true;
 	}
 	ledger_remove(&page->ledger, lease->offset);
-	(void)ledger_encode(&page->ledger, page->metadata); /* it fitted before */
 	(void)snprintf(reply->error, sizeof(reply->error),
 		       "the ledger of partition %d is full: workers must take its records first; are any running?",
 		       page->partition);
 	return false;
-}
-
-/* The batch: a result per record that is in no ledger, and the ledgers with them in. */
-static int gather(struct teller *teller, const struct teller_request *request, struct pages *pages,
-		  struct teller_reply *reply, struct herald_batch *batch, struct err *err)
-{
-	for (uint32_t i = 0; i < request->n; i++) {
-		const struct teller_item *item = &request->items[i];
-		struct page *page = pages_find(pages, item->lease.partition);
-		struct buf result = { 0 };
-
-		if (reply->verdicts[i] != TELLER_VERDICT_NOT_TOLD)
-			continue;
-		if (ledger_has(&page->ledger, item->lease.offset)) {
-			reply->verdicts[i] = TELLER_VERDICT_TOLD;
-		} else if (!enter(page, &item->lease, reply)) {
-			reply->verdicts[i] = TELLER_VERDICT_FAILED;
-		} else if (encode_result(teller, item, &result) < 0) {
-			buf_free(&result);
-			return err_set(err, ERR_HOST, ENOMEM, "a result for %s", item->lease.id);
-		} else {
-			herald_batch_add(batch, teller->topics.results, item->lease.id, &result);
-		}
-	}
-	for (size_t i = 0; i < pages->n; i++) {
-		struct page *page = &pages->pages[i];
-
-		if (page->is_touched)
-			herald_batch_commit(batch, page->partition, page->ledger.offsets[page->ledger.n - 1] + 1,
-					    page->metadata);
-	}
-	return 0;
-}
-
-static void mark_told(const struct teller_request *request, struct teller_reply *reply)
-{
-	for (uint32_t i = 0; i < request->n; i++) {
-		if (reply->verdicts[i] != TELLER_VERDICT_NOT_TOLD)
-			continue;
-		reply->verdicts[i] = TELLER_VERDICT_TOLD;
-		log_info("reaper.told", "id=%s outcome=%s partition=%d offset=%lld", request->items[i].lease.id,
-			 request->items[i].is_expired ? "expired" : "lost", request->items[i].lease.partition,
-			 (long long)request->items[i].lease.offset);
-	}
 }
 
 /* An orphan is lost when nobody is there to take it, not when those who are there have a long queue. */
@@ -304,49 +260,238 @@ static int spare_wanted(struct teller *teller, const struct teller_request *requ
 	return r;
 }
 
-/* 0, or -EAGAIN: nothing was told, start over; the ledger may have changed under us. */
-static int tell_once(struct teller *teller, const struct teller_request *request, struct teller_reply *reply,
-		     struct err *err)
+/* Into the ledger goes what is in none, and what no worker will come to. */
+static int gather_announcements(struct teller *teller, const struct teller_request *request, struct pages *pages,
+				struct teller_reply *reply, struct herald_batch *batch, struct err *err)
+{
+	int r;
+
+	(void)batch;
+	for (uint32_t i = 0; i < request->n; i++) {
+		const struct reap_lease *lease = &request->items[i].lease;
+
+		if (reply->verdicts[i] == TELLER_VERDICT_NOT_TOLD &&
+		    ledger_find(&pages_find(pages, lease->partition)->ledger, lease->offset) == LEDGER_ENTRY_TOLD)
+			reply->verdicts[i] = TELLER_VERDICT_TOLD;
+	}
+	r = spare_wanted(teller, request, reply, err);
+	for (uint32_t i = 0; i < request->n && r == 0; i++)
+		if (reply->verdicts[i] == TELLER_VERDICT_NOT_TOLD &&
+		    !enter(pages_find(pages, request->items[i].lease.partition), &request->items[i].lease, reply))
+			reply->verdicts[i] = TELLER_VERDICT_FAILED;
+	return r;
+}
+
+static void withdraw(struct page *page, int64_t offset)
+{
+	if (ledger_find(&page->ledger, offset) != LEDGER_ENTRY_ANNOUNCED)
+		return;
+	ledger_remove(&page->ledger, offset);
+	page->is_touched = true;
+}
+
+static int gather_result(struct teller *teller, const struct teller_item *item, struct page *page, struct herald_batch *batch,
+			 struct err *err)
+{
+	struct buf result = { 0 };
+
+	if (encode_result(teller, item, &result) < 0) {
+		buf_free(&result);
+		return err_set(err, ERR_HOST, ENOMEM, "a result for %s", item->lease.id);
+	}
+	(void)ledger_put(&page->ledger, item->lease.offset, LEDGER_ENTRY_TOLD); /* it is there */
+	page->is_touched = true;
+	herald_batch_add(batch, teller->topics.results, item->lease.id, &result);
+	return 0;
+}
+
+/* The batch: a result per record that is announced and not withdrawn. */
+static int gather_results(struct teller *teller, const struct teller_request *request, struct pages *pages,
+			  struct teller_reply *reply, struct herald_batch *batch, struct err *err)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; i < request->n && r == 0; i++) {
+		const struct teller_item *item = &request->items[i];
+		struct page *page = pages_find(pages, item->lease.partition);
+		enum ledger_entry entry;
+
+		if (reply->verdicts[i] != TELLER_VERDICT_NOT_TOLD)
+			continue;
+		entry = ledger_find(&page->ledger, item->lease.offset);
+		if (entry == LEDGER_ENTRY_TOLD)
+			reply->verdicts[i] = TELLER_VERDICT_TOLD;
+		else if (entry == LEDGER_ENTRY_NONE || item->is_withdrawn)
+			reply->verdicts[i] = TELLER_VERDICT_FAILED; /* the next round announces it again */
+		if (entry == LEDGER_ENTRY_ANNOUNCED && item->is_withdrawn)
+			withdraw(page, item->lease.offset);
+		else if (entry == LEDGER_ENTRY_ANNOUNCED)
+			r = gather_result(teller, item, page, batch, err);
+	}
+	return r;
+}
+
+static void gather_ledgers(struct pages *pages, struct herald_batch *batch)
+{
+	for (size_t i = 0; i < pages->n; i++) {
+		struct page *page = &pages->pages[i];
+		const struct ledger *ledger = &page->ledger;
+
+		if (!page->is_touched)
+			continue;
+		(void)ledger_encode(ledger, page->metadata); /* it fits: enter() saw to that */
+		herald_batch_commit(batch, page->partition, ledger->n ? ledger->offsets[ledger->n - 1] + 1 : 0, page->metadata);
+	}
+}
+
+static void mark_told(const struct teller_request *request, struct teller_reply *reply)
+{
+	for (uint32_t i = 0; i < request->n; i++) {
+		if (reply->verdicts[i] != TELLER_VERDICT_NOT_TOLD)
+			continue;
+		reply->verdicts[i] = TELLER_VERDICT_TOLD;
+		log_info("reaper.told", "id=%s outcome=%s partition=%d offset=%lld", request->items[i].lease.id,
+			 request->items[i].is_expired ? "expired" : "lost", request->items[i].lease.partition,
+			 (long long)request->items[i].lease.offset);
+	}
+}
+
+/* One chunk of partitions from `first` on: what workers marked done and what is only announced leaves the ledgers, and what stays
+ * is committed again, because a group without members is forgotten by Kafka after offsets.retention.minutes. */
+static int tidy_some(struct teller *teller, int32_t first, uint32_t n, struct err *err)
 {
 	cleanup_(herald_batch_clear) struct herald_batch batch = { 0 };
 	cleanup_(pages_free) struct pages pages = { 0 };
+	static struct teller_request request;
+	int r;
+
+	request.n = n;
+	for (uint32_t i = 0; i < n; i++)
+		request.items[i].lease.partition = first + (int32_t)i;
+	r = read_workers(teller, &request, &pages, err);
+	if (r == 0)
+		r = read_ledger(teller, &pages, err);
+	for (size_t i = 0; i < pages.n && r == 0; i++) {
+		size_t n_withdrawn = ledger_withdraw(&pages.pages[i].ledger);
+
+		pages.pages[i].is_touched = n_withdrawn || pages.pages[i].ledger.n;
+	}
+	if (r < 0)
+		return r;
+	gather_ledgers(&pages, &batch);
+	return batch.n_offsets ? herald_publish(teller->herald, &batch, err) : 0;
+}
+
+static int tidy_all(struct teller *teller, struct err *err)
+{
+	int32_t n = 0;
+	int r = positions_count(teller->workers, teller->topics.tasks, KAFKA_TIMEOUT_MS, &n, err);
+
+	for (int32_t first = 0; first < n && r == 0; first += REAP_BATCH_MAX)
+		r = tidy_some(teller, first, n - first < REAP_BATCH_MAX ? (uint32_t)(n - first) : REAP_BATCH_MAX, err);
+	return r;
+}
+
+static void close_herald(struct teller *teller)
+{
+	herald_free(teller->herald);
+	teller->herald = NULL;
+}
+
+/* From here on a change of the ledgers by another reaper fences us; what others announced is of those that we have fenced. */
+static int open_herald(struct teller *teller, struct err *err)
+{
 	const struct herald_config config = { .brokers = teller->settings->brokers,
 					      .group = teller->ledger_group,
 					      .source_topic = teller->topics.tasks,
 					      .timeout_ms = KAFKA_TIMEOUT_MS };
-	int r = 0;
+	int r;
 
-	if (!teller->herald)
-		r = herald_new(&config, &teller->herald, err);
-	if (r == 0) /* only now: from here on a change by another reaper fences us */
+	if (teller->herald)
+		return 0;
+	r = herald_new(&config, &teller->herald, err);
+	return r < 0 ? r : tidy_all(teller, err);
+}
+
+/* Is anything in any ledger? */
+static bool has_entries(struct teller *teller, int *ret_r, struct err *err)
+{
+	cleanup_free struct position *positions = calloc(REAP_BATCH_MAX, sizeof(*positions));
+	bool has = false;
+	int32_t n = 0;
+
+	*ret_r = positions ? positions_count(teller->workers, teller->topics.tasks, KAFKA_TIMEOUT_MS, &n, err)
+			   : err_set(err, ERR_HOST, ENOMEM, "read the ledgers");
+	for (int32_t first = 0; first < n && *ret_r == 0 && !has; first += REAP_BATCH_MAX) {
+		size_t some = n - first < REAP_BATCH_MAX ? (size_t)(n - first) : REAP_BATCH_MAX;
+
+		for (size_t i = 0; i < some; i++)
+			positions[i].partition = first + (int32_t)i;
+		*ret_r = positions_read(teller->ledger, teller->topics.tasks, positions, some, KAFKA_TIMEOUT_MS, err);
+		for (size_t i = 0; i < some && *ret_r == 0; i++)
+			has = has || strlen(positions[i].metadata) > strlen(LEDGER_EMPTY);
+	}
+	return has;
+}
+
+typedef int (*gather_fn)(struct teller *teller, const struct teller_request *request, struct pages *pages,
+			 struct teller_reply *reply, struct herald_batch *batch, struct err *err);
+
+/* 0, or -EAGAIN: nothing was committed, start over; the ledger may have changed under us. */
+static int commit_once(struct teller *teller, const struct teller_request *request, gather_fn gather,
+		       struct teller_reply *reply, struct err *err)
+{
+	cleanup_(herald_batch_clear) struct herald_batch batch = { 0 };
+	cleanup_(pages_free) struct pages pages = { 0 };
+	int r = open_herald(teller, err);
+
+	if (r == 0)
 		r = read_workers(teller, request, &pages, err);
 	if (r < 0)
 		return r;
 	judge(teller, request, &pages, reply);
-	r = spare_wanted(teller, request, reply, err);
-	if (r == 0)
-		r = read_ledger(teller, &pages, err);
+	r = read_ledger(teller, &pages, err);
 	if (r == 0)
 		r = gather(teller, request, &pages, reply, &batch, err);
-	if (r == 0 && batch.n_messages)
-		r = herald_publish(teller->herald, &batch, err);
-	if (r == 0)
-		mark_told(request, reply);
+	if (r < 0)
+		return r;
+	gather_ledgers(&pages, &batch);
+	return batch.n_offsets ? herald_publish(teller->herald, &batch, err) : 0;
+}
+
+static int commit(struct teller *teller, const struct teller_request *request, gather_fn gather, struct teller_reply *reply,
+		  struct err *err)
+{
+	int r = -EAGAIN;
+
+	for (int try = 0; try < TELL_TRIES && r == -EAGAIN; try++) {
+		r = commit_once(teller, request, gather, reply, err);
+		if (r < 0) /* whatever state the producer is in, a new one is in a known one */
+			close_herald(teller);
+	}
 	return r;
 }
 
 static int tell(struct teller *teller, const struct teller_request *request, struct teller_reply *reply,
 		struct err *err)
 {
-	int r = -EAGAIN;
+	int r = commit(teller, request, gather_results, reply, err);
 
-	for (int try = 0; try < TELL_TRIES && r == -EAGAIN; try++) {
-		r = tell_once(teller, request, reply, err);
-		if (r < 0) { /* whatever state the producer is in, a new one is in a known one */
-			herald_free(teller->herald);
-			teller->herald = NULL;
-		}
-	}
+	if (r == 0)
+		mark_told(request, reply);
+	return r;
+}
+
+/* Opening a producer fences the other reapers' and is not done for nothing. */
+static int tidy(struct teller *teller, struct err *err)
+{
+	int r = 0;
+
+	if (!teller->herald && !has_entries(teller, &r, err))
+		return r;
+	r = teller->herald ? tidy_all(teller, err) : open_herald(teller, err);
+	if (r < 0)
+		close_herald(teller);
 	return r;
 }
 
@@ -360,8 +505,12 @@ static int answer(struct teller *teller, const struct teller_request *request, s
 		return lookup(teller, request, reply, err);
 	case TELLER_OP_FENCE:
 		return fence(teller, request, reply, err);
+	case TELLER_OP_ANNOUNCE:
+		return commit(teller, request, gather_announcements, reply, err);
 	case TELLER_OP_TELL:
 		return tell(teller, request, reply, err);
+	case TELLER_OP_TIDY:
+		return tidy(teller, err);
 	case TELLER_OP_COUNT:
 		break;
 	}
@@ -398,7 +547,7 @@ static int teller_open(struct teller *teller, struct err *err)
 	int r;
 
 	topics_name(teller->settings->topic_prefix, &teller->topics);
-	(void)snprintf(teller->ledger_group, sizeof(teller->ledger_group), "%s.reaper",
+	(void)snprintf(teller->ledger_group, sizeof(teller->ledger_group), LEDGER_GROUP_FORMAT,
 		       teller->settings->group); /* fits */
 	r = positions_new(teller->settings->brokers, teller->settings->group, &teller->workers, err);
 	return r < 0 ? r : positions_new(teller->settings->brokers, teller->ledger_group, &teller->ledger, err);
@@ -408,7 +557,7 @@ static int teller_open(struct teller *teller, struct err *err)
 static bool is_request(const struct teller_request *request, ssize_t len)
 {
 	if (len < (ssize_t)offsetof(struct teller_request, items) || request->magic != TELLER_MAGIC ||
-	    request->op >= TELLER_OP_COUNT || request->n == 0 || request->n > REAP_BATCH_MAX ||
+	    request->op >= TELLER_OP_COUNT || (request->n == 0) != (request->op == TELLER_OP_TIDY) || request->n > REAP_BATCH_MAX ||
 	    (size_t)len != teller_request_len(request->n))
 		return false;
 	for (uint32_t i = 0; i < request->n; i++) {

@@ -3,7 +3,8 @@
  *
  * All reapers of a fleet share one transactional id and one ledger (reaper/ledger.h), committed in the transaction
  * that tells the results. Whoever starts its producer fences the others and only then reads the ledger; so a
- * transaction commits only if the ledger it was built on is still the last one. */
+ * transaction commits only if the ledger it was built on is still the last one. Announcements are of the producer that made them:
+ * whoever starts one withdraws all that are there. */
 #pragma once
 
 #include <stdbool.h>
@@ -19,7 +20,9 @@
 enum teller_op {
 	TELLER_OP_LOOKUP, /* did the workers mark the record done? */
 	TELLER_OP_FENCE,  /* the same, and where not, fence `victim` and look again: the answer is final */
-	TELLER_OP_TELL,	  /* tell lost or expired, unless told or marked done, or wanted */
+	TELLER_OP_ANNOUNCE, /* enter into the ledger that a result is to be told, unless it is told, marked done or wanted; NOT_TOLD: it is entered */
+	TELLER_OP_TELL,	  /* tell lost or expired what was announced, or withdraw the announcement */
+	TELLER_OP_TIDY,	  /* no items: keep all ledgers from being forgotten, without announcements that nobody stands by */
 	TELLER_OP_COUNT
 };
 
@@ -34,6 +37,7 @@ enum teller_verdict {
 struct teller_item {
 	struct reap_lease lease;
 	bool is_expired; /* the life of its workspace ended under its worker: `expired`, else `lost` */
+	bool is_withdrawn; /* not to be told after all: somebody else has the lease */
 };
 
 struct teller_request {

@@ -175,8 +175,8 @@ int result_json_print(const struct result *result, FILE *to, struct err *err)
 	cleanup_free char *line = NULL;
 
 	put(object, "id", "", json_string(result->id));
-	put(object, "event", "", json_string(result->event == RESULT_EVENT_FINISHED ? "finished" : "started"));
-	if (result->event == RESULT_EVENT_FINISHED)
+	put(object, "event", "", json_string(result_event_name(result->event)));
+	if (result->event != RESULT_EVENT_STARTED)
 		put_finish(object, result);
 	put(object, "host", "", json_string(result->host));
 	put(object, "worker", "", json_string(result->worker));

@@ -21,6 +21,7 @@
 #define SESSION_TIMEOUT_MS 10000    /* Kafka group session: a dead worker's partitions move after this */
 #define TRANSACTION_TIMEOUT_MS 10000 /* a dead worker's open transaction blocks readers at most this long */
 #define FAREWELL_MS 15000 /* of a drain whose time is over: to destroy keys, and for the brokers to answer */
+#define WAITING_MAX 1024  /* jobs that wait for others' leases beside what is held: as many as a dead worker of that many slots left */
 #define BACKLOG_MAX_BYTES (64u << 20) /* of answers that are not committed yet */
 
 void engine_die(struct engine *engine, const char *why)
@@ -68,12 +69,13 @@ static size_t held_max(const struct engine *engine)
 	return engine->settings->slots < 4 ? 4 : engine->settings->slots;
 }
 
-/* Full means no new records, with room between the two marks. */
+/* Full means no new records, with room between the two marks. What waits for a lease takes no place of what could run. */
 static void press_back(struct engine *engine)
 {
 	size_t backlog = report_backlog(engine->report);
-	bool is_full = engine->n_held >= held_max(engine) || backlog >= BACKLOG_MAX_BYTES;
-	bool has_room = engine->n_held <= held_max(engine) / 2 && backlog <= BACKLOG_MAX_BYTES / 2;
+	size_t n_held = engine->n_held - engine->n_waiting;
+	bool is_full = n_held >= held_max(engine) || engine->n_waiting >= WAITING_MAX || backlog >= BACKLOG_MAX_BYTES;
+	bool has_room = n_held <= held_max(engine) / 2 && engine->n_waiting <= WAITING_MAX / 2 && backlog <= BACKLOG_MAX_BYTES / 2;
 
 	if (is_full && !engine->is_paused) {
 		engine->is_paused = true;
@@ -93,6 +95,7 @@ void engine_job_enters_held(struct engine *engine, struct job *job)
 	job->is_listed = true;
 	TAILQ_INSERT_TAIL(&engine->held, job, link);
 	engine->n_held++;
+	engine->n_waiting += job->waits_for_lease;
 	engine_ask_admission(engine);
 }
 
@@ -101,7 +104,41 @@ void engine_job_leaves_held(struct engine *engine, struct job *job)
 	TAILQ_REMOVE(&engine->held, job, link);
 	TAILQ_INSERT_TAIL(&engine->active, job, link);
 	engine->n_held--;
+	engine->n_waiting -= job->waits_for_lease;
 	engine->n_active++;
+}
+
+/* The result of `job` can be seen now. Records of its id that came before it could are the same task, or a mistake. */
+static void end_twins(struct engine *engine, const struct job *job)
+{
+	const struct partition *partition = partitions_find_epoch(engine->partitions, job->partition, job->epoch);
+	struct job *twin = NULL;
+
+	while ((twin = job_index_next(engine->index, job->task->id, twin))) {
+		if (twin == job)
+			continue;
+		twin->not_before_mono_ms = 0;
+		if (twin->arrival <= engine->arrived_at_plan && twin->twin == JOB_TWIN_NONE)
+			twin->twin = strcmp(twin->content, job->content) == 0 ? JOB_TWIN_DUPLICATE : JOB_TWIN_CONFLICT;
+	}
+	if (partition && partition->end_at_plan > partition->next_received &&
+	    finished_add(engine->finished, job->task->id, job->content, job->partition, partition->end_at_plan) < 0)
+		log_warn("engine.finished", "id=%s message=\"no memory to remember its end; if its record was sent twice, it runs "
+			 "twice\"", job->task->id);
+}
+
+void engine_job_is_told(struct engine *engine, const struct job *job)
+{
+	if (job->end == JOB_END_TELL && job->result.event == RESULT_EVENT_FINISHED)
+		end_twins(engine, job);
+}
+
+static void wake_twins(struct engine *engine, const struct job *job)
+{
+	struct job *twin = NULL;
+
+	while ((twin = job_index_next(engine->index, job->task->id, twin)))
+		twin->not_before_mono_ms = 0;
 }
 
 void engine_job_is_over(struct engine *engine, struct job *job)
@@ -116,6 +153,7 @@ void engine_job_is_over(struct engine *engine, struct job *job)
 		return;
 	}
 	lease_forget(engine->leases, job);
+	wake_twins(engine, job); /* its id is free */
 	if (job->end == JOB_END_TELL)
 		log_info("job.over", "id=%s outcome=%s ran=%s told=%s attempt=%u total_ms=%lld message=\"%s\"", job->task->id,
 			 result_outcome_name(job->result.outcome), result_ran_name(job->result.ran),
@@ -154,7 +192,7 @@ static void on_admit(evutil_socket_t fd, short what, void *arg)
 			job_start(job, NULL);
 		else if (has_room && admission_ask(engine->admission, job->task, &reservation, &flaw) == ADMISSION_VERDICT_ADMITTED)
 			job_start(job, &reservation);
-		else
+		else if (!job->waits_for_lease)
 			has_room = false;
 	}
 	press_back(engine);
@@ -309,6 +347,17 @@ static void on_fenced(void *ctx, const char *why)
 	engine_die(ctx, "this worker was declared dead by the reaper; nothing more may be told");
 }
 
+static void on_plan(void *ctx)
+{
+	struct engine *engine = ctx;
+	struct partition *partition;
+	size_t cursor = 0;
+
+	engine->arrived_at_plan = engine->n_arrived;
+	while ((partition = partitions_next(engine->partitions, &cursor)))
+		partition->end_at_plan = consumer_log_end(engine->consumer, partition->id);
+}
+
 static int open_bus(struct engine *engine, struct err *err)
 {
 	const struct settings *settings = engine->settings;
@@ -330,11 +379,18 @@ static int open_bus(struct engine *engine, struct err *err)
 							     .group = settings->group,
 							     .source_topic = engine->topics.tasks,
 							     .transaction_timeout_ms = TRANSACTION_TIMEOUT_MS },
-					      .topics = &engine->topics };
+					      .topics = &engine->topics,
+					      .on_plan = on_plan };
+	const struct doubts_config doubts = { .brokers = settings->brokers,
+					      .group = settings->group,
+					      .topic = engine->topics.tasks,
+					      .partitions = engine->partitions };
 	int r = topics_ensure(settings->brokers, &engine->topics, (int)settings->partitions, BROKER_PATIENCE_MS, err);
 
 	if (r == 0)
 		r = leases_new(engine->base, &leases, &engine->leases, err);
+	if (r == 0)
+		r = doubts_new(engine->base, &doubts, &engine->doubts, err);
 	if (r == 0)
 		r = streamer_new(engine->base, settings->brokers, stage_guest_delivered, engine, &engine->streamer, err);
 	if (r == 0)
@@ -390,8 +446,11 @@ static int engine_open(struct engine *engine, const struct engine_ends *ends, st
 	engine->partitions = partitions_new();
 	engine->admission = admission_new(&limits);
 	engine->cancelled = cancelled_new();
+	engine->index = job_index_new();
+	engine->finished = finished_new();
 	engine->fitness = engine->base ? fitness_new(engine) : NULL;
-	if (!engine->base || !engine->partitions || !engine->admission || !engine->cancelled || !engine->fitness)
+	if (!engine->base || !engine->partitions || !engine->admission || !engine->cancelled || !engine->index ||
+	    !engine->finished || !engine->fitness)
 		return err_set(err, ERR_HOST, ENOMEM, "the engine");
 	topics_name(settings->topic_prefix, &engine->topics);
 	r = open_events(engine, err);
@@ -427,6 +486,7 @@ static void engine_close(struct engine *engine)
 	consumer_free(engine->consumer);
 	leases_free(engine->leases);
 	fitness_free(engine->fitness);
+	doubts_free(engine->doubts);
 	for (int i = 0; i < ENGINE_LANE_COUNT; i++)
 		lane_link_free(engine->lanes[i]);
 	free_event(engine->admit);
@@ -436,6 +496,8 @@ static void engine_close(struct engine *engine)
 	admission_free(engine->admission);
 	partitions_free(engine->partitions);
 	cancelled_free(engine->cancelled);
+	job_index_free(engine->index);
+	finished_free(engine->finished);
 	if (engine->base)
 		event_base_free(engine->base);
 }

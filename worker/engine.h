@@ -13,8 +13,11 @@
 #include "bus/topics.h"
 #include "worker/admission.h"
 #include "worker/cancelled.h"
+#include "worker/doubts.h"
+#include "worker/finished.h"
 #include "worker/fitness.h"
 #include "worker/job.h"
+#include "worker/job_index.h"
 #include "worker/lane_link.h"
 #include "worker/partitions.h"
 #include "worker/report.h"
@@ -39,6 +42,12 @@ struct engine {
 	struct lane_link *lanes[ENGINE_LANE_COUNT];
 	struct job_list active, held;
 	size_t n_active, n_held;
+	size_t n_waiting; /* of the held: for somebody else's lease to end */
+	uint64_t n_arrived; /* tasks so far */
+	uint64_t arrived_at_plan; /* when the last transaction was planned: those came before its results could be seen */
+	struct job_index *index; /* held and active ones */
+	struct finished *finished;
+	struct doubts *doubts;
 	struct cancelled *cancelled; /* ids whose task may still come */
 	struct event *tick, *admit, *terminate, *supervisor;
 	int supervisor_fd;
@@ -77,6 +86,7 @@ void engine_loses_slot(struct engine *engine);
 /* From jobs. */
 void engine_job_enters_held(struct engine *engine, struct job *job);
 void engine_job_leaves_held(struct engine *engine, struct job *job);
+void engine_job_is_told(struct engine *engine, const struct job *job); /* its result is committed */
 void engine_job_is_over(struct engine *engine, struct job *job); /* every stage has stopped */
 void engine_ask_admission(struct engine *engine);                /* room or work may have come */
 

@@ -5,11 +5,18 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "worker/content.h"
 
 static void on_flaw_told(void *ctx, bool is_told)
 {
 	(void)is_told;
 	engine_ask_admission(ctx); /* there may be room again */
+}
+
+/* A living task has the id that somebody wrote into a record that is none: the answer is not to be taken for its result. */
+static bool is_id_of_another(struct engine *engine, const char *id)
+{
+	return id[0] && job_index_next(engine->index, id, NULL);
 }
 
 /* A record that is no task: it never becomes a job and has no lease; it is answered and goes to the dead letters. */
@@ -23,7 +30,7 @@ static void answer_flaw(struct engine *engine, const struct partition *partition
 	struct dead_letter *dead = dead_letter_new(record);
 
 	result_init(&result);
-	result.event = RESULT_EVENT_FINISHED;
+	result.event = is_id_of_another(engine, flaw->id) ? RESULT_EVENT_REFUSED : RESULT_EVENT_FINISHED;
 	result.outcome = RESULT_OUTCOME_REJECTED;
 	result.ran = RESULT_RAN_NOT_STARTED;
 	(void)snprintf(result.id, sizeof(result.id), "%s", flaw->id);
@@ -61,6 +68,16 @@ static void start_waiting(struct job *job, const struct consumer_record *record,
 		job->queue_ends_mono_ms = clock_mono_ms() + (ends > now ? ends - now : 0);
 }
 
+/* Sent while a task of its id lived, that is over by now? */
+static enum job_twin twin_of_finished(const struct engine *engine, const struct job *job)
+{
+	const struct finished_task *task = finished_find(engine->finished, job->task->id, job->partition, job->offset);
+
+	if (!task)
+		return JOB_TWIN_NONE;
+	return strcmp(finished_content(task), job->content) == 0 ? JOB_TWIN_DUPLICATE : JOB_TWIN_CONFLICT;
+}
+
 static void hold(struct engine *engine, const struct partition *partition, const struct consumer_record *record,
 		 struct task *task)
 {
@@ -68,19 +85,26 @@ static void hold(struct engine *engine, const struct partition *partition, const
 	uint64_t now = clock_wall_ms();
 	struct task_flaw flaw;
 
-	if (!job) {
-		task_free(task);
+	if (!job || content_of(task, job->content) < 0) {
+		if (!job)
+			task_free(task);
+		job_free(job);
 		engine_die(engine, "out of memory for a job");
 		return;
 	}
 	job->partition = record->partition;
 	job->offset = record->offset;
 	job->epoch = partition->epoch;
+	job->arrival = ++engine->n_arrived;
+	job->is_in_doubt = record->offset < partition->doubt_end;
+	job->redis_epoch = leases_connections(engine->leases);
+	job->twin = twin_of_finished(engine, job);
 	start_waiting(job, record, now);
 	job->is_cancelled = cancelled_has(engine->cancelled, task->id, job->created_wall_ms);
 	job->is_impossible = !admission_is_possible(engine->admission, task, &flaw);
 	if (record->time_ms > 0 && (uint64_t)record->time_ms <= now)
 		job->result.timings_ms[RESULT_STAGE_QUEUED] = (int64_t)(now - (uint64_t)record->time_ms);
+	job_index_add(engine->index, job);
 	engine_job_enters_held(engine, job);
 }
 
@@ -107,6 +131,8 @@ static void on_record(void *ctx, const struct consumer_record *record)
 
 	if (!partition || engine->drain_mono_ms)
 		return; /* it will be delivered to whoever owns it next */
+	if (partition->doubt_end < 0)
+		partition->doubt_end = consumer_log_end(engine->consumer, partition->id);
 	receipt = partition_receive(partition, record->offset);
 	if (receipt == PARTITION_RECEIPT_NO_ROOM) {
 		partition->is_paused = true;
@@ -188,12 +214,12 @@ static void on_fault(void *ctx, const struct err *err)
 const struct consumer_events intake_events = { on_record, on_assigned, on_revoked, on_fault };
 
 /* The topic is read from its beginning at every start: a cancellation is not about a task that came after it. */
-static void cancel_in(struct job_list *list, const char *id, uint64_t created_ms)
+static void cancel_all(struct job_index *index, const char *id, uint64_t created_ms)
 {
-	struct job *job;
+	struct job *job = NULL;
 
-	TAILQ_FOREACH(job, list, link) {
-		if (strcmp(job->task->id, id) != 0 || job->created_wall_ms > created_ms)
+	while ((job = job_index_next(index, id, job))) {
+		if (job->created_wall_ms > created_ms)
 			continue;
 		job->is_cancelled = true;
 		if (job->stages[STAGE_LEASE] == STAGE_READY)
@@ -213,8 +239,7 @@ void intake_control(void *ctx, const uint8_t *data, size_t len)
 		return;
 	}
 	cancelled_add(engine->cancelled, control.cancel_id, control.created_ms);
-	cancel_in(&engine->active, control.cancel_id, control.created_ms);
-	cancel_in(&engine->held, control.cancel_id, control.created_ms);
+	cancel_all(engine->index, control.cancel_id, control.created_ms);
 	engine_ask_admission(engine);
 }
 
@@ -222,14 +247,18 @@ bool intake_is_foregone(const struct job *job)
 {
 	bool is_late = job->queue_ends_mono_ms && clock_mono_ms() >= job->queue_ends_mono_ms;
 
-	return job->is_cancelled || job->is_impossible || is_late;
+	return job->twin != JOB_TWIN_NONE || job->is_cancelled || job->is_impossible || is_late;
 }
 
 void intake_tell_foregone(struct job *job)
 {
 	struct task_flaw flaw;
 
-	if (job->is_cancelled)
+	if (job->twin == JOB_TWIN_DUPLICATE)
+		job_skip(job, "the same task was sent before, and is over");
+	else if (job->twin == JOB_TWIN_CONFLICT)
+		job_refuse(job);
+	else if (job->is_cancelled)
 		job_tell(job, RESULT_OUTCOME_CANCELLED, RESULT_RAN_NOT_STARTED, "cancelled by its sender");
 	else if (!admission_is_possible(job->engine->admission, job->task, &flaw))
 		job_reject(job, flaw.field, flaw.message);

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "worker/channel.h"
 #include "worker/engine.h"
+#include "worker/job_index.h"
 #include "worker/stages.h"
 
 #define REQUEUE_LIMIT 2        /* tries on this host before the task is told to have failed */
@@ -146,6 +147,7 @@ struct job *job_new(struct engine *engine, struct task *task, const struct consu
 	job->disk_fd = job->guard_fd = -1;
 	job->born_mono_ns = clock_mono_ns();
 	result_init(&job->result);
+	job->result.event = RESULT_EVENT_FINISHED;
 	return job;
 }
 
@@ -156,6 +158,7 @@ void job_free(struct job *job)
 	assert(job->state == JOB_HELD || job->state == JOB_DONE);
 	if (job->turn)
 		event_free(job->turn);
+	job_index_remove(job);
 	task_free(job->task);
 	free(job->record);
 	result_clear(&job->result);
@@ -185,6 +188,7 @@ void job_hold_again(struct job *job)
 	job->end = JOB_END_NONE;
 	result_clear(&job->result);
 	result_init(&job->result);
+	job->result.event = RESULT_EVENT_FINISHED;
 	job->result.timings_ms[RESULT_STAGE_QUEUED] = queued_ms;
 	job->has_run_before = job_may_have_run(job);
 	job->guest = GUEST_SILENT;
@@ -279,6 +283,15 @@ void job_tell_timeout_over(struct job *job)
 	(void)snprintf(message, sizeof(message), "its program was ended after %llu ms",
 		       (unsigned long long)job->task->timeout_ms);
 	tell_over(job, RESULT_OUTCOME_TIMED_OUT, "timeout_ms", message);
+}
+
+void job_refuse(struct job *job)
+{
+	if (job->end != JOB_END_NONE)
+		return;
+	job->result.event = RESULT_EVENT_REFUSED;
+	job_reject(job, "id", "id: another task with this id is running, and its content is another; choose a new id, or send "
+			      "this one again after its result");
 }
 
 void job_requeue(struct job *job, unsigned delay_ms, const char *why)

@@ -14,6 +14,7 @@
 
 #include "base/secret.h"
 #include "bus/lease.h"
+#include "bus/lease_keys.h"
 #include "wire/result.h"
 #include "wire/task.h"
 #include "worker/admission.h"
@@ -22,6 +23,8 @@
 
 struct engine;
 struct channel;
+
+LIST_HEAD(job_bucket, job);
 
 enum job_state {
 	JOB_HELD,       /* owns the task; waits for room, or until not_before_mono_ms. Nothing exists outside this process */
@@ -49,11 +52,20 @@ enum job_end {
 	JOB_END_DROP     /* the record is not ours any more (lost partition, drain): hand back, tell nothing */
 };
 
+/* What a record is to an earlier one of the same id, if that is known without Redis: it was sent while the other's task lived. */
+enum job_twin {
+	JOB_TWIN_NONE,
+	JOB_TWIN_DUPLICATE, /* the same task again: it shares the one result, and is only marked done */
+	JOB_TWIN_CONFLICT   /* another task under the same id: refused */
+};
+
 enum guest_step { GUEST_SILENT, GUEST_SETUP, GUEST_LAUNCH, GUEST_RUNNING, GUEST_COLLECT, GUEST_DONE };
 
 struct job {
 	TAILQ_ENTRY(job) link; /* in engine->held in JOB_HELD, else in engine->active */
 	bool is_listed;
+	LIST_ENTRY(job) same_bucket; /* in engine->index */
+	bool is_indexed;
 	struct engine *engine;
 	struct event *turn;
 	enum job_state state;
@@ -65,6 +77,9 @@ struct job {
 	int32_t partition;
 	int64_t offset;
 	uint64_t epoch; /* of the partition when the record came: see worker/partitions.h */
+	char content[LEASE_CONTENT_MAX + 1]; /* worker/content.h */
+	uint64_t arrival; /* its number among all records that came */
+	enum job_twin twin;
 	uint64_t created_wall_ms; /* when its record was made: the zero of queue_ms, and what a cancellation is compared with */
 	uint64_t queue_ends_mono_ms; /* 0: never. Until then a workspace may be begun */
 	uint64_t ttl_ends_mono_ms;   /* of the workspace: valid while STAGE_LEASE is ready */
@@ -89,6 +104,10 @@ struct job {
 	bool has_lease;
 	bool is_claiming;
 	bool is_renewing;
+	bool is_in_doubt;	/* somebody else may have answered the record, and Redis may have forgotten: ask Kafka */
+	bool waits_for_lease;	/* somebody else's lease on its record or id has to end first: it takes no place in the hold */
+	uint64_t redis_epoch;	/* number of connections to Redis when the record came */
+	bool is_holders_twin;	/* while Kafka is asked about the record that has its id: it has the same content */
 
 	/* STAGE_DISK */
 	int disk_fd;
@@ -155,6 +174,7 @@ void job_reject(struct job *job, const char *field, const char *message);
 void job_tell_queue_over(struct job *job);
 void job_tell_ttl_over(struct job *job);
 void job_tell_timeout_over(struct job *job);
+void job_refuse(struct job *job); /* its id is another living task's: answered, but not as that task's result */
 void job_requeue(struct job *job, unsigned delay_ms, const char *why);
 void job_drop(struct job *job, const char *why);
 void job_skip(struct job *job, const char *why);

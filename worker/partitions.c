@@ -123,6 +123,7 @@ int64_t partitions_assign(struct partitions *partitions, int32_t id, int64_t com
 	partition->epoch = ++partitions->last_epoch;
 	partition->start = committed > 0 ? committed : 0;
 	partition->next_received = 0;
+	partition->doubt_end = -1;
 	partition->has_plan = false;
 	partition->position.committed = committed;
 	(void)snprintf(partition->position.metadata, sizeof(partition->position.metadata), "%s", metadata);

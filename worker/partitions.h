@@ -31,6 +31,8 @@ struct partition {
 	struct partition_position planned;
 	struct offsets *plan; /* what will be done then */
 	bool is_paused; /* its window is nearly full */
+	int64_t doubt_end; /* records below it were sent before we had the partition: others may have had them. -1: not known yet */
+	int64_t end_at_plan; /* the log's end, as known before the last commit was made: what is below was sent before its results */
 };
 
 struct partitions;

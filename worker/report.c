@@ -42,6 +42,7 @@ struct report {
 	struct publish_batch batch;
 	struct publish_message *messages; /* BATCH_MAX_ITEMS * 2: a result and perhaps a dead letter each */
 	struct publish_offset offsets[PARTITIONS_MAX];
+	void (*on_plan)(void *ctx);
 	void (*on_fenced)(void *ctx, const char *why);
 	void *ctx;
 };
@@ -150,8 +151,10 @@ static void gather(struct report *report)
 
 void report_pump(struct report *report)
 {
-	if (!STAILQ_EMPTY(&report->in_flight) || report->is_retrying || partitions_are_suspended(report->partitions))
+	if (STAILQ_EMPTY(&report->waiting) || !STAILQ_EMPTY(&report->in_flight) || report->is_retrying ||
+	    partitions_are_suspended(report->partitions))
 		return;
+	report->on_plan(report->ctx);
 	gather(report);
 	if (!STAILQ_EMPTY(&report->in_flight))
 		publisher_submit(report->publisher, &report->batch);
@@ -257,6 +260,7 @@ int report_new(struct event_base *base, const struct report_config *config, stru
 	report->retry_ms = RETRY_MS;
 	report->topics = config->topics;
 	report->partitions = partitions;
+	report->on_plan = config->on_plan;
 	report->on_fenced = on_fenced;
 	report->ctx = ctx;
 	report->messages = calloc((size_t)BATCH_MAX_ITEMS * 2, sizeof(*report->messages));

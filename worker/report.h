@@ -23,6 +23,7 @@ struct report;
 struct report_config {
 	struct publisher_config publisher;
 	const struct topics *topics; /* borrowed */
+	void (*on_plan)(void *ctx);  /* a transaction is about to be made */
 };
 
 /* on_fenced: this worker was declared dead; the process must end. */

@@ -1,4 +1,7 @@
-/* The lease stage: the right to run this workspace, kept by renewing, and given up last. */
+/* The lease stage: the right to run this workspace, kept by renewing, and given up last.
+ *
+ * Redis says who holds an id now; whether a record was answered only Kafka says (worker/doubts.h). It is asked about the own
+ * record when Redis may have forgotten an earlier attempt, and about the other's when another record holds the id. */
 #include "worker/stages.h"
 
 #include <string.h>
@@ -9,8 +12,99 @@
 #include "worker/intake.h"
 
 #define RETRY_HELD_MS 1000   /* somebody's lease has to run out and be reaped first */
-#define RETRY_UNKNOWN_MS 500 /* Redis did not answer */
+#define RETRY_UNKNOWN_MS 500 /* Redis or Kafka did not answer */
+#define RETRY_FREED_MS 20    /* a task of this id is over, and its lease is just going */
 #define KILL_BUDGET_MS 1000  /* before the lease ends: the time it takes to kill a VM and be sure of it */
+
+static void wait_for_lease(struct job *job, unsigned delay_ms, const char *why)
+{
+	job->waits_for_lease = true;
+	job_requeue(job, delay_ms, why);
+}
+
+/* The record is nobody else's to answer. */
+static void go_on(struct job *job)
+{
+	unsigned max_attempts = (unsigned)job->engine->settings->max_attempts;
+
+	if (job->attempt > max_attempts)
+		job_tell(job, RESULT_OUTCOME_LOST, RESULT_RAN_UNKNOWN,
+			 "workers died under this task in each of %u attempts", job->attempt - 1);
+	else if (intake_is_foregone(job))
+		intake_tell_foregone(job);
+	else
+		job_stage_ready(job, STAGE_LEASE);
+}
+
+static void on_own_record(void *ctx, enum doubt_answer answer)
+{
+	struct job *job = ctx;
+
+	switch (answer) {
+	case DOUBT_ANSWER_OPEN:
+		go_on(job);
+		return;
+	case DOUBT_ANSWER_TOLD:
+	case DOUBT_ANSWER_DONE:
+		job_skip(job, "it was answered already, says Kafka; Redis had forgotten");
+		return;
+	case DOUBT_ANSWER_ANNOUNCED:
+		wait_for_lease(job, RETRY_HELD_MS, "a reaper is about to answer for this record");
+		return;
+	case DOUBT_ANSWER_UNKNOWN:
+		job_requeue(job, RETRY_UNKNOWN_MS, "Kafka does not say whether this record was answered");
+		return;
+	case DOUBT_ANSWER_COUNT:
+		return;
+	}
+}
+
+/* Another record has the id. If that one is answered, the id is free as soon as its lease is gone. */
+static void on_holders_record(void *ctx, enum doubt_answer answer)
+{
+	struct job *job = ctx;
+
+	switch (answer) {
+	case DOUBT_ANSWER_OPEN:
+	case DOUBT_ANSWER_ANNOUNCED:
+		if (job->is_holders_twin)
+			job_skip(job, "the same task was sent before, and lives");
+		else
+			job_refuse(job);
+		return;
+	case DOUBT_ANSWER_TOLD:
+	case DOUBT_ANSWER_DONE:
+		wait_for_lease(job, RETRY_FREED_MS, "the lease of an earlier task of this id is just going");
+		return;
+	case DOUBT_ANSWER_UNKNOWN:
+		wait_for_lease(job, RETRY_FREED_MS, "whether an earlier task of this id is over is just being decided");
+		return;
+	case DOUBT_ANSWER_COUNT:
+		return;
+	}
+}
+
+static void take_grant(struct job *job, const struct lease_grant *grant)
+{
+	job->has_lease = true;
+	job->token = grant->token;
+	job->attempt = grant->attempt;
+	job->lease_deadline_mono_ms = grant->deadline_mono_ms;
+	job_mark_timing(job, RESULT_STAGE_LEASE, job->stage_mono_ns[STAGE_LEASE]);
+}
+
+/* A later attempt is no question: Redis remembers the earlier ones, and that nobody told. */
+static void judge_grant(struct job *job)
+{
+	bool is_in_doubt = job->is_in_doubt && job->attempt == 1;
+
+	job->waits_for_lease = false;
+	job->is_in_doubt = true; /* from now on a reaper may find this lease */
+	if (is_in_doubt)
+		doubts_ask(job->engine->doubts, job->partition, job->offset, on_own_record, job);
+	else
+		go_on(job);
+}
 
 static void on_claimed(void *ctx, const struct lease_grant *grant)
 {
@@ -18,41 +112,35 @@ static void on_claimed(void *ctx, const struct lease_grant *grant)
 	bool is_ours = grant->verdict == LEASE_VERDICT_CLAIMED || grant->verdict == LEASE_VERDICT_EXHAUSTED;
 
 	job->is_claiming = false;
-	if (is_ours) {
-		job->has_lease = true;
-		job->token = grant->token;
-		job->attempt = grant->attempt;
-		job->lease_deadline_mono_ms = grant->deadline_mono_ms;
-		job_mark_timing(job, RESULT_STAGE_LEASE, job->stage_mono_ns[STAGE_LEASE]);
-	}
+	if (is_ours)
+		take_grant(job, grant);
 	if (job->stages[STAGE_LEASE] == STAGE_STOPPING) {
 		stage_lease_stop(job);
 		return;
 	}
+	if (is_ours) {
+		judge_grant(job);
+		return;
+	}
+	job->is_in_doubt = true;
 	switch (grant->verdict) {
-	case LEASE_VERDICT_CLAIMED:
-		if (intake_is_foregone(job))
-			intake_tell_foregone(job);
-		else
-			job_stage_ready(job, STAGE_LEASE);
-		return;
-	case LEASE_VERDICT_EXHAUSTED:
-		job_tell(job, RESULT_OUTCOME_LOST, RESULT_RAN_UNKNOWN,
-			 "workers died under this task in each of %u attempts", job->attempt > 0 ? job->attempt - 1 : 0);
-		return;
 	case LEASE_VERDICT_DUPLICATE:
-		job_reject(job, "id", "id: another task with this id is running; choose a new one");
+	case LEASE_VERDICT_CONFLICT:
+		job->is_holders_twin = grant->verdict == LEASE_VERDICT_DUPLICATE;
+		doubts_ask(job->engine->doubts, grant->holder.partition, grant->holder.offset, on_holders_record, job);
 		return;
-	case LEASE_VERDICT_ENDED:
+	case LEASE_VERDICT_TOLD:
 		job_skip(job, "the reaper answered for this record");
 		return;
 	case LEASE_VERDICT_HELD:
 	case LEASE_VERDICT_GONE:
-		job_requeue(job, RETRY_HELD_MS, "an earlier lease of this task has not been reaped yet");
+		wait_for_lease(job, RETRY_HELD_MS, "an earlier lease of this task has not been reaped yet");
 		return;
 	case LEASE_VERDICT_UNKNOWN:
 		job_requeue(job, RETRY_UNKNOWN_MS, "Redis did not answer the claim");
 		return;
+	case LEASE_VERDICT_CLAIMED:
+	case LEASE_VERDICT_EXHAUSTED:
 	case LEASE_VERDICT_COUNT:
 		return;
 	}
@@ -62,8 +150,10 @@ void stage_lease_start(struct job *job)
 {
 	struct engine *engine = job->engine;
 	const struct lease_source source = { .topic = engine->topics.tasks, .partition = job->partition,
-					     .offset = job->offset };
+					     .offset = job->offset, .content = job->content };
 
+	if (job->redis_epoch != leases_connections(engine->leases))
+		job->is_in_doubt = true; /* what Redis knew of it may be lost */
 	job->is_claiming = true;
 	lease_claim(engine->leases, job->task->id, &source, job->task->ttl_ms, job->reservation.slot, on_claimed, job);
 }
@@ -85,6 +175,7 @@ void stage_lease_stop(struct job *job)
 
 	if (job->is_claiming)
 		return;
+	doubts_forget(job->engine->doubts, job);
 	if (!job->has_lease)
 		job_stage_stopped(job, STAGE_LEASE);
 	else if (job->is_told)

@@ -34,7 +34,6 @@ static void fill_result(struct job *job)
 	struct result *result = &job->result;
 	bool has_run_vm = result->timings_ms[RESULT_STAGE_VMM] >= 0;
 
-	result->event = RESULT_EVENT_FINISHED;
 	engine_fill_origin(engine, result);
 	copy_text(result->id, sizeof(result->id), job->task->id);
 	result->kind = job->task->kind;
@@ -63,6 +62,8 @@ static void on_told(void *ctx, bool is_told)
 	struct job *job = ctx;
 
 	job->is_told = is_told;
+	if (is_told)
+		engine_job_is_told(job->engine, job);
 	if (!is_told) {
 		job->end = JOB_END_REQUEUE; /* if the record is still ours: its next claim says who answers */
 		job->not_before_mono_ms = clock_mono_ms() + UNTOLD_DELAY_MS;

@@ -56,3 +56,23 @@ void ident_uuid(char out[37])
 	(void)snprintf(out, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2],
 		       b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
 }
+
+uint64_t ident_hash_seed(void)
+{
+	uint64_t seed;
+	ssize_t n = getrandom(&seed, sizeof(seed), 0);
+
+	assert(n == (ssize_t)sizeof(seed)); /* getrandom(2): up to 256 bytes are never short */
+	return seed;
+}
+
+/* Multiply and mix (the finish of MurmurHash3). */
+uint64_t ident_hash(const char *id, uint64_t seed)
+{
+	uint64_t hash = seed;
+
+	for (; *id; id++)
+		hash = (hash ^ (uint8_t)*id) * UINT64_C(0x9e3779b97f4a7c15);
+	hash = (hash ^ hash >> 33) * UINT64_C(0xff51afd7ed558ccd);
+	return hash ^ hash >> 33;
+}

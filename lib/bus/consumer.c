@@ -523,6 +523,16 @@ void consumer_rewind(struct consumer *consumer, int32_t partition, int64_t offse
 	rd_kafka_topic_partition_list_destroy(list);
 }
 
+int64_t consumer_log_end(struct consumer *consumer, int32_t partition)
+{
+	int64_t low, high = 0;
+
+	if (!consumer->kafka ||
+	    rd_kafka_get_watermark_offsets(consumer->kafka, consumer->topic, partition, &low, &high))
+		return 0;
+	return high < 0 ? 0 : high;
+}
+
 void *consumer_handle(struct consumer *consumer)
 {
 	return consumer->kafka;

@@ -66,6 +66,10 @@ void consumer_resume(struct consumer *consumer, int32_t partition);
 /* Pause a partition and deliver its records from `offset` on again once it is resumed. */
 void consumer_rewind(struct consumer *consumer, int32_t partition, int64_t offset);
 
+/* The end of the partition's log as the last fetch saw it: every record below it was sent before this call. At least 0; never
+ * asks the brokers. */
+int64_t consumer_log_end(struct consumer *consumer, int32_t partition);
+
 /* The librdkafka handle of this turn of the loop, for rd_kafka_consumer_group_metadata(): another one may follow it. */
 void *consumer_handle(struct consumer *consumer);
 

@@ -66,6 +66,7 @@ struct leases {
 	struct lease_keys keys;
 	char *owner, *host;
 	unsigned lease_ms, max_attempts;
+	uint64_t n_connections;
 };
 
 static void batch_free(struct lease_batch *batch)
@@ -209,6 +210,7 @@ void lease_claim(struct leases *leases, const char *id, const struct lease_sourc
 	redis_args_add_number(args, slot);
 	redis_args_add_number(args, ttl_ms);
 	redis_args_add(args, source_text);
+	redis_args_add(args, source->content);
 }
 
 /* Answers its arguments so far. */
@@ -270,6 +272,7 @@ static void on_redis(void *ctx, bool is_connected, const char *why)
 	struct leases *leases = ctx;
 
 	if (is_connected) {
+		leases->n_connections++;
 		log_info("lease.redis", "message=\"connected\" lost_batches=%u", leases->n_lost);
 		for (int op = 0; op < LEASE_OP_COUNT; op++)
 			redis_load(leases->redis, &scripts[op]);
@@ -313,6 +316,11 @@ int leases_new(struct event_base *base, const struct lease_config *config, struc
 bool leases_are_connected(const struct leases *leases)
 {
 	return redis_is_connected(leases->redis);
+}
+
+uint64_t leases_connections(const struct leases *leases)
+{
+	return leases->n_connections;
 }
 
 static void batches_free(struct lease_batches *batches)

@@ -33,13 +33,15 @@ struct lease_source {
 	const char *topic; /* borrowed during the call */
 	int32_t partition;
 	int64_t offset;
+	const char *content; /* what the task is, in a word: a digest. Borrowed likewise */
 };
 
 enum lease_verdict {
 	LEASE_VERDICT_CLAIMED, /* granted; of a renewal, finish or release: done */
 	LEASE_VERDICT_HELD, /* the same record is somebody else's (or was: the reaper has yet to come, or to tell): ask again later */
-	LEASE_VERDICT_DUPLICATE, /* another record with this id is running */
-	LEASE_VERDICT_ENDED,	 /* the reaper answered for this record: mark it done, tell nothing */
+	LEASE_VERDICT_DUPLICATE, /* another record has this id and the same content: `holder` */
+	LEASE_VERDICT_CONFLICT,	 /* another record has this id and other content: `holder` */
+	LEASE_VERDICT_TOLD,	 /* the reaper answered for this record: mark it done, tell nothing */
 	LEASE_VERDICT_EXHAUSTED, /* claimed too often: the claim was granted so that the caller can answer `lost` */
 	LEASE_VERDICT_GONE,	 /* renew, finish: missing or another's. Stop the job now, publish nothing */
 	LEASE_VERDICT_UNKNOWN,	 /* Redis did not answer in time: nothing is known */
@@ -51,6 +53,10 @@ struct lease_grant {
 	uint64_t token;
 	uint32_t attempt;	   /* from 1 */
 	uint64_t deadline_mono_ms; /* local monotonic end of the lease, grace not included */
+	struct {		   /* of DUPLICATE and CONFLICT: the record that has the id, of the same topic */
+		int32_t partition;
+		int64_t offset;
+	} holder;
 };
 
 typedef void (*lease_fn)(void *ctx, const struct lease_grant *grant);
@@ -74,4 +80,6 @@ void lease_abandon(struct leases *leases, const char *id, uint64_t token, bool i
 void lease_forget(struct leases *leases, const void *ctx);
 
 bool leases_are_connected(const struct leases *leases);
+/* How often a connection was made. When this grows, Redis may have lost its memory in between. */
+uint64_t leases_connections(const struct leases *leases);
 void leases_free(struct leases *leases);

@@ -11,6 +11,7 @@
  * that end. As a deadline: the reaper need not look. */
 #define LEASE_NEVER_MS LEASE_NUMBER_MAX
 #define LEASE_ATTEMPT_MAX 1000000 /* far beyond any max_attempts; a larger one was not written by our scripts */
+#define LEASE_CONTENT_MAX 32 /* hexadecimal digits: half of a SHA-256 */
 
 struct lease_keys {
 	char deadlines[96];    /* sorted set: id -> when the reaper must look (Redis time, ms) */

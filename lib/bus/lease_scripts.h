@@ -3,7 +3,7 @@
  *
  * A lease is one line of text, its fields separated by one space (a field never holds one):
  *
- *	state owner token attempt host slot expires_ms topic partition offset [victim [key]]
+ *	state owner token attempt host slot expires_ms topic partition offset [victim [key [content]]]
  *
  * A line and not a hash, because a batch of lines is read by one MGET and written by one MSET: half of Redis's time
  * for the same work (docs/decisions/2026-11-23-a-lease-is-a-line.md). Whether a caller still is the holder is the
@@ -17,7 +17,7 @@
 #pragma once
 
 /* enum lease_verdict in Lua; bus/lease_reply.c pins the numbers. */
-#define LEASE_LUA_VERDICTS "local CLAIMED, HELD, DUPLICATE, ENDED, EXHAUSTED, GONE = 0, 1, 2, 3, 4, 5\n"
+#define LEASE_LUA_VERDICTS "local CLAIMED, HELD, DUPLICATE, CONFLICT, TOLD, EXHAUSTED, GONE = 0, 1, 2, 3, 4, 5, 6\n"
 
 #define LEASE_LUA_NOW                       \
 	"local time = redis.call('TIME')\n" \
@@ -60,55 +60,62 @@
 	"  return line and string.sub(line, 1, #head) == head\n"          \
 	"end\n"
 
-/* ARGV: owner host lease_ms max_attempts, then per claim: id slot ttl_ms "topic partition offset". Answers per
- * claim: verdict, token, attempt (0, 0 when nothing was granted).
+/* ARGV: owner host lease_ms max_attempts, then per claim: id slot ttl_ms "topic partition offset" content. Answers per
+ * claim: verdict, token, attempt (0, 0 when nothing was granted), and the record that has the id ("partition offset", else "").
  *
- * An orphan's id may be claimed for another record: that record is a task of its own. The orphan's record is still
- * uncommitted in Kafka, so it is delivered again, waits while the id is taken, and then starts anew from attempt 1.
- * A told lease blocks its id for other records until its own record is marked done, or that mark would be lost and
- * the record would run again after its terminal result. An ended one is not told yet: a record that was marked done
- * before its result is in Kafka would look answered to the reaper, and nobody would ever tell it. */
+ * While a task lives its id is its own: another record of that id is the same task again (DUPLICATE) or somebody's mistake
+ * (CONFLICT), as their contents say. Whether the record that the line names still is unanswered is not known here: Kafka
+ * knows, and the caller asks. Of a told lease it is known: its id is free for other records, and its own record waits for
+ * nothing but being marked done. An ended one is not told yet: a record that was marked done before its result is in
+ * Kafka would look answered to the reaper, and nobody would ever tell it. */
 static const char lease_claim_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_NOW LEASE_LUA_TOKEN LEASE_LUA_READ
 	"local max_attempts = tonumber(ARGV[4])\n"
-	"local function judge(line, source)\n"
+	"local function compare(content, its_content, source)\n"
+	"  local place = string.match(source, '^[^ ]+ (%d+ %d+)$')\n"
+	"  if not place then return HELD, 0, '' end\n" /* objects without a record: a reaper is at it */
+	"  return content == its_content and DUPLICATE or CONFLICT, 0, place\n"
+	"end\n"
+	"local function judge(line, source, content)\n"
 	"  local field = fields_of(line)\n"
-	"  local state = field[1]\n"
-	"  if not field[10] or not tonumber(field[4]) then return HELD, 0 end\n" /* no lease: an operator's to delete */
-	"  local is_same = field[8] .. ' ' .. field[9] .. ' ' .. field[10] == source\n"
-	"  if state == 'orphan' and is_same then\n"
-	"    local attempt = tonumber(field[4]) + 1\n"
-	"    return attempt > max_attempts and EXHAUSTED or CLAIMED, attempt\n"
-	"  end\n"
-	"  if state == 'orphan' then return CLAIMED, 1 end\n"
-	"  if state == 'running' and not is_same then return DUPLICATE, 0 end\n"
-	"  if state == 'told' and is_same then return ENDED, 0 end\n"
-	"  return HELD, 0\n"
+	"  local state, topic = field[1], field[8]\n"
+	"  if not field[10] or not tonumber(field[4]) then return HELD, 0, '' end\n" /* no lease: an operator's to delete */
+	"  if topic ~= string.match(source, '^[^ ]+') then return HELD, 0, '' end\n"
+	"  local its_source = topic .. ' ' .. field[9] .. ' ' .. field[10]\n"
+	"  if its_source ~= source and state == 'told' then return CLAIMED, 1, '' end\n"
+	"  if its_source ~= source then return compare(content, field[13], its_source) end\n"
+	"  if state == 'told' then return TOLD, 0, '' end\n"
+	"  if state ~= 'orphan' then return HELD, 0, '' end\n"
+	"  local attempt = tonumber(field[4]) + 1\n"
+	"  return attempt > max_attempts and EXHAUSTED or CLAIMED, attempt, ''\n"
 	"end\n"
 	"local ends = now + tonumber(ARGV[3])\n"
 	"local ends_text = string.format('%.0f', ends)\n"
-	"local keys, lines = read_all(5, 4)\n"
+	"local keys, lines = read_all(5, 5)\n"
 	"local answers, grants, due, granted = {}, {}, {}, {}\n"
 	"for n = 1, #keys do\n"
-	"  local i = 1 + 4 * n\n"
-	"  local id, source = ARGV[i], ARGV[i + 3]\n"
+	"  local i = 5 * n\n"
+	"  local id, source, content = ARGV[i], ARGV[i + 3], ARGV[i + 4]\n"
 	"  local expires = string.format('%.0f', now + tonumber(ARGV[i + 2]))\n"
-	"  local verdict, attempt, mine = CLAIMED, 1, 0\n"
-	"  if granted[id] then\n"
-	"    verdict, attempt = granted[id] == source and HELD or DUPLICATE, 0\n"
+	"  local verdict, attempt, holder, mine = CLAIMED, 1, '', 0\n"
+	"  if granted[id] and ARGV[granted[id] + 3] == source then\n"
+	"    verdict, attempt = HELD, 0\n"
+	"  elseif granted[id] then\n"
+	"    verdict, attempt, holder = compare(content, ARGV[granted[id] + 4], ARGV[granted[id] + 3])\n"
 	"  elseif lines[n] then\n"
-	"    verdict, attempt = judge(lines[n], source)\n"
+	"    verdict, attempt, holder = judge(lines[n], source, content)\n"
 	"  end\n"
 	"  if verdict == CLAIMED or verdict == EXHAUSTED then\n"
 	"    local mine_text = next_token()\n"
 	"    mine = token\n"
-	"    granted[id] = source\n"
+	"    granted[id] = i\n"
 	"    grants[#grants + 1] = keys[n]\n"
 	"    grants[#grants + 1] = 'running ' .. ARGV[1] .. ' ' .. mine_text .. ' ' .. attempt .. ' ' .. ARGV[2]\n"
-	"      .. ' ' .. ARGV[i + 1] .. ' ' .. expires .. ' ' .. source\n"
+	"      .. ' ' .. ARGV[i + 1] .. ' ' .. expires .. ' ' .. source .. ' - - ' .. content\n"
 	"    due[#due + 1] = ends_text\n"
 	"    due[#due + 1] = id\n"
 	"  end\n"
-	"  answers[3 * n - 2], answers[3 * n - 1], answers[3 * n] = verdict, mine, attempt\n"
+	"  local at = 4 * (n - 1)\n"
+	"  answers[at + 1], answers[at + 2], answers[at + 3], answers[at + 4] = verdict, mine, attempt, holder\n"
 	"end\n"
 	"if #due > 0 then\n"
 	"  redis.call('MSET', unpack(grants))\n"
@@ -193,10 +200,10 @@ static const char lease_abandon_lua[] =
  * owner and record decide; a job of this very process that still held the same record would lose it and stop, which
  * is safe. */
 static const char lease_undo_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_READ LEASE_LUA_GIVE_BACK
-	"local keys, lines = read_all(5, 4)\n"
+	"local keys, lines = read_all(5, 5)\n"
 	"local answers = {}\n"
 	"for n = 1, #keys do\n"
-	"  local i = 1 + 4 * n\n"
+	"  local i = 5 * n\n"
 	"  local field = fields_of(lines[n] or '')\n"
 	"  local is_mine = field[1] == 'running' and field[2] == ARGV[1] and field[10]\n"
 	"    and field[8] .. ' ' .. field[9] .. ' ' .. field[10] == ARGV[i + 3]\n"

@@ -116,6 +116,23 @@ int positions_has_members(struct positions *positions, unsigned timeout_ms, bool
 	return r;
 }
 
+int positions_count(struct positions *positions, const char *topic, unsigned timeout_ms, int32_t *ret, struct err *err)
+{
+	rd_kafka_topic_t *handle = rd_kafka_topic_new(positions->kafka, topic, NULL);
+	const struct rd_kafka_metadata *metadata = NULL;
+	rd_kafka_resp_err_t code;
+
+	if (!handle)
+		return err_set(err, ERR_HOST, 0, "partitions of %s: %s", topic, rd_kafka_err2str(rd_kafka_last_error()));
+	code = rd_kafka_metadata(positions->kafka, 0, handle, &metadata, (int)timeout_ms);
+	rd_kafka_topic_destroy(handle);
+	if (code)
+		return err_set(err, ERR_BUSY, EAGAIN, "partitions of %s: %s", topic, rd_kafka_err2str(code));
+	*ret = metadata->topic_cnt == 1 ? metadata->topics[0].partition_cnt : 0;
+	rd_kafka_metadata_destroy(metadata);
+	return 0;
+}
+
 void positions_free(struct positions *positions)
 {
 	if (!positions)

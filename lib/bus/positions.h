@@ -28,6 +28,9 @@ int positions_read(struct positions *positions, const char *topic, struct positi
 /* Has the group members: somebody who will read what it has not committed? ERR_BUSY when Kafka does not answer in time. */
 int positions_has_members(struct positions *positions, unsigned timeout_ms, bool *ret, struct err *err);
 
+/* How many partitions the topic has. ERR_BUSY when Kafka does not answer within timeout_ms. */
+int positions_count(struct positions *positions, const char *topic, unsigned timeout_ms, int32_t *ret, struct err *err);
+
 void positions_free(struct positions *positions);
 
 DEFINE_FREEP(struct positions, positions_free)

@@ -8,7 +8,7 @@
 #include "base/own.h"
 #include "bus/lease_keys.h"
 
-#define LINE_MAX_BYTES 1024 /* twelve fields, the longest a topic of 249 */
+#define LINE_MAX_BYTES 1024 /* thirteen fields, the longest a topic of 249 */
 #define SHOWN_BYTES    100  /* of a line that is none, in the message about it */
 #define SCAN_HEAD      3    /* now, number of leases, of those due */
 #define SCAN_FIELDS    3    /* id, score, line */
@@ -119,6 +119,11 @@ static bool next_key(struct line_reader *reader)
 	return is_destroyed;
 }
 
+static bool is_content(const char *word)
+{
+	return strlen(word) == LEASE_CONTENT_MAX && word[strspn(word, "0123456789abcdef")] == '\0';
+}
+
 /* Anybody may have written it, and the message goes to logs and terminals. */
 static int bad_line(const char *field, const char *line, size_t len, struct err *err)
 {
@@ -152,6 +157,8 @@ int reap_line_parse(const char *line, size_t len, struct reap_lease *ret, struct
 	if (reader.rest)
 		next_text(&reader, "victim", ret->victim, sizeof(ret->victim), is_name_or_none);
 	ret->is_key_destroyed = reader.rest && next_key(&reader);
+	if (reader.rest && !is_content(next_word(&reader, "content"))) /* for the claims of other records */
+		refuse(&reader, "content");
 	if (reader.rest)
 		refuse(&reader, "");
 	return reader.bad ? bad_line(reader.bad, line, len, err) : 0;

@@ -8,7 +8,7 @@
 #include "wire/pack.h"
 #include "wire/unpack.h"
 
-static const char *const event_names[] = { "started", "finished" };
+static const char *const event_names[] = { "started", "finished", "refused" };
 static_assert(ARRAY_SIZE(event_names) == RESULT_EVENT_COUNT, "a name for every result_event");
 
 static const char *const outcome_names[] = { "succeeded", "failed",   "timed_out", "cancelled",
@@ -21,6 +21,11 @@ static_assert(ARRAY_SIZE(ran_names) == RESULT_RAN_COUNT, "a name for every resul
 static const char *const stage_names[] = { "queued", "lease", "disk", "vmm",	 "boot",  "key",
 					   "setup",  "launch", "start", "run",  "collect", "erase", "total" };
 static_assert(ARRAY_SIZE(stage_names) == RESULT_STAGE_COUNT, "a name for every result_stage");
+
+const char *result_event_name(enum result_event event)
+{
+	return (unsigned)event < RESULT_EVENT_COUNT ? event_names[event] : "unknown";
+}
 
 const char *result_outcome_name(enum result_outcome outcome)
 {
@@ -241,7 +246,7 @@ int result_encode(const struct result *result, struct buf *out)
 	pack_string_field(&pack, &map, "event", event_names[result->event]);
 	pack_string_field(&pack, &map, "id", result->id);
 	pack_string_field(&pack, &map, "kind", task_kind_name(result->kind));
-	if (result->event == RESULT_EVENT_FINISHED)
+	if (result->event != RESULT_EVENT_STARTED)
 		put_finish(&pack, &map, result);
 	put_mended_field(&pack, &map, "host", result->host);
 	put_mended_field(&pack, &map, "worker", result->worker);

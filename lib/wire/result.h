@@ -20,7 +20,12 @@
 #define RESULT_MAX_NODES 4096          /* msgpack values in one result */
 #define RESULT_FILES_BYTES (512 * 1024) /* collected files, inline, together: keeps a result below 1 MB */
 
-enum result_event { RESULT_EVENT_STARTED, RESULT_EVENT_FINISHED, RESULT_EVENT_COUNT };
+enum result_event {
+	RESULT_EVENT_STARTED,
+	RESULT_EVENT_FINISHED,
+	RESULT_EVENT_REFUSED, /* of a record whose id is another living task's: not that task's result */
+	RESULT_EVENT_COUNT
+};
 
 enum result_outcome {
 	RESULT_OUTCOME_SUCCEEDED, /* exit code 0 */
@@ -75,7 +80,7 @@ struct result {
 	enum result_event event;
 	char id[IDENT_ID_MAX + 1]; /* "" when a rejected record had none */
 	enum task_kind kind;
-	/* The rest is meaningful for RESULT_EVENT_FINISHED, except host, worker, attempt and token. */
+	/* The rest is meaningless for RESULT_EVENT_STARTED, except host, worker, attempt and token. */
 	enum result_outcome outcome;
 	enum result_ran ran;
 	bool has_exit_code, has_signal;
@@ -115,6 +120,7 @@ int result_decode(const uint8_t *data, size_t len, struct result *ret, char why[
 /* Add stream bytes: fills head and tail, counts bytes_kept (not bytes). sha256 is the caller's. 0 or -ENOMEM. */
 int result_stream_add(struct result_stream *stream, const uint8_t *data, size_t len);
 
+const char *result_event_name(enum result_event event);
 const char *result_outcome_name(enum result_outcome outcome);
 const char *result_ran_name(enum result_ran ran);
 const char *result_stage_name(enum result_stage stage);

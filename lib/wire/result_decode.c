@@ -41,7 +41,7 @@ static int read_name(const struct unpack_value *value, name_fn name_of, unsigned
 
 static const char *event_name(unsigned i)
 {
-	return i == RESULT_EVENT_STARTED ? "started" : "finished";
+	return result_event_name((enum result_event)i);
 }
 
 static const char *kind_name(unsigned i)
@@ -363,7 +363,7 @@ static int check_finish(const struct unpack_value *root, struct result *result)
 {
 	struct unpack_value outcome;
 
-	if (result->event != RESULT_EVENT_FINISHED || unpack_find(root, "outcome", &outcome))
+	if (result->event == RESULT_EVENT_STARTED || unpack_find(root, "outcome", &outcome))
 		return 0;
 	outcome = (struct unpack_value){
 		.parent = root, .key = "outcome", .key_len = strlen("outcome"), .flaw = root->flaw

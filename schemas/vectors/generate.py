@@ -320,6 +320,7 @@ BARE_MEANING = {**STARTED, "host": "", "worker": "", "attempt": 0, "token": 0, "
 
 def good_others():
     for name, message in {
+        "result-refused": {**REJECTED, "event": "refused", "id": "t-1", "field": "id"},
         "result-started": STARTED, "result-finished": FINISHED, "result-rejected": REJECTED,
         "result-signal": result(outcome="failed", exit_code=None, signal=9), "result-lost": result(outcome="lost", ran="unknown"),
         "result-timed-out": result(outcome="timed_out", exit_code=None, signal=9, field="timeout_ms"),
@@ -349,6 +350,7 @@ def bad_results():
     for field in BARE:
         yield f"no-{field}", without(FINISHED, field), field, f"{field} is missing"
     yield "no-outcome", without(FINISHED, "outcome"), "outcome", "finished without an outcome"
+    yield "refused-no-outcome", {**without(FINISHED, "outcome"), "event": "refused"}, "outcome", "refused without an outcome"
     for field in ("event", "kind", "outcome", "ran"):
         yield f"{field}-unknown", result(**{field: "great"}), field, f"unknown {field}"
     yield "id-slash", result(id="a/b"), "id", "not an id"
@@ -535,7 +537,7 @@ LEASE = {"state": "running", "owner": "w1.abc", "token": 1795453739364000, "atte
          "expires_ms": 1795454339364, "topic": "mayfly.tasks", "partition": 0, "offset": 12}
 LEASE_MOST = {"state": "told", "owner": "O" + "w" * 127, "token": (1 << 53) - 1, "attempt": 1000000, "host": "H" + "h" * 63,
               "slot": (1 << 32) - 1, "expires_ms": (1 << 53) - 1, "topic": "t" * 249, "partition": (1 << 31) - 1,
-              "offset": (1 << 63) - 2, "victim": "V" + "v" * 127, "key": "destroyed"}
+              "offset": (1 << 63) - 2, "victim": "V" + "v" * 127, "key": "destroyed", "content": "f" * 32}
 LEASE_LEAST = {"state": "ended", "owner": "r", "token": 1, "attempt": 0, "host": "h", "slot": 0, "expires_ms": 0, "topic": "t",
                "partition": 0, "offset": 0, "victim": "v"}
 
@@ -550,6 +552,7 @@ def good_leases():
         "running": LEASE, "reaping": {**LEASE, "state": "reaping", "owner": "reaper.h1.xyz", "victim": "w1.abc"},
         "orphan": orphan, "orphan-reaped": {**orphan, "victim": "w1.abc", "key": "destroyed"},
         "orphan-no-key": {**orphan, "victim": "w1.abc", "key": "-"},
+        "running-content": {**LEASE, "victim": "-", "key": "-", "content": "0123456789abcdef" * 2},
         "healed": {**LEASE, "state": "reaping", "attempt": 0, "expires_ms": 0, "topic": "-", "offset": 0, "victim": "-"},
         "most": LEASE_MOST, "least": LEASE_LEAST, "names": {**LEASE, "owner": "0.-_Z", "host": "9._-", "topic": "._-9"},
     }.items():
@@ -558,11 +561,11 @@ def good_leases():
 
 def bad_leases():
     whole = line(LEASE)
-    full = line({**LEASE, "victim": "-", "key": "-"})
+    full = line({**LEASE, "victim": "-", "key": "-", "content": LEASE_MOST["content"]})
     yield "empty", b"", "state", "no bytes at all"
     for i, field in enumerate(LEASE):
         yield f"cut-before-{field.replace('_', '-')}", b" ".join(whole.split(b" ")[:i]), field, f"ends before {field}"
-    yield "more", full + b" -", "", "a thirteenth field"
+    yield "more", full + b" -", "", "a fourteenth field"
     yield "space-first", b" " + whole, "state", "begins with a space"
     yield "space-last", whole + b" ", "victim", "ends with a space"
     yield "space-twice", whole.replace(b" ", b"  ", 1), "owner", "two spaces"
@@ -576,6 +579,10 @@ def bad_leases():
         ("state-upper", {"state": "Running"}, "state", "upper case"),
         ("orphan-owned", {"state": "orphan"}, "owner", "nobody holds an orphan"),
         ("key-unknown", {"victim": "-", "key": "gone"}, "key", "unknown word"),
+        ("content-short", {"victim": "-", "key": "-", "content": "0" * 31}, "content", "31 digits"),
+        ("content-long", {"victim": "-", "key": "-", "content": "0" * 33}, "content", "33 digits"),
+        ("content-upper", {"victim": "-", "key": "-", "content": "A" * 32}, "content", "upper case"),
+        ("content-none", {"victim": "-", "key": "-", "content": "-"}, "content", "'-' is no digest"),
     ):
         yield name, line({**LEASE, **fields}), field, why
     for state in ("running", "reaping", "ended", "told"):

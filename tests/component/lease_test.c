@@ -23,6 +23,7 @@
 #include "tests/support/turn.h"
 
 #define LEASE_MS 3000
+#define CONTENT	 "0123456789abcdef0123456789abcdef"
 #define FAR_MS	 32503680000000ull /* the year 3000, or a life that long */
 
 struct fixture {
@@ -38,8 +39,9 @@ struct answer {
 	struct lease_grant grant;
 };
 
-static const struct lease_source source_1 = { "mayfly.tasks", 3, 100 };
-static const struct lease_source source_2 = { "mayfly.tasks", 3, 101 };
+static const struct lease_source source_1 = { "mayfly.tasks", 3, 100, CONTENT };
+static const struct lease_source source_other = { "mayfly.tasks", 4, 7, "ffffffffffffffffffffffffffffffff" };
+static const struct lease_source source_2 = { "mayfly.tasks", 3, 101, CONTENT };
 
 static void on_answer(void *ctx, const struct lease_grant *grant)
 {
@@ -163,6 +165,22 @@ static void set_state(struct fixture *fixture, const char *id, const char *state
 }
 
 /* What our script wrote is a lease to a reaper. */
+/* The record that has the id is always source_1. */
+static void check_holder(struct lease_grant grant, enum lease_verdict verdict)
+{
+	assert_int_equal(grant.verdict, verdict);
+	assert_int_equal(grant.holder.partition, source_1.partition);
+	assert_int_equal(grant.holder.offset, source_1.offset);
+}
+
+static void set_line(struct fixture *fixture, const char *id, const char *line)
+{
+	redisContext *redis = redisConnect("127.0.0.1", (int)fixture->server.port);
+
+	freeReplyObject(redisCommand(redis, "SET t:{mayfly}:lease:%s %s", id, line));
+	redisFree(redis);
+}
+
 static void check_line(struct fixture *fixture, const char *id, enum reap_state state, unsigned attempt)
 {
 	const char *line = redis_server_ask(&fixture->server, "GET t:{mayfly}:lease:%s", id);
@@ -261,16 +279,30 @@ static void test_verdicts_of_a_claim(void **state)
 	assert_int_equal(claim(fixture, w1, "a", &source_1).verdict, LEASE_VERDICT_CLAIMED);
 	assert_int_equal(claim(fixture, w1, "a", &source_1).verdict, LEASE_VERDICT_HELD);
 	assert_int_equal(claim(fixture, w2, "a", &source_1).verdict, LEASE_VERDICT_HELD);
-	assert_int_equal(claim(fixture, w2, "a", &source_2).verdict, LEASE_VERDICT_DUPLICATE);
+	check_holder(claim(fixture, w2, "a", &source_2), LEASE_VERDICT_DUPLICATE);
+	check_holder(claim(fixture, w2, "a", &source_other), LEASE_VERDICT_CONFLICT);
 	set_state(fixture, "b", "reaping", "r", 1, 100);
 	assert_int_equal(claim(fixture, w1, "b", &source_1).verdict, LEASE_VERDICT_HELD);
-	assert_int_equal(claim(fixture, w1, "b", &source_2).verdict, LEASE_VERDICT_HELD);
+	check_holder(claim(fixture, w1, "b", &source_other), LEASE_VERDICT_CONFLICT);
 	set_state(fixture, "c", "ended", "r", 1, 100);
 	assert_int_equal(claim(fixture, w1, "c", &source_1).verdict, LEASE_VERDICT_HELD); /* not told yet */
-	assert_int_equal(claim(fixture, w1, "c", &source_2).verdict, LEASE_VERDICT_HELD);
+	check_holder(claim(fixture, w1, "c", &source_other), LEASE_VERDICT_CONFLICT);
 	set_state(fixture, "d", "told", "r", 1, 100);
-	assert_int_equal(claim(fixture, w1, "d", &source_1).verdict, LEASE_VERDICT_ENDED);
-	assert_int_equal(claim(fixture, w1, "d", &source_2).verdict, LEASE_VERDICT_HELD);
+	assert_int_equal(claim(fixture, w1, "d", &source_1).verdict, LEASE_VERDICT_TOLD);
+	assert_int_equal(claim(fixture, w1, "d", &source_other).verdict, LEASE_VERDICT_CLAIMED); /* the id is free */
+}
+
+/* Nobody's record is there, or another topic's: nothing is known of whether it lives. */
+static void test_a_line_that_names_no_record_of_ours(void **state)
+{
+	struct fixture *fixture = *state;
+
+	set_line(fixture, "a", "reaping r 5 0 h1 0 0 - 0 0 -");
+	assert_int_equal(claim(fixture, fixture->leases, "a", &source_1).verdict, LEASE_VERDICT_HELD);
+	set_line(fixture, "b", "running r 5 1 h1 0 0 other.tasks 3 100 - - " CONTENT);
+	assert_int_equal(claim(fixture, fixture->leases, "b", &source_1).verdict, LEASE_VERDICT_HELD);
+	set_line(fixture, "c", "running r 5 1 h1 0 0 mayfly.tasks 3 x - - " CONTENT);
+	assert_int_equal(claim(fixture, fixture->leases, "c", &source_1).verdict, LEASE_VERDICT_HELD);
 }
 
 static void test_attempts_of_an_orphan(void **state)
@@ -288,9 +320,21 @@ static void test_attempts_of_an_orphan(void **state)
 	assert_int_equal(grant.attempt, 3);
 	assert_int_equal(ask(fixture, fixture->leases, lease_finish, "b", grant.token), LEASE_VERDICT_CLAIMED);
 	set_state(fixture, "c", "orphan", "-", 2, 100);
-	grant = claim(fixture, fixture->leases, "c", &source_2); /* another record: a task of its own */
-	assert_int_equal(grant.verdict, LEASE_VERDICT_CLAIMED);
-	assert_int_equal(grant.attempt, 1);
+	check_holder(claim(fixture, fixture->leases, "c", &source_other), LEASE_VERDICT_CONFLICT); /* its task still lives */
+	assert_int_equal(claim(fixture, fixture->leases, "c", &source_1).verdict, LEASE_VERDICT_EXHAUSTED);
+}
+
+/* What a task is stays known over its attempts. */
+static void test_content_outlives_an_attempt(void **state)
+{
+	struct fixture *fixture = *state;
+	struct lease_grant grant = claim(fixture, fixture->leases, "a", &source_1);
+
+	assert_int_equal(ask(fixture, fixture->leases, abandon, "a", grant.token), LEASE_VERDICT_CLAIMED);
+	check_holder(claim(fixture, fixture->others, "a", &source_2), LEASE_VERDICT_DUPLICATE);
+	check_holder(claim(fixture, fixture->others, "a", &source_other), LEASE_VERDICT_CONFLICT);
+	assert_int_equal(claim(fixture, fixture->others, "a", &source_1).attempt, 2);
+	check_holder(claim(fixture, fixture->others, "a", &source_2), LEASE_VERDICT_DUPLICATE);
 }
 
 /* It is queued like any other record, for as long as it takes: no reaper takes it for lost. */
@@ -391,7 +435,7 @@ static void test_many_in_one_turn(void **state)
 	memset(answers, 0, sizeof(answers));
 	(void)redis_server_ask(&fixture->server, "CONFIG RESETSTAT");
 	for (int i = 0; i < MANY; i++) {
-		struct lease_source source = { "mayfly.tasks", i % 8, i };
+		struct lease_source source = { "mayfly.tasks", i % 8, i, CONTENT };
 
 		(void)snprintf(id, sizeof(id), "id-%d", i);
 		lease_claim(fixture->leases, id, &source, FAR_MS, 0, on_answer, &answers[i]);
@@ -422,15 +466,17 @@ static void test_many_in_one_turn(void **state)
 static void test_twice_in_one_batch(void **state)
 {
 	struct fixture *fixture = *state;
-	struct answer answers[3] = { 0 };
+	struct answer answers[4] = { 0 };
 
 	lease_claim(fixture->leases, "a", &source_1, FAR_MS, 0, on_answer, &answers[0]);
 	lease_claim(fixture->leases, "a", &source_1, FAR_MS, 0, on_answer, &answers[1]);
 	lease_claim(fixture->leases, "a", &source_2, FAR_MS, 0, on_answer, &answers[2]);
-	turn_until(fixture->base, is_answered, &answers[2]);
+	lease_claim(fixture->leases, "a", &source_other, FAR_MS, 0, on_answer, &answers[3]);
+	turn_until(fixture->base, is_answered, &answers[3]);
 	assert_int_equal(answers[0].grant.verdict, LEASE_VERDICT_CLAIMED);
 	assert_int_equal(answers[1].grant.verdict, LEASE_VERDICT_HELD);
-	assert_int_equal(answers[2].grant.verdict, LEASE_VERDICT_DUPLICATE);
+	check_holder(answers[2].grant, LEASE_VERDICT_DUPLICATE);
+	check_holder(answers[3].grant, LEASE_VERDICT_CONFLICT);
 }
 
 static void test_forgotten_is_not_answered(void **state)
@@ -581,14 +627,6 @@ static void test_foreign_key(void **state)
 	assert_int_equal(good.grant.verdict, LEASE_VERDICT_GONE);
 }
 
-static void set_line(struct fixture *fixture, const char *id, const char *line)
-{
-	redisContext *redis = redisConnect("127.0.0.1", (int)fixture->server.port);
-
-	freeReplyObject(redisCommand(redis, "SET t:{mayfly}:lease:%s %s", id, line));
-	redisFree(redis);
-}
-
 /* Nor must a line that is damaged. Nobody gets its id; who held it holds it no more. */
 static void test_damaged_lines(void **state)
 {
@@ -636,6 +674,8 @@ int main(void)
 		TEST(the_lease_of_a_short_life_is_whole),
 		TEST(ttl_bounds_the_deadline),
 		TEST(verdicts_of_a_claim),
+		TEST(a_line_that_names_no_record_of_ours),
+		TEST(content_outlives_an_attempt),
 		TEST(attempts_of_an_orphan),
 		TEST(release_does_not_count),
 		TEST(abandoning_counts),

@@ -37,7 +37,7 @@ struct answer {
 	size_t n;
 };
 
-static const struct lease_source source = { "t.tasks", 3, 100 };
+static const struct lease_source source = { "t.tasks", 3, 100, "0123456789abcdef0123456789abcdef" };
 
 static void on_change(void *ctx, const struct reap_server *server, const char *why)
 {
@@ -306,7 +306,7 @@ static void test_ended_told_gone(void **state)
 	assert_int_equal(settle(fixture, fixture->a, "x", token, REAP_VERB_ENDED), 1);
 	assert_int_equal(claim(fixture, "x").verdict, LEASE_VERDICT_HELD); /* marked done now, nobody would tell it */
 	assert_int_equal(settle(fixture, fixture->a, "x", token, REAP_VERB_TOLD), 1);
-	assert_int_equal(claim(fixture, "x").verdict, LEASE_VERDICT_ENDED);
+	assert_int_equal(claim(fixture, "x").verdict, LEASE_VERDICT_TOLD);
 	lease = wait_due(fixture, fixture->b);
 	assert_int_equal(lease.state, REAP_STATE_TOLD);
 	told_ms = lease.expires_ms;

@@ -78,20 +78,6 @@ class Queue(EndToEnd):
         fleet.start_worker()
         self.assert_each_told_once(fleet, ids)
 
-    def test_duplicate_id_in_flight_is_refused(self):
-        fleet = self.fleet(slots=4, null_run_ms=3000)
-        fleet.start_worker()
-        first = fleet.submit(argv=["true"])
-        fleet.flush()
-        wait_until("it runs", lambda: "state=running" in fleet.log())
-        fleet.submit(id=first, argv=["true"])
-        found = fleet.results([first])[first]
-        found = wait_until("both are answered", lambda: (r := fleet.results([first])[first]) and len(r) == 2 and r)
-        outcomes = sorted(r["outcome"] for r in found)
-        self.assertEqual(outcomes, ["rejected", "succeeded"])
-        refusal = next(r for r in found if r["outcome"] == "rejected")
-        self.assertEqual(refusal["field"], "id")
-
     def test_expired_and_cancelled_and_impossible(self):
         fleet = self.fleet(slots=1, null_run_ms=60000)  # until it is cancelled
         fleet.start_worker()

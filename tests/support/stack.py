@@ -345,6 +345,7 @@ class Reader:
         return list(found.partitions) if found.error is None else None
 
     def messages(self, seconds=0.2):
+        """What is there, until there is nothing for so long."""
         while batch := [message for message in self.consumer.consume(500, seconds) if message.error() is None]:
             yield from batch
 

@@ -30,19 +30,27 @@ static int claims(const char *bytes, size_t n, struct lease_grant *grants)
 	return r;
 }
 
+#define NOBODY "$0\r\n\r\n"
+
 static void test_claims(void **state)
 {
-	struct lease_grant grants[3];
+	struct lease_grant grants[4];
 
 	(void)state;
-	assert_int_equal(
-		claims("*9\r\n:0\r\n:123\r\n:1\r\n:1\r\n:0\r\n:0\r\n:4\r\n:9007199254740991\r\n:4\r\n", 3, grants), 0);
+	assert_int_equal(claims("*16\r\n:0\r\n:123\r\n:1\r\n" NOBODY ":1\r\n:0\r\n:0\r\n" NOBODY
+				":5\r\n:9007199254740991\r\n:4\r\n" NOBODY
+				":3\r\n:0\r\n:0\r\n$30\r\n2147483647 9223372036854775806\r\n",
+				4, grants),
+			 0);
 	assert_int_equal(grants[0].verdict, LEASE_VERDICT_CLAIMED);
 	assert_int_equal(grants[0].token, 123);
 	assert_int_equal(grants[1].verdict, LEASE_VERDICT_HELD);
 	assert_int_equal(grants[2].verdict, LEASE_VERDICT_EXHAUSTED);
 	assert_int_equal(grants[2].token, 9007199254740991);
 	assert_int_equal(grants[2].attempt, 4);
+	assert_int_equal(grants[3].verdict, LEASE_VERDICT_CONFLICT);
+	assert_int_equal(grants[3].holder.partition, INT32_MAX);
+	assert_int_equal(grants[3].holder.offset, INT64_MAX - 1);
 }
 
 static void test_bad_claims(void **state)
@@ -53,21 +61,33 @@ static void test_bad_claims(void **state)
 		":3\r\n",
 		"$-1\r\n",
 		"*0\r\n",
-		"*2\r\n:0\r\n:1\r\n",
+		"*3\r\n:0\r\n:1\r\n:1\r\n",
+		"*5\r\n:0\r\n:1\r\n:1\r\n" NOBODY ":0\r\n",
+		"*4\r\n:0\r\n:1\r\n$1\r\n1\r\n" NOBODY,
+		"*4\r\n:0\r\n:1\r\n$-1\r\n" NOBODY,
 		"*4\r\n:0\r\n:1\r\n:1\r\n:0\r\n",
-		"*3\r\n:0\r\n:1\r\n$1\r\n1\r\n",
-		"*3\r\n:0\r\n:1\r\n$-1\r\n",
-		"*3\r\n:0\r\n:0\r\n:1\r\n", /* a grant without a token */
-		"*3\r\n:0\r\n:-5\r\n:1\r\n",
-		"*3\r\n:0\r\n:9007199254740992\r\n:1\r\n", /* Lua cannot count further */
-		"*3\r\n:0\r\n:5\r\n:0\r\n",
-		"*3\r\n:0\r\n:5\r\n:1000001\r\n",
-		"*3\r\n:0\r\n:5\r\n:4294967297\r\n",
-		"*3\r\n:1\r\n:5\r\n:1\r\n", /* a token without a grant */
-		"*3\r\n:5\r\n:0\r\n:0\r\n",
-		"*3\r\n:6\r\n:0\r\n:0\r\n",
-		"*3\r\n:-1\r\n:0\r\n:0\r\n",
-		"*3\r\n*1\r\n:0\r\n:1\r\n:1\r\n",
+		"*4\r\n:0\r\n:1\r\n:1\r\n$-1\r\n",
+		"*4\r\n:0\r\n:0\r\n:1\r\n" NOBODY, /* a grant without a token */
+		"*4\r\n:0\r\n:-5\r\n:1\r\n" NOBODY,
+		"*4\r\n:0\r\n:9007199254740992\r\n:1\r\n" NOBODY, /* Lua cannot count further */
+		"*4\r\n:0\r\n:5\r\n:0\r\n" NOBODY,
+		"*4\r\n:0\r\n:5\r\n:1000001\r\n" NOBODY,
+		"*4\r\n:0\r\n:5\r\n:4294967297\r\n" NOBODY,
+		"*4\r\n:1\r\n:5\r\n:1\r\n" NOBODY, /* a token without a grant */
+		"*4\r\n:6\r\n:0\r\n:0\r\n" NOBODY, /* what no claim answers */
+		"*4\r\n:7\r\n:0\r\n:0\r\n" NOBODY,
+		"*4\r\n:-1\r\n:0\r\n:0\r\n" NOBODY,
+		"*4\r\n*1\r\n:0\r\n:1\r\n:1\r\n" NOBODY,
+		"*4\r\n:2\r\n:0\r\n:0\r\n" NOBODY, /* another's id, but whose? */
+		"*4\r\n:2\r\n:0\r\n:0\r\n$1\r\n7\r\n",
+		"*4\r\n:2\r\n:0\r\n:0\r\n$3\r\nx 7\r\n",
+		"*4\r\n:2\r\n:0\r\n:0\r\n$4\r\n-1 7\r\n",
+		"*4\r\n:2\r\n:0\r\n:0\r\n$4\r\n1 -7\r\n",
+		"*4\r\n:2\r\n:0\r\n:0\r\n$5\r\n1 7 9\r\n",
+		"*4\r\n:2\r\n:0\r\n:0\r\n$12\r\n2147483648 7\r\n",
+		"*4\r\n:2\r\n:0\r\n:0\r\n$22\r\n1 92233720368547758079\r\n",
+		"*4\r\n:0\r\n:5\r\n:1\r\n$3\r\n1 7\r\n", /* a grant that is another's */
+		"*4\r\n:1\r\n:0\r\n:0\r\n$3\r\n1 7\r\n",
 	};
 	struct lease_grant grant;
 

@@ -1,11 +1,11 @@
-#include "reaper/ledger.h"
+#include "wire/ledger.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-#define LEDGER_PREFIX	  "t1:"
+#define LEDGER_PREFIX	  LEDGER_EMPTY
 #define LEDGER_PREFIX_LEN 3
 
 static int read_number(const char **text, int64_t *ret)
@@ -42,7 +42,9 @@ int ledger_decode(const char *text, struct ledger *ret)
 		    (ret->n && step == 0))
 			return -EBADMSG;
 		last += step;
+		ret->is_told[ret->n] = *text != '!';
 		ret->offsets[ret->n++] = last;
+		text += *text == '!';
 		if (*text == ',' && text[1])
 			text++;
 		else if (*text)
@@ -58,8 +60,8 @@ int ledger_encode(const struct ledger *ledger, char out[LEDGER_TEXT_MAX + 1])
 
 	memcpy(out, LEDGER_PREFIX, LEDGER_PREFIX_LEN + 1);
 	for (size_t i = 0; i < ledger->n; i++) {
-		int n = snprintf(out + used, LEDGER_TEXT_MAX + 1 - used, "%s%" PRId64, i ? "," : "",
-				 ledger->offsets[i] - last);
+		int n = snprintf(out + used, LEDGER_TEXT_MAX + 1 - used, "%s%" PRId64 "%s", i ? "," : "",
+				 ledger->offsets[i] - last, ledger->is_told[i] ? "" : "!");
 
 		if (used + (size_t)n > LEDGER_TEXT_MAX)
 			return -ENOSPC;
@@ -85,24 +87,32 @@ static size_t find(const struct ledger *ledger, int64_t offset)
 	return low;
 }
 
-bool ledger_has(const struct ledger *ledger, int64_t offset)
+enum ledger_entry ledger_find(const struct ledger *ledger, int64_t offset)
 {
 	size_t at = find(ledger, offset);
 
-	return at < ledger->n && ledger->offsets[at] == offset;
+	if (at == ledger->n || ledger->offsets[at] != offset)
+		return LEDGER_ENTRY_NONE;
+	return ledger->is_told[at] ? LEDGER_ENTRY_TOLD : LEDGER_ENTRY_ANNOUNCED;
 }
 
-int ledger_add(struct ledger *ledger, int64_t offset)
+static void move(struct ledger *ledger, size_t from, size_t to, size_t n)
+{
+	memmove(&ledger->offsets[to], &ledger->offsets[from], n * sizeof(ledger->offsets[0]));
+	memmove(&ledger->is_told[to], &ledger->is_told[from], n * sizeof(ledger->is_told[0]));
+}
+
+int ledger_put(struct ledger *ledger, int64_t offset, enum ledger_entry entry)
 {
 	size_t at = find(ledger, offset);
 
-	if (at < ledger->n && ledger->offsets[at] == offset)
-		return 0;
-	if (ledger->n == LEDGER_MAX)
-		return -ENOSPC;
-	memmove(&ledger->offsets[at + 1], &ledger->offsets[at], (ledger->n - at) * sizeof(ledger->offsets[0]));
+	if (at == ledger->n || ledger->offsets[at] != offset) {
+		if (ledger->n == LEDGER_MAX)
+			return -ENOSPC;
+		move(ledger, at, at + 1, ledger->n++ - at);
+	}
 	ledger->offsets[at] = offset;
-	ledger->n++;
+	ledger->is_told[at] = entry == LEDGER_ENTRY_TOLD;
 	return 0;
 }
 
@@ -112,8 +122,13 @@ void ledger_remove(struct ledger *ledger, int64_t offset)
 
 	if (at == ledger->n || ledger->offsets[at] != offset)
 		return;
-	ledger->n--;
-	memmove(&ledger->offsets[at], &ledger->offsets[at + 1], (ledger->n - at) * sizeof(ledger->offsets[0]));
+	move(ledger, at + 1, at, --ledger->n - at);
+}
+
+static void keep(struct ledger *ledger, size_t *kept, size_t at)
+{
+	ledger->offsets[*kept] = ledger->offsets[at];
+	ledger->is_told[(*kept)++] = ledger->is_told[at];
 }
 
 void ledger_prune(struct ledger *ledger, bool (*is_done)(void *ctx, int64_t offset), void *ctx)
@@ -122,6 +137,17 @@ void ledger_prune(struct ledger *ledger, bool (*is_done)(void *ctx, int64_t offs
 
 	for (size_t i = 0; i < ledger->n; i++)
 		if (!is_done(ctx, ledger->offsets[i]))
-			ledger->offsets[kept++] = ledger->offsets[i];
+			keep(ledger, &kept, i);
 	ledger->n = kept;
+}
+
+size_t ledger_withdraw(struct ledger *ledger)
+{
+	size_t kept = 0, n = ledger->n;
+
+	for (size_t i = 0; i < n; i++)
+		if (ledger->is_told[i])
+			keep(ledger, &kept, i);
+	ledger->n = kept;
+	return n - kept;
 }

@@ -1,0 +1,269 @@
+/* A look-up has two steps, and their order matters: first the reapers' ledgers, then what workers marked done. A told record
+ * leaves the ledger only after it was marked done, so it is seen in one of the two.
+ *
+ *	waiting --(no look-up is under way)--> asked --(ledgers)--> --(workers' positions)--> answered */
+#include "worker/doubts.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "base/log.h"
+#include "base/own.h"
+#include "bus/committed.h"
+#include "wire/ledger.h"
+
+struct question {
+	TAILQ_ENTRY(question) link;
+	int32_t partition;
+	int64_t offset;
+	doubt_fn fn; /* NULL: forgotten */
+	void *ctx;
+	enum doubt_answer answer; /* as far as it is known */
+};
+
+TAILQ_HEAD(questions, question);
+
+struct doubts {
+	struct committed *committed;
+	struct partitions *partitions;
+	char *workers, *reapers; /* groups */
+	struct event *begin;
+	struct questions waiting, asked;
+};
+
+static bool is_ours(const struct doubts *doubts, const struct question *question)
+{
+	return partitions_find(doubts->partitions, question->partition);
+}
+
+static void answer_all(struct doubts *doubts)
+{
+	struct questions answered = TAILQ_HEAD_INITIALIZER(answered);
+	struct question *question;
+
+	TAILQ_CONCAT(&answered, &doubts->asked, link);
+	while ((question = TAILQ_FIRST(&answered))) {
+		TAILQ_REMOVE(&answered, question, link);
+		if (question->fn)
+			question->fn(question->ctx, question->answer);
+		free(question);
+	}
+	if (!TAILQ_EMPTY(&doubts->waiting))
+		event_active(doubts->begin, EV_TIMEOUT, 0);
+}
+
+static const struct committed_position *find(const struct committed_position *positions, size_t n, int32_t partition)
+{
+	for (size_t i = 0; i < n; i++)
+		if (positions[i].partition == partition)
+			return &positions[i];
+	return NULL;
+}
+
+/* The partitions of those questions that `wants`, each once. */
+static size_t gather(struct doubts *doubts, bool (*wants)(const struct doubts *doubts, const struct question *question),
+		     int32_t partitions[PARTITIONS_MAX])
+{
+	const struct question *question;
+	size_t n = 0, i;
+
+	TAILQ_FOREACH(question, &doubts->asked, link) {
+		if (!wants(doubts, question))
+			continue;
+		for (i = 0; i < n && partitions[i] != question->partition; i++)
+			;
+		if (i == n && n < PARTITIONS_MAX)
+			partitions[n++] = question->partition;
+	}
+	return n;
+}
+
+static bool wants_ledger(const struct doubts *doubts, const struct question *question)
+{
+	(void)doubts;
+	return question->answer == DOUBT_ANSWER_OPEN;
+}
+
+static bool wants_workers(const struct doubts *doubts, const struct question *question)
+{
+	bool is_told = question->answer == DOUBT_ANSWER_TOLD || question->answer == DOUBT_ANSWER_UNKNOWN;
+
+	return !is_told && !is_ours(doubts, question);
+}
+
+static enum doubt_answer look_into_workers(const struct committed_position *position, const struct question *question)
+{
+	struct offsets *offsets = offsets_new(position->next < 0 ? 0 : position->next, position->metadata);
+	bool is_done = offsets && offsets_is_done(offsets, question->offset);
+
+	if (!offsets)
+		return DOUBT_ANSWER_UNKNOWN;
+	offsets_free(offsets);
+	return is_done ? DOUBT_ANSWER_DONE : question->answer;
+}
+
+static void on_workers(void *ctx, const struct committed_position *positions, size_t n)
+{
+	struct doubts *doubts = ctx;
+	struct question *question;
+
+	TAILQ_FOREACH(question, &doubts->asked, link) {
+		const struct committed_position *position = find(positions, n, question->partition);
+
+		if (wants_workers(doubts, question))
+			question->answer = position ? look_into_workers(position, question) : DOUBT_ANSWER_UNKNOWN;
+	}
+	answer_all(doubts);
+}
+
+static enum doubt_answer look_into_ledger(const struct committed_position *position, const struct question *question)
+{
+	struct ledger ledger;
+
+	if (ledger_decode(position->metadata, &ledger) < 0) {
+		log_error("doubts.ledger", "partition=%d message=\"what the reapers' group committed there is no ledger: another "
+			  "client uses that group; give the fleet another one\"", question->partition);
+		return DOUBT_ANSWER_UNKNOWN;
+	}
+	switch (ledger_find(&ledger, question->offset)) {
+	case LEDGER_ENTRY_NONE:
+		return DOUBT_ANSWER_OPEN;
+	case LEDGER_ENTRY_ANNOUNCED:
+		return DOUBT_ANSWER_ANNOUNCED;
+	case LEDGER_ENTRY_TOLD:
+		return DOUBT_ANSWER_TOLD;
+	}
+	return DOUBT_ANSWER_UNKNOWN;
+}
+
+static void ask_workers(struct doubts *doubts)
+{
+	int32_t partitions[PARTITIONS_MAX];
+	size_t n = gather(doubts, wants_workers, partitions);
+
+	if (n)
+		committed_read(doubts->committed, doubts->workers, partitions, n, on_workers, doubts);
+	else
+		answer_all(doubts);
+}
+
+static void on_ledgers(void *ctx, const struct committed_position *positions, size_t n)
+{
+	struct doubts *doubts = ctx;
+	struct question *question;
+
+	TAILQ_FOREACH(question, &doubts->asked, link) {
+		const struct committed_position *position = find(positions, n, question->partition);
+
+		if (wants_ledger(doubts, question))
+			question->answer = position ? look_into_ledger(position, question) : DOUBT_ANSWER_UNKNOWN;
+	}
+	ask_workers(doubts);
+}
+
+static enum doubt_answer look_here(const struct doubts *doubts, const struct question *question)
+{
+	const struct partition *partition = partitions_find(doubts->partitions, question->partition);
+
+	if (partition && offsets_is_done(partition->offsets, question->offset))
+		return DOUBT_ANSWER_DONE;
+	if (partition && partition->has_plan && offsets_is_done(partition->plan, question->offset))
+		return DOUBT_ANSWER_UNKNOWN; /* committed or not: the next moment says */
+	return DOUBT_ANSWER_OPEN;
+}
+
+static void on_begin(evutil_socket_t fd, short what, void *arg)
+{
+	struct doubts *doubts = arg;
+	int32_t partitions[PARTITIONS_MAX];
+	struct question *question;
+	size_t n;
+
+	(void)fd;
+	(void)what;
+	if (!TAILQ_EMPTY(&doubts->asked) || TAILQ_EMPTY(&doubts->waiting))
+		return;
+	TAILQ_CONCAT(&doubts->asked, &doubts->waiting, link);
+	TAILQ_FOREACH(question, &doubts->asked, link)
+		question->answer = look_here(doubts, question);
+	n = gather(doubts, wants_ledger, partitions);
+	if (n)
+		committed_read(doubts->committed, doubts->reapers, partitions, n, on_ledgers, doubts);
+	else
+		answer_all(doubts);
+}
+
+void doubts_ask(struct doubts *doubts, int32_t partition, int64_t offset, doubt_fn fn, void *ctx)
+{
+	struct question *question = malloc(sizeof(*question));
+
+	assert(question); /* a few bytes a job */
+	*question = (struct question){ .partition = partition, .offset = offset, .fn = fn, .ctx = ctx };
+	TAILQ_INSERT_TAIL(&doubts->waiting, question, link);
+	event_active(doubts->begin, EV_TIMEOUT, 0);
+}
+
+static void forget_in(struct questions *list, const void *ctx)
+{
+	struct question *question;
+
+	TAILQ_FOREACH(question, list, link)
+		if (question->ctx == ctx)
+			question->fn = NULL;
+}
+
+void doubts_forget(struct doubts *doubts, const void *ctx)
+{
+	forget_in(&doubts->waiting, ctx);
+	forget_in(&doubts->asked, ctx);
+}
+
+DEFINE_FREEP(struct doubts, doubts_free)
+
+int doubts_new(struct event_base *base, const struct doubts_config *config, struct doubts **ret, struct err *err)
+{
+	cleanup_(doubts_freep) struct doubts *doubts = calloc(1, sizeof(*doubts));
+	int r;
+
+	if (!doubts)
+		return err_set(err, ERR_HOST, ENOMEM, "ask Kafka what was answered");
+	TAILQ_INIT(&doubts->waiting);
+	TAILQ_INIT(&doubts->asked);
+	doubts->partitions = config->partitions;
+	doubts->workers = strdup(config->group);
+	doubts->begin = event_new(base, -1, 0, on_begin, doubts);
+	if (!doubts->workers || !doubts->begin || asprintf(&doubts->reapers, LEDGER_GROUP_FORMAT, config->group) < 0)
+		return err_set(err, ERR_HOST, ENOMEM, "ask Kafka what was answered");
+	r = committed_new(base, config->brokers, config->topic, &doubts->committed, err);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(doubts);
+	return 0;
+}
+
+static void free_all(struct questions *list)
+{
+	struct question *question;
+
+	while ((question = TAILQ_FIRST(list))) {
+		TAILQ_REMOVE(list, question, link);
+		free(question);
+	}
+}
+
+void doubts_free(struct doubts *doubts)
+{
+	if (!doubts)
+		return;
+	committed_free(doubts->committed);
+	free_all(&doubts->waiting);
+	free_all(&doubts->asked);
+	if (doubts->begin)
+		event_free(doubts->begin);
+	free(doubts->workers);
+	free(doubts->reapers);
+	free(doubts);
+}

@@ -1,0 +1,92 @@
+#include "worker/finished.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "base/ident.h"
+#include "bus/lease_keys.h"
+
+#define BUCKETS (1u << 14)
+
+struct finished_task {
+	LIST_ENTRY(finished_task) same_bucket;
+	TAILQ_ENTRY(finished_task) by_age;
+	char id[IDENT_ID_MAX + 1];
+	char content[LEASE_CONTENT_MAX + 1];
+	int32_t partition;
+	int64_t end;
+};
+
+struct finished {
+	uint64_t seed;
+	size_t n;
+	TAILQ_HEAD(, finished_task) tasks;
+	LIST_HEAD(, finished_task) buckets[BUCKETS];
+};
+
+struct finished *finished_new(void)
+{
+	struct finished *finished = calloc(1, sizeof(*finished)); /* empty lists are zeroes */
+
+	if (!finished)
+		return NULL;
+	TAILQ_INIT(&finished->tasks);
+	finished->seed = ident_hash_seed();
+	return finished;
+}
+
+static void forget_oldest(struct finished *finished)
+{
+	struct finished_task *task = TAILQ_FIRST(&finished->tasks);
+
+	TAILQ_REMOVE(&finished->tasks, task, by_age);
+	LIST_REMOVE(task, same_bucket);
+	finished->n--;
+	free(task);
+}
+
+int finished_add(struct finished *finished, const char *id, const char *content, int32_t partition, int64_t end)
+{
+	struct finished_task *task = calloc(1, sizeof(*task));
+
+	if (!task)
+		return -ENOMEM;
+	if (finished->n == FINISHED_MAX)
+		forget_oldest(finished);
+	memcpy(task->id, id, strnlen(id, IDENT_ID_MAX));
+	memcpy(task->content, content, strnlen(content, LEASE_CONTENT_MAX));
+	task->partition = partition;
+	task->end = end;
+	TAILQ_INSERT_TAIL(&finished->tasks, task, by_age);
+	LIST_INSERT_HEAD(&finished->buckets[ident_hash(id, finished->seed) % BUCKETS], task, same_bucket);
+	finished->n++;
+	return 0;
+}
+
+const struct finished_task *finished_find(const struct finished *finished, const char *id, int32_t partition, int64_t offset)
+{
+	const struct finished_task *task;
+
+	if (finished->n == 0)
+		return NULL;
+	LIST_FOREACH(task, &finished->buckets[ident_hash(id, finished->seed) % BUCKETS], same_bucket)
+		if (task->partition == partition && offset < task->end && strcmp(task->id, id) == 0)
+			return task;
+	return NULL;
+}
+
+const char *finished_content(const struct finished_task *task)
+{
+	return task->content;
+}
+
+void finished_free(struct finished *finished)
+{
+	if (!finished)
+		return;
+	while (finished->n)
+		forget_oldest(finished);
+	free(finished);
+}

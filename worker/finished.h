@@ -1,0 +1,26 @@
+/* Tasks of this worker that are over, remembered for as long as records can still come that were sent before their end: such a
+ * record has the id of a task that lived when it was sent, so it is that task again, or a mistake. Pure data.
+ *
+ * "Before its end" is an offset, not a time: `end` is the end of the partition's log as it was known before the result was
+ * committed. Nobody who saw the result can have sent a record below it, whatever the clocks say. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define FINISHED_MAX 100000 /* tasks, 13 MB: the backlog of one worker. Of more than these, the oldest are forgotten */
+
+struct finished;
+struct finished_task;
+
+struct finished *finished_new(void);
+
+/* The task `id`, whose content is `content`, is over. 0 or -ENOMEM. */
+int finished_add(struct finished *finished, const char *id, const char *content, int32_t partition, int64_t end);
+
+/* The task that was over when this record came, but not when it was sent; NULL: there is none. */
+const struct finished_task *finished_find(const struct finished *finished, const char *id, int32_t partition, int64_t offset);
+const char *finished_content(const struct finished_task *task);
+
+void finished_free(struct finished *finished);
