@@ -11,6 +11,7 @@
 #include "tools/client.h"
 #include "tools/collected.h"
 #include "tools/command.h"
+#include "tools/history.h"
 #include "tools/order.h"
 #include "tools/printer.h"
 #include "tools/screen.h"
@@ -28,6 +29,7 @@
 enum { OPTION_INTO = 1, OPTION_QUIET };
 
 struct run {
+	const struct target *target;
 	struct client *client;
 	struct order order;
 	const char *into;
@@ -36,6 +38,7 @@ struct run {
 	unsigned n_signals;
 	bool is_delivered, is_started, is_finished, is_hinted;
 	char undelivered[160]; /* why it could not be submitted, "" */
+	bool is_shared;	       /* another record is the same task: now the result of that one is waited for */
 	int32_t partition;     /* of the task's record */
 	int64_t offset;
 	struct result result;
@@ -87,9 +90,28 @@ static void take_output(struct run *run, const struct client_record *record)
 
 static bool is_ours(const struct run *run, const struct result *result)
 {
-	if (run->is_delivered && result->event == RESULT_EVENT_FINISHED)
+	if (run->is_delivered && result->event != RESULT_EVENT_STARTED)
 		return result->partition == run->partition && result->offset == run->offset;
 	return strcmp(result->id, run->order.task->id) == 0;
+}
+
+/* The answer to its record is the result of another one, which may be there already. */
+static void share(struct run *run, const struct result *duplicate)
+{
+	run->is_shared = true;
+	run->partition = duplicate->same_as.partition;
+	run->offset = duplicate->same_as.offset;
+	say(run, SCREEN_WARN, "the same task was sent before; this is its output from now on, and its result");
+}
+
+static void look_for_shared(struct run *run)
+{
+	struct err err;
+
+	run->is_shared = false;
+	if (!run->is_finished && history_answer(run->target, run->order.task->id, run->partition, run->offset, &run->result,
+						&run->is_finished, &err) < 0)
+		say(run, SCREEN_BAD, err.msg);
 }
 
 static void take_result(struct run *run, const struct client_record *record)
@@ -104,7 +126,9 @@ static void take_result(struct run *run, const struct client_record *record)
 		return;
 	}
 	run->is_started = true;
-	run->is_finished = result.event == RESULT_EVENT_FINISHED;
+	if (result.event == RESULT_EVENT_DUPLICATE)
+		share(run, &result);
+	run->is_finished = result_is_answer(&result);
 	if (run->is_finished)
 		run->result = result; /* moved */
 	else
@@ -160,6 +184,8 @@ static void turn(struct run *run)
 	client_turn(run->client, others, ARRAY_SIZE(others), TURN_MS);
 	if (others[0].revents)
 		take_signal(run);
+	if (run->is_shared)
+		look_for_shared(run);
 }
 
 static void show_waiting(struct run *run)
@@ -312,6 +338,7 @@ static int submit(struct run *run, struct target *target, const struct buf *byte
 	const char *id = run->order.task->id;
 	int r = client_new(target, &events, run, &run->client, err);
 
+	run->target = target;
 	if (r == 0)
 		r = client_follow(run->client, topics, ARRAY_SIZE(topics), CLIENT_FROM_NOW, err);
 	if (r == 0)

@@ -16,6 +16,7 @@
 #include "tools/command.h"
 #include "tools/order.h"
 #include "tools/quantity.h"
+#include "tools/history.h"
 #include "tools/result_json.h"
 #include "tools/result_line.h"
 #include "tools/screen.h"
@@ -39,6 +40,7 @@ struct sent {
 };
 
 struct submit {
+	const struct target *target;
 	struct client *client;
 	struct order order;
 	struct waiting *waiting; /* NULL without --wait */
@@ -149,6 +151,27 @@ static void take_finished(struct submit *submit, const struct result *result)
 	}
 }
 
+/* A record of ours was the same task as another record: that one's result answers it, which may be there already. */
+static void take_duplicate(struct submit *submit, const struct result *duplicate)
+{
+	int32_t partition = duplicate->same_as.partition;
+	int64_t offset = duplicate->same_as.offset;
+	struct result result;
+	bool is_found = false;
+	struct err err;
+
+	if (waiting_answer(submit->waiting, duplicate->partition, duplicate->offset) != WAITING_VERDICT_FIRST ||
+	    waiting_has(submit->waiting, partition, offset))
+		return; /* with both records ours, the one result is shown once */
+	if (waiting_add(submit->waiting, partition, offset, &err) < 0 ||
+	    history_answer(submit->target, duplicate->id, partition, offset, &result, &is_found, &err) < 0)
+		complain(submit, err.msg);
+	if (!is_found)
+		return;
+	take_finished(submit, &result);
+	result_clear(&result);
+}
+
 static void on_record(void *ctx, const struct client_record *record)
 {
 	struct submit *submit = ctx;
@@ -160,6 +183,8 @@ static void on_record(void *ctx, const struct client_record *record)
 	await_word(submit, &result);
 	if (result.event == RESULT_EVENT_STARTED)
 		waiting_start(submit->waiting, result.partition, result.offset);
+	else if (result.event == RESULT_EVENT_DUPLICATE)
+		take_duplicate(submit, &result);
 	else
 		take_finished(submit, &result);
 	result_clear(&result);
@@ -457,6 +482,7 @@ static int connect_to(struct submit *submit, struct target *target, struct err *
 	const struct client_events events = { .on_delivered = on_delivered, .on_record = on_record };
 	int r = client_new(target, &events, submit, &submit->client, err);
 
+	submit->target = target;
 	if (r < 0 || !submit->does_wait)
 		return r;
 	catch_interrupts();

@@ -142,6 +142,40 @@ int history_submitted(struct client *client, const char *id, uint64_t since_ms, 
 	return r;
 }
 
+static void on_nothing_delivered(void *ctx, const struct client_delivery *delivery)
+{
+	(void)ctx; /* it sends nothing */
+	(void)delivery;
+}
+
+static void on_nothing_followed(void *ctx, const struct client_record *record)
+{
+	(void)ctx; /* it follows nothing */
+	(void)record;
+}
+
+int history_answer(const struct target *target, const char *id, int32_t partition, int64_t offset, struct result *ret,
+		   bool *ret_found, struct err *err)
+{
+	const struct client_events events = { .on_delivered = on_nothing_delivered, .on_record = on_nothing_followed };
+	cleanup_(history_clear) struct history history;
+	cleanup_(client_freep) struct client *client = NULL;
+	int r;
+
+	history_init(&history);
+	r = client_new(target, &events, NULL, &client, err);
+	if (r == 0)
+		r = history_read(client, id, 0, false, &history, err);
+	if (r < 0)
+		return r;
+	*ret_found = history.has_finished && history.finished.partition == partition && history.finished.offset == offset;
+	if (*ret_found) {
+		*ret = history.finished; /* moved */
+		result_init(&history.finished);
+	}
+	return 0;
+}
+
 bool history_is_running(const struct history *history)
 {
 	const struct result *started = &history->started, *finished = &history->finished;

@@ -23,6 +23,11 @@ struct history {
 /* The id is free after a result: is the latest thing known of it another task's start? */
 bool history_is_running(const struct history *history);
 
+/* The result that answers this record, if Kafka has it and no later task of the id was answered. A client of its own reads it, so
+ * the caller's may follow topics meanwhile. */
+int history_answer(const struct target *target, const char *id, int32_t partition, int64_t offset, struct result *ret,
+		   bool *ret_found, struct err *err);
+
 /* Events of the id since then (wall clock, ms; 0: whatever Kafka has). Stops at its latest result, with `wants_start` not before
  * its start is known, too. The history is history_clear()ed by the caller, also after an error. */
 int history_read(struct client *client, const char *id, uint64_t since_ms, bool wants_start, struct history *history,

@@ -176,7 +176,7 @@ int result_json_print(const struct result *result, FILE *to, struct err *err)
 
 	put(object, "id", "", json_string(result->id));
 	put(object, "event", "", json_string(result_event_name(result->event)));
-	if (result->event != RESULT_EVENT_STARTED)
+	if (result_is_answer(result))
 		put_finish(object, result);
 	put(object, "host", "", json_string(result->host));
 	put(object, "worker", "", json_string(result->worker));
@@ -184,6 +184,9 @@ int result_json_print(const struct result *result, FILE *to, struct err *err)
 	put(object, "token", "", json_integer((json_int_t)result->token));
 	put(object, "labels", "", labels_json(result));
 	put(object, "finished_ms", "", json_integer((json_int_t)result->finished_ms));
+	if (result->event == RESULT_EVENT_DUPLICATE)
+		put(object, "same_as", "",
+		    json_pack("{si sI}", "partition", (int)result->same_as.partition, "offset", (json_int_t)result->same_as.offset));
 	put(object, "source", "",
 	    json_pack("{ss si sI}", "topic", result->topic, "partition", (int)result->partition, "offset",
 		      (json_int_t)result->offset));

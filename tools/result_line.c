@@ -50,6 +50,15 @@ void result_line_head(FILE *to)
 	(void)fflush(to); /* a head that cannot be written: the first line will tell */
 }
 
+static void print_duplicate(const struct result *result, FILE *to)
+{
+	char when[16];
+
+	clock_text(result->finished_ms, when);
+	(void)fprintf(to, LINE_FORMAT, when, result->id, screen_code(to, SCREEN_FAINT), "duplicate",
+		      screen_code(to, SCREEN_PLAIN), "", "", "", "the same task was sent before; it has one result");
+}
+
 static void print_started(const struct result *result, FILE *to)
 {
 	char when[16], host[sizeof(result->host)], where[100];
@@ -79,6 +88,10 @@ void result_line_print(const struct result *result, FILE *to)
 
 	if (result->event == RESULT_EVENT_STARTED) {
 		print_started(result, to);
+		return;
+	}
+	if (result->event == RESULT_EVENT_DUPLICATE) {
+		print_duplicate(result, to);
 		return;
 	}
 	clock_text(result->finished_ms, when);

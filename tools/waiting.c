@@ -98,6 +98,11 @@ void waiting_start(struct waiting *waiting, int32_t partition, int64_t offset)
 	waiting->n_started++;
 }
 
+bool waiting_has(const struct waiting *waiting, int32_t partition, int64_t offset)
+{
+	return find(waiting->slots, waiting->n_slots, partition, offset)->is_used;
+}
+
 enum waiting_verdict waiting_answer(struct waiting *waiting, int32_t partition, int64_t offset)
 {
 	struct slot *slot = find(waiting->slots, waiting->n_slots, partition, offset);

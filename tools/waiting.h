@@ -2,6 +2,7 @@
  * that is used twice, or by somebody else, confuses nothing. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,6 +22,9 @@ int waiting_new(struct waiting **ret, struct err *err);
 int waiting_add(struct waiting *waiting, int32_t partition, int64_t offset, struct err *err);
 /* Its program has begun, once or again. Nothing happens for a record that is not ours or was answered. */
 void waiting_start(struct waiting *waiting, int32_t partition, int64_t offset);
+
+/* Is or was the record one of ours? */
+bool waiting_has(const struct waiting *waiting, int32_t partition, int64_t offset);
 
 enum waiting_verdict waiting_answer(struct waiting *waiting, int32_t partition, int64_t offset);
 

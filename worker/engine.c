@@ -119,10 +119,10 @@ static void end_twins(struct engine *engine, const struct job *job)
 			continue;
 		twin->not_before_mono_ms = 0;
 		if (twin->arrival <= engine->arrived_at_plan && twin->twin == JOB_TWIN_NONE)
-			twin->twin = strcmp(twin->content, job->content) == 0 ? JOB_TWIN_DUPLICATE : JOB_TWIN_CONFLICT;
+			job_set_twin(twin, job->content, job->partition, job->offset);
 	}
 	if (partition && partition->end_at_plan > partition->next_received &&
-	    finished_add(engine->finished, job->task->id, job->content, job->partition, partition->end_at_plan) < 0)
+	    finished_add(engine->finished, job->task->id, job->content, job->partition, job->offset, partition->end_at_plan) < 0)
 		log_warn("engine.finished", "id=%s message=\"no memory to remember its end; if its record was sent twice, it runs "
 			 "twice\"", job->task->id);
 }

@@ -3,21 +3,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
-
-#include "base/ident.h"
-#include "bus/lease_keys.h"
 
 #define BUCKETS (1u << 14)
-
-struct finished_task {
-	LIST_ENTRY(finished_task) same_bucket;
-	TAILQ_ENTRY(finished_task) by_age;
-	char id[IDENT_ID_MAX + 1];
-	char content[LEASE_CONTENT_MAX + 1];
-	int32_t partition;
-	int64_t end;
-};
 
 struct finished {
 	uint64_t seed;
@@ -47,7 +34,8 @@ static void forget_oldest(struct finished *finished)
 	free(task);
 }
 
-int finished_add(struct finished *finished, const char *id, const char *content, int32_t partition, int64_t end)
+int finished_add(struct finished *finished, const char *id, const char *content, int32_t partition, int64_t offset,
+		 int64_t end)
 {
 	struct finished_task *task = calloc(1, sizeof(*task));
 
@@ -58,6 +46,7 @@ int finished_add(struct finished *finished, const char *id, const char *content,
 	memcpy(task->id, id, strnlen(id, IDENT_ID_MAX));
 	memcpy(task->content, content, strnlen(content, LEASE_CONTENT_MAX));
 	task->partition = partition;
+	task->offset = offset;
 	task->end = end;
 	TAILQ_INSERT_TAIL(&finished->tasks, task, by_age);
 	LIST_INSERT_HEAD(&finished->buckets[ident_hash(id, finished->seed) % BUCKETS], task, same_bucket);
@@ -75,11 +64,6 @@ const struct finished_task *finished_find(const struct finished *finished, const
 		if (task->partition == partition && offset < task->end && strcmp(task->id, id) == 0)
 			return task;
 	return NULL;
-}
-
-const char *finished_content(const struct finished_task *task)
-{
-	return task->content;
 }
 
 void finished_free(struct finished *finished)

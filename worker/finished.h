@@ -8,19 +8,32 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/queue.h>
+
+#include "base/ident.h"
+#include "bus/lease_keys.h"
 
 #define FINISHED_MAX 100000 /* tasks, 13 MB: the backlog of one worker. Of more than these, the oldest are forgotten */
 
 struct finished;
-struct finished_task;
+
+struct finished_task {
+	LIST_ENTRY(finished_task) same_bucket;
+	TAILQ_ENTRY(finished_task) by_age;
+	char id[IDENT_ID_MAX + 1];
+	char content[LEASE_CONTENT_MAX + 1]; /* worker/content.h */
+	int32_t partition;
+	int64_t offset; /* of its record */
+	int64_t end;
+};
 
 struct finished *finished_new(void);
 
-/* The task `id`, whose content is `content`, is over. 0 or -ENOMEM. */
-int finished_add(struct finished *finished, const char *id, const char *content, int32_t partition, int64_t end);
+/* 0 or -ENOMEM. */
+int finished_add(struct finished *finished, const char *id, const char *content, int32_t partition, int64_t offset,
+		 int64_t end);
 
 /* The task that was over when this record came, but not when it was sent; NULL: there is none. */
 const struct finished_task *finished_find(const struct finished *finished, const char *id, int32_t partition, int64_t offset);
-const char *finished_content(const struct finished_task *task);
 
 void finished_free(struct finished *finished);

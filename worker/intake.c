@@ -69,13 +69,12 @@ static void start_waiting(struct job *job, const struct consumer_record *record,
 }
 
 /* Sent while a task of its id lived, that is over by now? */
-static enum job_twin twin_of_finished(const struct engine *engine, const struct job *job)
+static void compare_with_finished(const struct engine *engine, struct job *job)
 {
 	const struct finished_task *task = finished_find(engine->finished, job->task->id, job->partition, job->offset);
 
-	if (!task)
-		return JOB_TWIN_NONE;
-	return strcmp(finished_content(task), job->content) == 0 ? JOB_TWIN_DUPLICATE : JOB_TWIN_CONFLICT;
+	if (task)
+		job_set_twin(job, task->content, task->partition, task->offset);
 }
 
 static void hold(struct engine *engine, const struct partition *partition, const struct consumer_record *record,
@@ -98,7 +97,7 @@ static void hold(struct engine *engine, const struct partition *partition, const
 	job->arrival = ++engine->n_arrived;
 	job->is_in_doubt = record->offset < partition->doubt_end;
 	job->redis_epoch = leases_connections(engine->leases);
-	job->twin = twin_of_finished(engine, job);
+	compare_with_finished(engine, job);
 	start_waiting(job, record, now);
 	job->is_cancelled = cancelled_has(engine->cancelled, task->id, job->created_wall_ms);
 	job->is_impossible = !admission_is_possible(engine->admission, task, &flaw);
@@ -255,7 +254,7 @@ void intake_tell_foregone(struct job *job)
 	struct task_flaw flaw;
 
 	if (job->twin == JOB_TWIN_DUPLICATE)
-		job_skip(job, "the same task was sent before, and is over");
+		job_share(job);
 	else if (job->twin == JOB_TWIN_CONFLICT)
 		job_refuse(job);
 	else if (job->is_cancelled)

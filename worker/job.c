@@ -285,6 +285,21 @@ void job_tell_timeout_over(struct job *job)
 	tell_over(job, RESULT_OUTCOME_TIMED_OUT, "timeout_ms", message);
 }
 
+void job_set_twin(struct job *job, const char *content, int32_t partition, int64_t offset)
+{
+	job->twin = strcmp(content, job->content) == 0 ? JOB_TWIN_DUPLICATE : JOB_TWIN_CONFLICT;
+	job->twin_of.partition = partition;
+	job->twin_of.offset = offset;
+}
+
+void job_share(struct job *job)
+{
+	if (job->end != JOB_END_NONE)
+		return;
+	job->is_shared = true;
+	job_skip(job, "the same task was sent before, and its result answers both");
+}
+
 void job_refuse(struct job *job)
 {
 	if (job->end != JOB_END_NONE)

@@ -80,6 +80,11 @@ struct job {
 	char content[LEASE_CONTENT_MAX + 1]; /* worker/content.h */
 	uint64_t arrival; /* its number among all records that came */
 	enum job_twin twin;
+	bool is_shared; /* JOB_END_SKIP: another record's result answers it, and this is told: */
+	struct {
+		int32_t partition;
+		int64_t offset;
+	} twin_of; /* the other record, with `twin` or is_shared */
 	uint64_t created_wall_ms; /* when its record was made: the zero of queue_ms, and what a cancellation is compared with */
 	uint64_t queue_ends_mono_ms; /* 0: never. Until then a workspace may be begun */
 	uint64_t ttl_ends_mono_ms;   /* of the workspace: valid while STAGE_LEASE is ready */
@@ -107,7 +112,7 @@ struct job {
 	bool is_in_doubt;	/* somebody else may have answered the record, and Redis may have forgotten: ask Kafka */
 	bool waits_for_lease;	/* somebody else's lease on its record or id has to end first: it takes no place in the hold */
 	uint64_t redis_epoch;	/* number of connections to Redis when the record came */
-	bool is_holders_twin;	/* while Kafka is asked about the record that has its id: it has the same content */
+	bool is_holders_twin;	/* while Kafka is asked about the record that has its id, twin_of: it has the same content */
 
 	/* STAGE_DISK */
 	int disk_fd;
@@ -174,6 +179,9 @@ void job_reject(struct job *job, const char *field, const char *message);
 void job_tell_queue_over(struct job *job);
 void job_tell_ttl_over(struct job *job);
 void job_tell_timeout_over(struct job *job);
+/* Its id is that of another record, which was answered after this one was sent. */
+void job_set_twin(struct job *job, const char *content, int32_t partition, int64_t offset);
+void job_share(struct job *job); /* it is twin_of's task, sent again: marked done, and told so */
 void job_refuse(struct job *job); /* its id is another living task's: answered, but not as that task's result */
 void job_requeue(struct job *job, unsigned delay_ms, const char *why);
 void job_drop(struct job *job, const char *why);

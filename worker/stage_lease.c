@@ -68,7 +68,7 @@ static void on_holders_record(void *ctx, enum doubt_answer answer)
 	case DOUBT_ANSWER_OPEN:
 	case DOUBT_ANSWER_ANNOUNCED:
 		if (job->is_holders_twin)
-			job_skip(job, "the same task was sent before, and lives");
+			job_share(job);
 		else
 			job_refuse(job);
 		return;
@@ -127,6 +127,8 @@ static void on_claimed(void *ctx, const struct lease_grant *grant)
 	case LEASE_VERDICT_DUPLICATE:
 	case LEASE_VERDICT_CONFLICT:
 		job->is_holders_twin = grant->verdict == LEASE_VERDICT_DUPLICATE;
+		job->twin_of.partition = grant->holder.partition;
+		job->twin_of.offset = grant->holder.offset;
 		doubts_ask(job->engine->doubts, grant->holder.partition, grant->holder.offset, on_holders_record, job);
 		return;
 	case LEASE_VERDICT_TOLD:

@@ -57,6 +57,26 @@ static void fill_result(struct job *job)
 	result->finished_ms = clock_wall_ms();
 }
 
+/* In the same transaction that marks its record done. */
+static int encode_duplicate(const struct job *job, struct buf *out)
+{
+	struct result word;
+
+	result_init(&word);
+	word.event = RESULT_EVENT_DUPLICATE;
+	engine_fill_origin(job->engine, &word);
+	copy_text(word.id, sizeof(word.id), job->task->id);
+	word.kind = job->task->kind;
+	word.partition = job->partition;
+	word.offset = job->offset;
+	word.same_as.partition = job->twin_of.partition;
+	word.same_as.offset = job->twin_of.offset;
+	word.labels = job->task->labels; /* lent for the encoding */
+	word.n_labels = job->task->n_labels;
+	word.finished_ms = clock_wall_ms();
+	return result_encode(&word, out);
+}
+
 static void on_told(void *ctx, bool is_told)
 {
 	struct job *job = ctx;
@@ -79,6 +99,8 @@ static int tell(struct job *job)
 	struct dead_letter *dead = is_dead ? dead_letter_copy(job->record) : NULL; /* told or not: it may be rejected again */
 	int r = is_dead && !dead ? -ENOMEM : 0;
 
+	if (r == 0 && job->end == JOB_END_SKIP && job->is_shared)
+		r = encode_duplicate(job, &message);
 	if (r == 0 && job->end == JOB_END_TELL) {
 		fill_result(job);
 		r = result_encode(&job->result, &message);

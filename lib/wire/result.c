@@ -8,7 +8,7 @@
 #include "wire/pack.h"
 #include "wire/unpack.h"
 
-static const char *const event_names[] = { "started", "finished", "refused" };
+static const char *const event_names[] = { "started", "finished", "refused", "duplicate" };
 static_assert(ARRAY_SIZE(event_names) == RESULT_EVENT_COUNT, "a name for every result_event");
 
 static const char *const outcome_names[] = { "succeeded", "failed",   "timed_out", "cancelled",
@@ -235,6 +235,22 @@ static void put_finish(struct pack *pack, struct pack_map *map, const struct res
 	pack_bool_field(pack, map, "key_destroyed", result->is_key_destroyed);
 }
 
+static void put_same_as(struct pack *pack, struct pack_map *map, const struct result *result)
+{
+	struct pack_map inner;
+
+	pack_key(pack, map, "same_as");
+	inner = pack_map_begin(pack);
+	pack_uint_field(pack, &inner, "partition", (uint64_t)result->same_as.partition);
+	pack_uint_field(pack, &inner, "offset", (uint64_t)result->same_as.offset);
+	pack_map_end(pack, &inner);
+}
+
+bool result_is_answer(const struct result *result)
+{
+	return result->event == RESULT_EVENT_FINISHED || result->event == RESULT_EVENT_REFUSED;
+}
+
 int result_encode(const struct result *result, struct buf *out)
 {
 	struct pack pack;
@@ -246,7 +262,7 @@ int result_encode(const struct result *result, struct buf *out)
 	pack_string_field(&pack, &map, "event", event_names[result->event]);
 	pack_string_field(&pack, &map, "id", result->id);
 	pack_string_field(&pack, &map, "kind", task_kind_name(result->kind));
-	if (result->event != RESULT_EVENT_STARTED)
+	if (result_is_answer(result))
 		put_finish(&pack, &map, result);
 	put_mended_field(&pack, &map, "host", result->host);
 	put_mended_field(&pack, &map, "worker", result->worker);
@@ -255,6 +271,8 @@ int result_encode(const struct result *result, struct buf *out)
 	put_labels(&pack, &map, result);
 	pack_uint_field(&pack, &map, "finished_ms", result->finished_ms);
 	put_source(&pack, &map, result);
+	if (result->event == RESULT_EVENT_DUPLICATE)
+		put_same_as(&pack, &map, result);
 	pack_map_end(&pack, &map);
 	return pack_finish(&pack);
 }

@@ -24,6 +24,7 @@ enum result_event {
 	RESULT_EVENT_STARTED,
 	RESULT_EVENT_FINISHED,
 	RESULT_EVENT_REFUSED, /* of a record whose id is another living task's: not that task's result */
+	RESULT_EVENT_DUPLICATE, /* of a record that is a living task sent again: the one result answers both */
 	RESULT_EVENT_COUNT
 };
 
@@ -80,7 +81,7 @@ struct result {
 	enum result_event event;
 	char id[IDENT_ID_MAX + 1]; /* "" when a rejected record had none */
 	enum task_kind kind;
-	/* The rest is meaningless for RESULT_EVENT_STARTED, except host, worker, attempt and token. */
+	/* The rest is of RESULT_EVENT_FINISHED and REFUSED, except host, worker, attempt and token. */
 	enum result_outcome outcome;
 	enum result_ran ran;
 	bool has_exit_code, has_signal;
@@ -104,6 +105,10 @@ struct result {
 	char topic[128];      /* the record this answers */
 	int32_t partition;
 	int64_t offset;
+	struct {
+		int32_t partition;
+		int64_t offset;
+	} same_as; /* of RESULT_EVENT_DUPLICATE: the record whose result answers this one, too; of the same topic */
 };
 
 /* All timings -1, everything else zero. */
@@ -119,6 +124,9 @@ int result_decode(const uint8_t *data, size_t len, struct result *ret, char why[
 
 /* Add stream bytes: fills head and tail, counts bytes_kept (not bytes). sha256 is the caller's. 0 or -ENOMEM. */
 int result_stream_add(struct result_stream *stream, const uint8_t *data, size_t len);
+
+/* Does it have an outcome? */
+bool result_is_answer(const struct result *result);
 
 const char *result_event_name(enum result_event event);
 const char *result_outcome_name(enum result_outcome outcome);

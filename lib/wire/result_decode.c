@@ -328,6 +328,28 @@ static int read_source(const struct unpack_value *value, const struct unpack_rul
 	return unpack_map(value, inner, ARRAY_SIZE(inner), UNPACK_UNKNOWN_SKIPPED, into);
 }
 
+static int read_twin_partition(const struct unpack_value *value, const struct unpack_rule *rule, void *into)
+{
+	struct result *result = into;
+	uint64_t number;
+	int r = unpack_uint(value, 0, rule->max, &number);
+
+	if (r == 0)
+		result->same_as.partition = (int32_t)number;
+	return r;
+}
+
+static int read_same_as(const struct unpack_value *value, const struct unpack_rule *rule, void *into)
+{
+	static const struct unpack_rule inner[] = {
+		FIELD("partition", read_twin_partition, struct result, same_as.partition, INT32_MAX),
+		FIELD("offset", unpack_rule_u64, struct result, same_as.offset, INT64_MAX),
+	};
+
+	(void)rule;
+	return unpack_map(value, inner, ARRAY_SIZE(inner), UNPACK_UNKNOWN_SKIPPED, into);
+}
+
 static const struct unpack_rule rules[] = {
 	{ .key = "v", .read = unpack_rule_version, .max = RESULT_SCHEMA_VERSION, .is_required = true },
 	{ .key = "event", .read = read_event, .is_required = true },
@@ -357,13 +379,14 @@ static const struct unpack_rule rules[] = {
 	FIELD("labels", read_labels, struct result, labels, TASK_MAX_LABELS),
 	FIELD("finished_ms", unpack_rule_u64, struct result, finished_ms, INT64_MAX),
 	FIELD("source", read_source, struct result, topic, 0),
+	FIELD("same_as", read_same_as, struct result, same_as, 0),
 };
 
 static int check_finish(const struct unpack_value *root, struct result *result)
 {
 	struct unpack_value outcome;
 
-	if (result->event == RESULT_EVENT_STARTED || unpack_find(root, "outcome", &outcome))
+	if (!result_is_answer(result) || unpack_find(root, "outcome", &outcome))
 		return 0;
 	outcome = (struct unpack_value){
 		.parent = root, .key = "outcome", .key_len = strlen("outcome"), .flaw = root->flaw

@@ -21,11 +21,21 @@ class Answers(EndToEnd):
     def submit_again(self, fleet, task_id, **fields):
         return fleet.submit(id=task_id, argv=["true"], **fields)
 
-    def refusals(self, fleet, task_id):
-        """The answers to records that are not the task of that id."""
+    def words(self, fleet, event, task_id):
         with fleet.reader("results") as reader:
             found = [msgpack.unpackb(m.value()) for m in reader.to_the_end()]
-        return [r for r in found if r["event"] == "refused" and r["id"] == task_id]
+        return [r for r in found if r["event"] == event and r["id"] == task_id]
+
+    def refusals(self, fleet, task_id):
+        """The answers to records that are not the task of that id."""
+        return self.words(fleet, "refused", task_id)
+
+    def assert_shared(self, fleet, told, times):
+        """So many other records of that task were told whose result answers them."""
+        shared = self.words(fleet, "duplicate", told["id"])
+        place = {key: told["source"][key] for key in ("partition", "offset")}
+        self.assertEqual([r["same_as"] for r in shared], [place] * times)
+        self.assertEqual(len({r["source"]["offset"] for r in shared} - {place["offset"]}), times)
 
     def wait_running(self, fleet, task_id, times=1):
         fleet.flush()
@@ -47,6 +57,7 @@ class Answers(EndToEnd):
         after = fleet.submit(argv=["true"])
         told = self.assert_each_told_once(fleet, [task, after])
         self.assertEqual(told[task][0]["outcome"], "succeeded")
+        self.assert_shared(fleet, told[task][0], 3)
         self.assertEqual(self.refusals(fleet, task), [])
         self.assert_nothing_left(fleet)
 
@@ -61,6 +72,8 @@ class Answers(EndToEnd):
         last = fleet.submit(argv=["true"])
         told = self.assert_each_told_once(fleet, [*ids, last])
         self.assertEqual({r[0]["outcome"] for r in told.values()}, {"succeeded"})
+        for task_id in ids[::10]:
+            self.assert_shared(fleet, told[task_id][0], 1)
         self.assert_nothing_left(fleet)
 
     def test_other_content_is_refused_and_is_not_the_tasks_result(self):
@@ -107,6 +120,7 @@ class Answers(EndToEnd):
         told = self.assert_each_told_once(fleet, [task, after])
         self.assertEqual((told[task][0]["outcome"], told[task][0]["attempt"]), ("succeeded", 2))
         self.assertEqual(len(self.refusals(fleet, task)), 1)
+        self.assert_shared(fleet, told[task][0], 1)
         self.assertIsNone(reaper.poll())
         self.assert_nothing_left(fleet)
 
