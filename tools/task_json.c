@@ -13,7 +13,6 @@
 
 #define DEPTH_MAX \
 	(TASK_MAX_DEPTH + 2) /* a little deeper than the worker takes, so that it is the worker that says so */
-#define SECONDS_BELOW 100000000000 /* ms: in March 1973 */
 
 static void decrefp(json_t **json)
 {
@@ -204,7 +203,7 @@ static void note_seconds(json_t *json, char hint[TASK_JSON_HINT_BYTES])
 	json_int_t created_ms = json_integer_value(json_object_get(json, "created_ms"));
 
 	hint[0] = '\0';
-	if (created_ms > 0 && created_ms < SECONDS_BELOW)
+	if (created_ms > 0 && created_ms < (json_int_t)TASK_SECONDS_BELOW)
 		(void)snprintf(hint, TASK_JSON_HINT_BYTES,
 			       "created_ms: %" JSON_INTEGER_FORMAT
 			       " is a time in 1970: is it in seconds? It is meant in milliseconds",

@@ -262,9 +262,10 @@ void job_tell_queue_over(struct job *job)
 	const struct task *task = job->task;
 	char message[160];
 
-	(void)snprintf(message, sizeof(message), "it could not start within %llu ms of its %s, %llu",
+	(void)snprintf(message, sizeof(message), "it could not start within %llu ms of its %s, %llu%s",
 		       (unsigned long long)task->queue_ms, task->created_ms ? "created_ms" : "record's timestamp",
-		       (unsigned long long)job->created_wall_ms);
+		       (unsigned long long)job->created_wall_ms,
+		       task->created_ms && task->created_ms < TASK_SECONDS_BELOW ? "; is that in seconds?" : "");
 	tell_over(job, RESULT_OUTCOME_EXPIRED, "queue_ms", message);
 }
 

@@ -33,6 +33,7 @@
 #define TASK_MAX_TTL_MS (24ull * 3600 * 1000)
 #define TASK_MAX_OUTPUT_BYTES (1ull << 30)
 #define TASK_MAX_CREATED_MS ((1ull << 53) - 1) /* what a JavaScript number holds exactly; leaves room to add a queue_ms */
+#define TASK_SECONDS_BELOW 100000000000ull /* a created_ms below (March 1973) is most likely one in seconds */
 
 #define TASK_DEFAULT_CPUS 1
 #define TASK_DEFAULT_MEMORY_MIB 256

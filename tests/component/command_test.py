@@ -2,11 +2,9 @@
 """What the mayfly command says by itself, before it has talked to anybody: its options, its input, its descriptors. No Kafka."""
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
-import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "support"))
@@ -102,25 +100,23 @@ class Command(unittest.TestCase):
             done = subprocess.run(["sh", "-c", f'exec "$0" {script}', MAYFLY], stderr=subprocess.PIPE, timeout=60, check=False)
             self.assertEqual((done.returncode, done.stderr), (1, b"mayfly: standard output is closed\n"), script)
 
-    def test_within_counts_from_the_start(self):
-        """Without Kafka, and while standard input stays open: what has to end ends in time."""
+    def test_without_kafka_it_ends_while_standard_input_is_open(self):
         for args in (("-",), ("--stdin", "--", "cat")):
             process = subprocess.Popen([MAYFLY, "submit", "--wait", "--within", "1s", *args], stdin=subprocess.PIPE,
                                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment(MAYFLY_BROKERS=NOBODY))
-            started = time.monotonic()
-            _, said = process.stderr.read(), process.wait(60)
-            self.assertEqual(process.returncode, 1, said)
-            self.assertLess(time.monotonic() - started, 60)
+            said = process.stderr.read()
+            self.assertEqual(process.wait(60), 1, said)
+            self.assertIn(b"Kafka at 127.0.0.1:1 does not answer", said)
             process.stdin.close()
             process.stderr.close()
 
     def test_units_are_in_the_help(self):
+        for command in ("result", "logs"):
+            self.assertIn("a bare number is seconds", mayfly("help", command).stdout.decode())
         for command in ("run", "submit"):
             text = mayfly("help", command).stdout.decode()
             self.assertRegex(text, r"Durations: .*a bare number is seconds")
             self.assertRegex(text, r"Sizes: .*a bare number is MiB")
-        self.assertFalse([line for name in ("run", "submit", "watch", "ps", "dev", "image", "doctor")
-                          for line in re.findall(r".*-it\b.*", mayfly("help", name).stdout.decode())])
 
 
 if __name__ == "__main__":

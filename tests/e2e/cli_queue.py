@@ -305,6 +305,17 @@ class Queue(EndToEnd):
         err = process.stderr.read()
         self.assertEqual(process.wait(60), 1)
         self.assertIn(b"standard input did not end in time; gave up (--within) after 1 tasks", err)
+        process = begin(self.shared, "submit", "--wait", "--within", "2s", "--stdin", "--", "cat")
+        self.addCleanup(end, process)
+        self.assertEqual(process.wait(60), 1)
+        self.assertIn(b"standard input did not end in time; gave up (--within)", process.stderr.read())
+
+    def test_a_time_in_seconds_is_noticed(self):
+        done = self.mayfly("submit", "--wait", "--json", "-", stdin=task(created_ms=int(time.time()), queue_ms=60000).encode())
+        self.assertRegex(done.stderr, rb"line 1: created_ms: \d+ is a time in 1970: is it in seconds\?")
+        result = json.loads(done.stdout)
+        self.assertEqual(result["outcome"], "expired")
+        self.assertRegex(result["message"], "of its created_ms, [0-9]+; is that in seconds")
 
     def test_what_became_of_a_task(self):
         self.mayfly("submit", "--wait", "--id", "became-1", "--label", "a=b", "--", "true")
