@@ -10,6 +10,7 @@
 #include "tools/history.h"
 #include "tools/printer.h"
 #include "tools/quantity.h"
+#include "tools/screen.h"
 
 #define EXIT_NOT_YET   3
 #define EXIT_UNKNOWN   4
@@ -165,6 +166,19 @@ static int explain_nothing(const struct logs *logs, struct err *err)
 	return submitted_ms ? EXIT_NOT_YET : EXIT_UNKNOWN;
 }
 
+/* The rest, from its result. */
+static void finish(struct logs *logs)
+{
+	const struct result *result = &logs->history.finished;
+	char message[sizeof(result->message)];
+
+	printer_fill(&logs->printer, result);
+	screen_plain(result->message, message, sizeof(message));
+	if (result->ran == RESULT_RAN_NOT_STARTED)
+		(void)fprintf(stderr, "mayfly logs: task %s did not run: %s%s%s\n", logs->id, result_outcome_name(result->outcome),
+			      message[0] ? ": " : "", message);
+}
+
 static int print(struct logs *logs)
 {
 	struct err err;
@@ -180,7 +194,7 @@ static int print(struct logs *logs)
 	if (r < 0)
 		return command_fail(&cmd_logs, &err, 1);
 	if (logs->is_over && !logs->printer.is_broken)
-		printer_fill(&logs->printer, &logs->history.finished);
+		finish(logs);
 	if (!logs->printer.is_broken)
 		return 0;
 	if (logs->printer.broken_errno != EPIPE)

@@ -324,6 +324,8 @@ class Queue(EndToEnd):
         self.assertIn(b"succeeded", self.mayfly("result", "became-1").stdout)
         self.assertEqual(self.mayfly("result", "--json", "--since", "1h", "became-1").stdout.count(b"\n"), 1)
         self.assertEqual(self.mayfly("logs", "became-1").stdout, b"")
+        self.mayfly("submit", "--wait", "--memory", "900G", "--id", "became-2", "--", "true")
+        self.assertIn(b"task became-2 did not run: rejected: ", self.mayfly("logs", "became-2").stderr)
         for command in ("result", "logs"):
             done = self.mayfly(command, "became-none", code=4)
             self.assertEqual(done.stdout, b"")
