@@ -44,6 +44,16 @@ static const char *topic_name(const struct client *client, enum client_topic top
 	return names[topic];
 }
 
+/* CLIENT_TOPIC_COUNT when it is none of ours. */
+static enum client_topic topic_of(const struct client *client, const char *name)
+{
+	unsigned topic = 0;
+
+	while (topic < CLIENT_TOPIC_COUNT && strcmp(name, topic_name(client, (enum client_topic)topic)) != 0)
+		topic++;
+	return (enum client_topic)topic;
+}
+
 static void wake_by(struct client *client, rd_kafka_queue_t *queue)
 {
 	static const uint64_t one = 1;
@@ -234,7 +244,8 @@ static int make_consumer(struct client *client, struct err *err)
 		{ "group.id", "mayfly-tool-unused" }, /* assign() wants one; nothing joins it */
 		{ "enable.auto.commit", "false" },	  { "isolation.level", "read_committed" },
 		{ "auto.offset.reset", "earliest" },	  { "fetch.error.backoff.ms", "50" },
-		{ "enable.partition.eof", "true" },	  { "queued.max.messages.kbytes", READ_AHEAD_KIB }
+		{ "enable.partition.eof", "true" },	  { "queued.max.messages.kbytes", READ_AHEAD_KIB },
+		{ "fetch.wait.max.ms", "100" } /* a fetch that waits for more holds up the next range */
 	};
 	int r;
 
@@ -393,19 +404,31 @@ static void take_deliveries(struct client *client, rd_kafka_event_t *event)
 /* False when it is no record: librdkafka mends what can be mended; a tombstone is none of ours. */
 static bool read_record(const struct client *client, const rd_kafka_message_t *message, struct client_record *ret)
 {
-	const char *name = message->rkt ? rd_kafka_topic_name(message->rkt) : "";
-
-	if (message->err || !message->payload)
+	if (message->err || !message->payload || !message->rkt)
 		return false;
-	*ret = (struct client_record){ .time_ms = rd_kafka_message_timestamp(message, NULL),
+	*ret = (struct client_record){ .topic = topic_of(client, rd_kafka_topic_name(message->rkt)),
+				       .time_ms = rd_kafka_message_timestamp(message, NULL),
 				       .partition = message->partition,
 				       .offset = message->offset,
 				       .key = message->key,
 				       .key_len = message->key_len,
 				       .data = message->payload,
 				       .len = message->len };
-	while (ret->topic < CLIENT_TOPIC_COUNT && strcmp(name, topic_name(client, ret->topic)) != 0)
-		ret->topic++;
+	return ret->topic < CLIENT_TOPIC_COUNT;
+}
+
+/* The end of a partition is no record but an event of its own, which says where it lies. */
+static bool read_end(const struct client *client, rd_kafka_event_t *event, struct client_record *ret)
+{
+	rd_kafka_topic_partition_t *at;
+
+	if (rd_kafka_event_type(event) != RD_KAFKA_EVENT_ERROR || rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR__PARTITION_EOF)
+		return false;
+	at = rd_kafka_event_topic_partition(event);
+	if (!at)
+		return false;
+	*ret = (struct client_record){ .topic = topic_of(client, at->topic), .partition = at->partition, .offset = at->offset };
+	rd_kafka_topic_partition_destroy(at);
 	return ret->topic < CLIENT_TOPIC_COUNT;
 }
 
@@ -427,23 +450,27 @@ struct reading {
 	uint64_t heard_mono_ms;
 };
 
+/* False for what is left of an earlier assignment. */
+static bool is_of_range(const struct client_range *range, const struct client_record *record)
+{
+	return record->topic == range->topic && record->partition == range->partition && record->offset >= range->from;
+}
+
 /* Offsets have holes where transactions begin and end: what lies beyond the range, or the end of the partition, ends it. */
 static void take_of_range(const struct client *client, struct reading *reading, rd_kafka_event_t *event)
 {
 	const rd_kafka_message_t *message;
 	struct client_record record;
 
-	while (!reading->is_over && (message = rd_kafka_event_message_next(event))) {
-		bool is_end = message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
-
-		if (!message->rkt || message->partition != reading->range->partition ||
-		    message->offset < reading->range->from ||
-		    strcmp(rd_kafka_topic_name(message->rkt), topic_name(client, reading->range->topic)) != 0)
-			continue; /* of what was assigned before */
+	if (read_end(client, event, &record) && is_of_range(reading->range, &record))
+		reading->is_over = true;
+	while (rd_kafka_event_type(event) == RD_KAFKA_EVENT_FETCH && (message = rd_kafka_event_message_next(event))) {
+		if (!read_record(client, message, &record) || !is_of_range(reading->range, &record))
+			continue;
 		reading->heard_mono_ms = clock_mono_ms();
-		if (!is_end && message->offset < reading->range->to && read_record(client, message, &record))
+		if (record.offset < reading->range->to)
 			reading->on_record(reading->ctx, &record);
-		reading->is_over = is_end || message->offset + 1 >= reading->range->to;
+		reading->is_over |= record.offset + 1 >= reading->range->to;
 	}
 }
 
@@ -457,8 +484,7 @@ int client_read(struct client *client, const struct client_range *range,
 	while (r == 0 && !reading.is_over) {
 		rd_kafka_event_t *event = rd_kafka_queue_poll(client->consumer_queue, SETTLE_MS);
 
-		if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_FETCH)
-			take_of_range(client, &reading, event);
+		take_of_range(client, &reading, event);
 		rd_kafka_event_destroy(event);
 		if (clock_mono_ms() - reading.heard_mono_ms > SILENT_MS)
 			r = no_answer(client, RD_KAFKA_RESP_ERR__TIMED_OUT, err);
