@@ -151,6 +151,7 @@ static int start_children(struct supervisor *supervisor, struct err *err)
 	for (int child = 0; child < CHILD_COUNT && r == 0; child++)
 		r = start_child(supervisor, (enum child)child, &sockets, err);
 	supervisor->engine_fd = take_fd(&sockets.engine[1]);
+	supervisor->is_lane_wanted = false; /* here it is */
 	return r;
 }
 
@@ -161,7 +162,7 @@ static void note_exit(struct supervisor *supervisor, pid_t pid, int status, int 
 	while (child < CHILD_COUNT && supervisor->pids[child] != pid)
 		child++;
 	if (child == CHILD_COUNT) { /* one that was given up */
-		supervisor->n_stuck--;
+		supervisor->n_stuck -= supervisor->n_stuck > 0;
 		return;
 	}
 	supervisor->pids[child] = 0;

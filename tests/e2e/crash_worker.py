@@ -4,6 +4,7 @@ the task is told exactly once."""
 import contextlib
 import os
 import signal
+import subprocess
 import unittest
 
 from case import wait_until
@@ -82,6 +83,28 @@ class Killed(InState):
         wait_until("files and processes are gone", lambda: not [x for x in fleet.leftovers() if "lease" not in x] or None, 30)
         fleet.start_worker()
         self.settle(fleet, [task_id])
+
+    def test_what_holds_fast_withholds_nothing_and_harms_no_other(self):
+        """A disk that nobody can remove, of a worker that was killed: its task has an end, the host goes on with others."""
+        fleet = self.fleet()
+        fleet.start_reaper(lost_after_ms=2000)
+        worker = fleet.start_worker()
+        task_id = self.one_task(fleet)
+        self.at_state(fleet, task_id, "running")
+        disk = os.path.join(fleet.state, "scratch", task_id + ".luks")
+        subprocess.run(["chattr", "+i", disk], check=True)
+        self.addCleanup(subprocess.run, ["chattr", "-i", disk], stderr=subprocess.DEVNULL, check=False)
+        fleet.kill_group(worker)
+        heir = fleet.start_worker()
+        result = fleet.result(task_id)
+        self.assertIn(result["outcome"], ("failed", "lost"))
+        self.assertEqual((result["ran"], result["key_destroyed"]), ("unknown", False))
+        other = fleet.result(self.one_task(fleet))
+        self.assertEqual((other["outcome"], other["key_destroyed"]), ("succeeded", True))
+        self.assertIsNone(heir.poll())
+        self.assertIn(f"reaper.left id={task_id} ", fleet.log())
+        subprocess.run(["chattr", "-i", disk], check=True)
+        self.settle(fleet, [task_id, other["id"]])
 
     def test_a_frozen_worker_tells_nothing_afterwards(self):
         """A zombie: stopped until the reaper has given its task away, then woken."""
