@@ -195,6 +195,15 @@ static int worker_len(const char *owner)
 	return len > IDENT_ID_MAX ? IDENT_ID_MAX : (int)len;
 }
 
+static void fill_message(struct result *result, const struct teller_item *item)
+{
+	(void)snprintf(result->message, sizeof(result->message),
+		       item->is_expired ? "ttl_ms: its workspace's life ended in attempt %u, and its worker did not tell the result%s"
+					: "its worker died, in attempt %u, and no other took it in time%s",
+		       item->lease.attempt,
+		       item->lease.is_key_destroyed ? "" : "; nobody saw whether the key of its disk is destroyed"); /* it fits */
+}
+
 static int encode_result(const struct teller *teller, const struct teller_item *item, struct buf *out)
 {
 	const struct reap_lease *lease = &item->lease;
@@ -217,10 +226,7 @@ static int encode_result(const struct teller *teller, const struct teller_item *
 	(void)snprintf(result.worker, sizeof(result.worker), "%.*s", worker_len(lease->victim), lease->victim);
 	(void)snprintf(result.topic, sizeof(result.topic), "%.127s", teller->topics.tasks);
 	(void)snprintf(result.field, sizeof(result.field), "%s", item->is_expired ? "ttl_ms" : "");
-	(void)snprintf(result.message, sizeof(result.message),
-		       item->is_expired ? "ttl_ms: its workspace's life ended in attempt %u, and its worker did not tell the result"
-					: "its worker died, in attempt %u, and no other took it in time",
-		       lease->attempt);
+	fill_message(&result, item);
 	r = result_encode(&result, out);
 	result_clear(&result);
 	return r;

@@ -492,8 +492,12 @@ class Holding(Case):
         self.hold_disk(task_id)
         reaper = self.fleet.start_reaper(scan_ms=100, lost_after_ms=4000)
         self.wait_state(task_id, "orphan")
-        self.assertIs(self.one_result(other, "lost")["key_destroyed"], True)  # beside it, all is as ever
-        self.assertIs(self.one_result(task_id, "lost")["key_destroyed"], False)  # looking again did not put it off
+        told = self.one_result(other, "lost")  # beside it, all is as ever
+        self.assertIs(told["key_destroyed"], True)
+        self.assertNotIn("key", told["message"])
+        told = self.one_result(task_id, "lost")  # looking again did not put it off
+        self.assertIs(told["key_destroyed"], False)
+        self.assertIn("nobody saw whether the key of its disk is destroyed", told["message"])
         self.assertEqual(self.objects(task_id, sleeper), (True, False, False))
         wait_until("it was tried again", lambda: len(self.lefts(task_id)) >= 3)
         self.assertIn(self.disk(task_id), self.lefts(task_id)[0])
