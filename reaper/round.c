@@ -42,6 +42,7 @@ struct round {
 	size_t n_chosen;
 	size_t erasing; /* index of the item */
 	unsigned erase_op;
+	bool has_failed; /* something could not be erased in this round */
 	char why_left[WHY_BYTES]; /* the first failure with the item at hand; "": none */
 	struct lane_request lane_request;
 	struct teller_request teller_request;
@@ -163,14 +164,20 @@ static void give_up_item(struct round *round)
 		round->erase_op = ARRAY_SIZE(erase_ops) - 1;
 }
 
-/* What was not begun in time goes on without: a result does not wait for it, and its objects are found again. */
+/* What was not begun in time. On a host that is only slow it is left to whoever takes it next; where erasing fails, that could
+ * go on for ever, and it goes on without: its objects are found again. */
 static void leave_the_rest(struct round *round)
 {
-	for (; round->erasing < round->n; round->erasing++)
-		if (is_here(round, &round->items[round->erasing]))
-			log_warn("reaper.late",
-				 "id=%s message=\"not erased yet: erasing what came before it took as long as a lease\"",
-				 round->items[round->erasing].what.lease.id);
+	for (; round->erasing < round->n; round->erasing++) {
+		struct item *item = &round->items[round->erasing];
+
+		if (!is_here(round, item))
+			continue;
+		log_warn("reaper.late", "id=%s message=\"not erased yet: erasing what came before it took as long as a lease\"",
+			 item->what.lease.id);
+		if (!round->has_failed)
+			item->plan = PLAN_LEAVE;
+	}
 }
 
 static void end_item(struct round *round)
@@ -179,6 +186,7 @@ static void end_item(struct round *round)
 
 	log_info("reaper.erased", "id=%s complete=%d key_destroyed=%d", item->what.lease.id, !round->why_left[0],
 		 item->what.lease.is_key_destroyed);
+	round->has_failed |= round->why_left[0] != '\0';
 	if (round->why_left[0])
 		round->config.on_left(round->config.ctx, item->what.lease.id, round->why_left);
 	round->why_left[0] = '\0';
@@ -228,6 +236,7 @@ static bool start_erase(struct round *round)
 	round->erasing = 0;
 	round->erase_op = 0;
 	round->why_left[0] = '\0';
+	round->has_failed = false;
 	for (size_t i = 0; i < round->n; i++)
 		if (is_here(round, &round->items[i])) {
 			erase_next(round);
