@@ -419,6 +419,16 @@ static int open_events(struct engine *engine, struct err *err)
 	return 0;
 }
 
+/* Now, and not with a task in hand: each slot has its disk's key, and for a moment the QMP command that carries it. */
+static int try_room_for_keys(const struct engine *engine, struct err *err)
+{
+	size_t slots = (size_t)engine->settings->slots;
+
+	if (!engine->driver->is_real || secret_try_room(2 * slots, err) == 0)
+		return 0;
+	return err_wrap(err, "room for the keys of %zu slots", slots);
+}
+
 static int open_lanes(struct engine *engine, const struct engine_ends *ends, struct err *err)
 {
 	engine->lanes[ENGINE_LANE_DISK] = lane_link_new(engine->base, "disk", on_replace_disk, engine);
@@ -453,7 +463,9 @@ static int engine_open(struct engine *engine, const struct engine_ends *ends, st
 	    !engine->finished || !engine->fitness)
 		return err_set(err, ERR_HOST, ENOMEM, "the engine");
 	topics_name(settings->topic_prefix, &engine->topics);
-	r = open_events(engine, err);
+	r = try_room_for_keys(engine, err);
+	if (r == 0)
+		r = open_events(engine, err);
 	if (r == 0)
 		r = open_lanes(engine, ends, err);
 	if (r == 0 && ends->must_prove_host && engine->driver->is_real)

@@ -3,12 +3,24 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 
 struct secret {
 	size_t len;
 	size_t mapped;
 	uint8_t data[];
 };
+
+static int refuse_unlocked(size_t bytes, int errnum, struct err *err)
+{
+	struct rlimit limit = { 0 };
+
+	(void)getrlimit(RLIMIT_MEMLOCK, &limit); /* cannot fail with a valid limit */
+	return err_set(err, ERR_HOST, errnum,
+		       "lock %zu bytes for keys, where RLIMIT_MEMLOCK is %llu: raise it (LimitMEMLOCK= of a systemd unit, "
+		       "ulimits: memlock of a compose file, ulimit -l of a shell)",
+		       bytes, (unsigned long long)limit.rlim_cur);
+}
 
 int secret_new(size_t len, struct secret **ret, struct err *err)
 {
@@ -22,7 +34,7 @@ int secret_new(size_t len, struct secret **ret, struct err *err)
 		int errnum = errno;
 
 		(void)munmap(secret, mapped); /* nothing was written to it */
-		return err_set(err, ERR_HOST, errnum, "lock %zu bytes for a key; raise RLIMIT_MEMLOCK", mapped);
+		return refuse_unlocked(mapped, errnum, err);
 	}
 	(void)madvise(secret, mapped, MADV_DONTDUMP); /* advice: an old kernel may refuse, core dumps are off too */
 	(void)madvise(secret, mapped, MADV_WIPEONFORK);
@@ -30,6 +42,16 @@ int secret_new(size_t len, struct secret **ret, struct err *err)
 	secret->mapped = mapped;
 	*ret = secret;
 	return 0;
+}
+
+int secret_try_room(size_t n, struct err *err)
+{
+	struct secret *all;
+	int r = secret_new(n * (size_t)sysconf(_SC_PAGESIZE) - sizeof(struct secret), &all, err);
+
+	if (r == 0)
+		secret_free(all);
+	return r;
 }
 
 int secret_random(size_t len, struct secret **ret, struct err *err)

@@ -14,6 +14,9 @@ struct secret; /* `len` bytes behind guard-free, mlock()ed, MADV_DONTDUMP pages 
 /* All zero. ERR_HOST when memory cannot be locked (RLIMIT_MEMLOCK). */
 int secret_new(size_t len, struct secret **ret, struct err *err);
 
+/* Is there room for `n` > 0 short ones at a time, a page each? Nothing stays. ERR_HOST as above. */
+int secret_try_room(size_t n, struct err *err);
+
 /* Filled from getrandom(2). */
 int secret_random(size_t len, struct secret **ret, struct err *err);
 

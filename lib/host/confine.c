@@ -14,7 +14,7 @@
 
 #include "base/own.h"
 
-#define LOCKED_BYTES (64u << 20) /* keys of jobs in flight: a page or two each */
+#define LOCKED_BYTES (128u << 20) /* keys of jobs in flight: two pages for each of LANE_MAX_SLOTS, and a little */
 
 /* What libevent, librdkafka, hiredis, OpenSSL and the allocator use; no execve, no fork, no mount, no ptrace, no kill. */
 static const int allowed_calls[] = {

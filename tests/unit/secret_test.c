@@ -123,26 +123,73 @@ static void test_children_see_nothing(void **state)
 	secret_free(secret);
 }
 
-static void test_unlockable_memory_is_refused(void **state)
+/* In a child that may lock so much: 0 when `check` answers that it holds. */
+static int where_limit_is(size_t bytes, bool (*check)(void))
 {
+	const struct rlimit limit = { bytes, bytes };
 	int status;
 	pid_t pid = fork();
 
-	(void)state;
 	assert_true(pid >= 0);
 	if (pid == 0) {
-		const struct rlimit none = { 0, 0 };
-		struct secret *secret;
-		struct err err;
-
-		if (setrlimit(RLIMIT_MEMLOCK, &none) < 0 || (getuid() == 0 && setuid(65534) < 0))
+		if (setrlimit(RLIMIT_MEMLOCK, &limit) < 0 || (getuid() == 0 && setuid(65534) < 0))
 			_exit(2);
-		if (secret_new(32, &secret, &err) >= 0 || err.kind != ERR_HOST || !strstr(err.msg, "RLIMIT_MEMLOCK"))
-			_exit(1);
-		_exit(0);
+		_exit(!check());
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_int_equal(status, 0);
+	return status;
+}
+
+static bool is_refused_in_words(int r, const struct err *err, const char *limit)
+{
+	return r < 0 && err->kind == ERR_HOST && strstr(err->msg, limit) && strstr(err->msg, "LimitMEMLOCK=") &&
+	       strstr(err->msg, "memlock of a compose file") && strstr(err->msg, "ulimit -l");
+}
+
+static bool one_is_refused(void)
+{
+	struct secret *secret;
+	struct err err = { 0 };
+
+	return is_refused_in_words(secret_new(32, &secret, &err), &err, "RLIMIT_MEMLOCK is 0:");
+}
+
+static void test_unlockable_memory_is_refused(void **state)
+{
+	(void)state;
+	assert_int_equal(where_limit_is(0, one_is_refused), 0);
+}
+
+#define FEW 16 /* as many secrets as fit: 64 KiB with pages of 4, the limit of older kernels */
+
+static bool few_have_room(void)
+{
+	struct err err = { 0 };
+
+	return secret_try_room(FEW, &err) == 0 && secret_try_room(FEW, &err) == 0 && secret_try_room(FEW + 1, &err) < 0 &&
+	       is_refused_in_words(-1, &err, "RLIMIT_MEMLOCK is ");
+}
+
+static bool few_are_held(void)
+{
+	struct secret *secrets[FEW + 1];
+	unsigned n = 0;
+
+	while (n < FEW + 1 && secret_new(64, &secrets[n], NULL) == 0)
+		n++;
+	for (unsigned i = 0; i < n; i++)
+		secret_free(secrets[i]);
+	return n == FEW;
+}
+
+/* What is tried at the start is what the keys take later. */
+static void test_room_is_what_they_take(void **state)
+{
+	size_t bytes = FEW * (size_t)sysconf(_SC_PAGESIZE);
+
+	(void)state;
+	assert_int_equal(where_limit_is(bytes, few_have_room), 0);
+	assert_int_equal(where_limit_is(bytes, few_are_held), 0);
 }
 
 static void test_hex(void **state)
@@ -180,6 +227,7 @@ int main(void)
 		cmocka_unit_test(test_memory_is_guarded),
 		cmocka_unit_test(test_children_see_nothing),
 		cmocka_unit_test(test_unlockable_memory_is_refused),
+		cmocka_unit_test(test_room_is_what_they_take),
 		cmocka_unit_test(test_hex),
 		cmocka_unit_test(test_random_differs),
 	};
