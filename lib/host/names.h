@@ -8,6 +8,7 @@
 
 #define NAMES_DISK_SUFFIX ".luks"
 #define NAMES_ROOTFS "rootfs.erofs" /* in an image's folder */
+#define NAMES_PROGRAMS "programs"   /* beside it: what is in its PATH, a name a line */
 
 /* Where this host's objects live. `host` separates stacks that share a machine (a test beside a fleet). */
 struct host_place {

@@ -81,6 +81,9 @@ class Images(Folder):
         start = os.stat(os.path.join(out, "usr", "local", "bin", "start"))
         self.assertEqual((start.st_mode & 0o7777, start.st_uid, start.st_gid), (0o750, 0, 0))
         self.assertEqual(read(os.path.join(out, "usr", "local", "bin", "start")), b"#!/bin/sh\necho one\n")
+        programs = read(os.path.join(self.state, "images", "tiny", "programs")).decode().splitlines()
+        self.assertLessEqual({"bash", "find", "awk"}, set(programs))  # awk: a link that leads somewhere in the image alone
+        self.assertNotIn("start", programs)  # which a task may not execute
         passwd = read(os.path.join(out, "etc", "passwd")).decode()
         self.assertIn("task:x:1000:1000:", passwd)
 
@@ -124,6 +127,7 @@ class Images(Folder):
     def test_a_wrong_line_is_refused_by_name(self):
         for line, complaint in (("colour = red", "unknown key 'colour'"), ("packages = bash $(id)", "the package '$(id)'"),
                                 ("file = nothing.txt /etc/x", "there is no file"), ("just words", "'just words' is not"),
+                                ("include = none.image", "there is no recipe"), ("include = wrong.image", "must not include a third"),
                                 ("file = start.sh ../x", "'../x' is not an absolute path")):
             with self.subTest(line):
                 wrong = self.path("wrong.image")

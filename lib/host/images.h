@@ -1,0 +1,8 @@
+/* What the images of this host hold, as their builder wrote it down: the administrator's files, for a hint in a message. */
+#pragma once
+
+#include "host/names.h"
+
+/* The names of the images that have `program` in the PATH a task has by default, as "a", "a, b" or "a, b and others"; ""
+ * when none is known. Whatever cannot be read is not known. */
+void images_with(const struct host_place *place, const char *program, char *out, size_t size);
