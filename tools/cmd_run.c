@@ -235,6 +235,8 @@ static int conclude(struct run *run)
 
 	switch (result->outcome) {
 	case RESULT_OUTCOME_SUCCEEDED:
+		if (strncmp(result->message, "out of memory", 13) == 0)
+			explain(run, "it went on");
 		return 0;
 	case RESULT_OUTCOME_FAILED:
 		if (result->has_exit_code && strncmp(result->message, "exit code", 9) == 0)
@@ -419,7 +421,8 @@ const struct command cmd_run = {
 		"usage: mayfly run [OPTIONS] -- PROGRAM [ARGUMENT]...\n\n"
 		"Runs PROGRAM in a new microVM with an encrypted disk, no network and nothing of yours but what you give it. Its\n"
 		"output appears here as it comes. Ctrl-C (or SIGTERM, SIGHUP) cancels it; again leaves at once.\n\n" ORDER_USAGE
-		"  --into DIR           where collected files go (the current directory)\n"
+		"  --into DIR           where collected files go (the current directory); set-id bits and\n"
+		"                       write access of others stay behind\n"
 		"  --quiet              say nothing but errors\n\n"
 		ORDER_UNITS
 		"Exit status: the program's; 128+N when signal N ended it; 124 timed out; 125 it did not run, expired, is lost, its\n"

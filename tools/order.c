@@ -73,6 +73,16 @@ static int take_pair(struct task_pair **pairs, size_t *n, size_t max, const char
 	return r < 0 ? r : copy(equals + 1, strlen(equals + 1), &(*pairs)[*n - 1].value, err);
 }
 
+static int take_oom(struct task *task, const char *value, struct err *err)
+{
+	for (int i = 0; i < TASK_OOM_COUNT; i++)
+		if (strcmp(value, task_oom_name((enum task_oom)i)) == 0) {
+			task->oom = (enum task_oom)i;
+			return 0;
+		}
+	return err_set(err, ERR_INPUT, 0, "--oom: '%.40s' is neither 'program' nor 'process'", value);
+}
+
 static int take_collect(struct order *order, const char *value, struct err *err)
 {
 	struct task *task = order->task;
@@ -176,6 +186,8 @@ int order_take(struct order *order, int option, const char *value, struct err *e
 		return take_text(task->image, sizeof(task->image), "image", value, err);
 	case ORDER_OPTION_FILE:
 		return take_file(order, value, err);
+	case ORDER_OPTION_OOM:
+		return take_oom(task, value, err);
 	case ORDER_OPTION_COLLECT:
 		return take_collect(order, value, err);
 	case ORDER_OPTION_QUEUE:

@@ -24,7 +24,8 @@ enum order_option {
 	ORDER_OPTION_LABEL,
 	ORDER_OPTION_ID,
 	ORDER_OPTION_OUTPUT_LIMIT,
-	ORDER_OPTION_LAST = ORDER_OPTION_OUTPUT_LIMIT
+	ORDER_OPTION_OOM,
+	ORDER_OPTION_LAST = ORDER_OPTION_OOM
 };
 
 #define ORDER_OPTIONS                                                              \
@@ -41,6 +42,7 @@ enum order_option {
 		{ "stdin", no_argument, NULL, ORDER_OPTION_STDIN },                \
 		{ "label", required_argument, NULL, ORDER_OPTION_LABEL },          \
 		{ "id", required_argument, NULL, ORDER_OPTION_ID },                \
+		{ "oom", required_argument, NULL, ORDER_OPTION_OOM },              \
 	{                                                                          \
 		"output-limit", required_argument, NULL, ORDER_OPTION_OUTPUT_LIMIT \
 	}
@@ -48,7 +50,8 @@ enum order_option {
 #define ORDER_USAGE                                                                          \
 	"  --image NAME         root file system (default: base); see `mayfly image list`\n" \
 	"  --file F[:PATH]      copy a file to /work/PATH (default: its name); repeat\n"     \
-	"  --collect PATH       bring /work/PATH back at the end; repeat\n"                  \
+	"  --collect PATH       bring the file /work/PATH back at the end; repeat (no folders,\n" \
+	"                       no patterns: pack what is many, with tar for example)\n"    \
 	"  --stdin              this command's standard input becomes the program's\n"       \
 	"  --env NAME=VALUE     of the program; repeat\n"                                    \
 	"  --queue T            how long it may wait before it starts (0: as long as it\n"   \
@@ -57,6 +60,7 @@ enum order_option {
 	"                       that much beyond a --timeout that is longer)\n"              \
 	"  --timeout T          of the program, from its start (60s)\n"                      \
 	"  --memory SIZE        of the whole guest (256M)\n"                                 \
+	"  --oom WHAT           ends when memory runs out: program, or one process (program)\n" \
 	"  --disk SIZE          encrypted, wiped at the end (256M)\n"                        \
 	"  --cpus N             (1)\n"                                                       \
 	"  --output-limit SIZE  of stdout and stderr together; the rest is dropped (16M)\n"  \

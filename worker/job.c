@@ -193,6 +193,7 @@ void job_hold_again(struct job *job)
 	job->has_run_before = job_may_have_run(job);
 	job->guest = GUEST_SILENT;
 	job->has_hello = job->is_timed_out = job->is_oom = job->is_vm_left = false;
+	job->oom_kills = 0;
 	job->next_seq = job->chunk_failures = 0;
 	job_set_state(job, JOB_HELD);
 }

@@ -145,6 +145,9 @@ struct job {
 	size_t chunks_in_flight, chunk_bytes_in_flight; /* handed to the streamer, not acknowledged */
 	uint64_t guest_tick_mono_ms; /* the last stage_guest_tick() */
 	bool is_timed_out, is_oom; /* as the agent said in `exit` */
+	uint64_t oom_kills;
+	uint64_t memory_kib; /* what the program could have had */
+	char oom_process[40]; /* "'NAME' (process PID)" of the first one that lack of memory ended, "" when nobody knows */
 
 	/* STAGE_REPORT */
 	bool is_reporting;

@@ -12,12 +12,14 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "host/images.h"
 #include "worker/engine.h"
 
 #define SETUP_MS 30000   /* seeding and mounting: ~200 ms on an idle host under TCG */
 #define LAUNCH_MS 60000  /* input files and exec: up to 1 MB through virtio-serial */
 #define RUN_SLACK_MS 10000 /* the agent kills at timeout_ms; then the engine */
 #define COLLECT_MS 60000
+#define OOM_TEXT_BYTES 208 /* of a sentence that others may follow */
 #define CHUNKS_IN_FLIGHT_MAX 64 /* of one job: the producer's queue is everybody's, and a guest may write byte by byte */
 
 uint64_t stage_guest_longest_ms(const struct job *job)
@@ -162,7 +164,8 @@ static void send_run(struct job *job)
 			       .n_env = task->n_env,
 			       .timeout_ms = task->timeout_ms,
 			       .output_limit_bytes = task->output_limit_bytes,
-			       .window = FRAME_WINDOW_BYTES };
+			       .window = FRAME_WINDOW_BYTES,
+			       .oom_ends_one = task->oom == TASK_OOM_PROCESS };
 
 	for (size_t i = 0; i < task->n_argv; i++)
 		argv[i] = (struct frame_text){ .text = task->argv[i].text, .len = strlen(task->argv[i].text) };
@@ -290,25 +293,46 @@ static size_t count_uncollected(const struct result *result)
 	return n;
 }
 
+static const char *also_killed(const struct job *job)
+{
+	if (job->task->oom == TASK_OOM_PROGRAM && job->is_oom)
+		return ", and the program with it,";
+	return job->oom_kills > 1 ? ", the first of several," : "";
+}
+
+/* Who died of it, what there was, and what to do; "" when nobody did. */
+static void describe_oom(const struct job *job, char text[OOM_TEXT_BYTES])
+{
+	text[0] = '\0';
+	if (job->oom_kills || job->is_oom)
+		(void)snprintf(text, OOM_TEXT_BYTES,
+			       "out of memory: %s%s was killed; of the VM's %u MiB the program had %llu (memory_mib)",
+			       job->oom_process[0] ? job->oom_process : "a process", also_killed(job),
+			       job->task->memory_mib, (unsigned long long)job->memory_kib / 1024);
+}
+
 static void decide(struct job *job)
 {
 	const struct result *result = &job->result;
 	size_t n_uncollected = count_uncollected(result);
+	char oom[OOM_TEXT_BYTES], so[OOM_TEXT_BYTES + 2];
+
+	describe_oom(job, oom);
+	(void)snprintf(so, sizeof(so), "%s%s", oom, oom[0] ? "; " : "");
 
 	if (job->is_timed_out)
 		job_tell_timeout_over(job);
 	else if (job->is_oom)
-		job_tell(job, RESULT_OUTCOME_FAILED, RESULT_RAN_RAN, "used all of its %u MiB of memory",
-			 job->task->memory_mib);
+		job_tell(job, RESULT_OUTCOME_FAILED, RESULT_RAN_RAN, "%s", oom);
 	else if (result->has_signal)
-		job_tell(job, RESULT_OUTCOME_FAILED, RESULT_RAN_RAN, "killed by signal %u", result->signal);
+		job_tell(job, RESULT_OUTCOME_FAILED, RESULT_RAN_RAN, "%skilled by signal %u", so, result->signal);
 	else if (result->exit_code != 0)
-		job_tell(job, RESULT_OUTCOME_FAILED, RESULT_RAN_RAN, "exit code %u", result->exit_code);
+		job_tell(job, RESULT_OUTCOME_FAILED, RESULT_RAN_RAN, "%sexit code %u", so, result->exit_code);
 	else if (n_uncollected)
 		job_tell(job, RESULT_OUTCOME_SUCCEEDED, RESULT_RAN_RAN,
-			 "%zu of %zu files could not be collected; 'files' says why", n_uncollected, job->task->n_collect);
+			 "%s%zu of %zu files could not be collected; 'files' says why", so, n_uncollected, job->task->n_collect);
 	else
-		job_tell(job, RESULT_OUTCOME_SUCCEEDED, RESULT_RAN_RAN, "%s", "");
+		job_tell(job, RESULT_OUTCOME_SUCCEEDED, RESULT_RAN_RAN, "%s", oom);
 }
 
 static void ask_files(struct job *job)
@@ -326,6 +350,16 @@ static void ask_files(struct job *job)
 	send_frame(job, &frame);
 }
 
+static void take_oom(struct job *job, const struct frame *frame)
+{
+	job->oom_kills = frame->oom_kills;
+	job->memory_kib = frame->memory_kib;
+	job->oom_process[0] = '\0';
+	if (frame->oom_pid)
+		(void)snprintf(job->oom_process, sizeof(job->oom_process), "'%.*s' (process %u)", (int)frame->oom_process.len,
+			       frame->oom_process.text, frame->oom_pid);
+}
+
 static void take_exit(struct job *job, const struct frame *frame)
 {
 	struct result *result = &job->result;
@@ -341,6 +375,7 @@ static void take_exit(struct job *job, const struct frame *frame)
 	result->max_rss_kib = frame->max_rss_kib;
 	job->is_timed_out = frame->is_timed_out;
 	job->is_oom = frame->is_oom;
+	take_oom(job, frame);
 	if (job->task->n_collect)
 		ask_files(job);
 	else
@@ -425,9 +460,23 @@ static void take_collected(struct job *job)
 	decide(job);
 }
 
+/* Which images of this host have the program that this one lacks; "" when none is known. */
+static void hint_at_images(const struct job *job, const struct frame *frame, char *text, size_t size)
+{
+	char program[FRAME_MISSING_MAX + 1], images[128] = "";
+	struct host_place place = { .host = "" };
+
+	(void)snprintf(program, sizeof(program), "%.*s", (int)frame->missing.len, frame->missing.text);
+	(void)snprintf(place.state_dir, sizeof(place.state_dir), "%s", job->engine->settings->state_dir);
+	images_with(&place, program, images, sizeof(images));
+	text[0] = '\0';
+	if (images[0])
+		(void)snprintf(text, size, "; it is in these images: %s", images);
+}
+
 static void take_fail(struct job *job, const struct frame *frame)
 {
-	char why[160];
+	char why[256], hint[160];
 
 	(void)snprintf(why, sizeof(why), "%.*s", (int)frame->error.len, frame->error.text);
 	if (job->guest != GUEST_LAUNCH) {
@@ -435,7 +484,8 @@ static void take_fail(struct job *job, const struct frame *frame)
 		return;
 	}
 	job->guest = GUEST_SETUP; /* what was asked for did not happen */
-	job_tell(job, RESULT_OUTCOME_FAILED, RESULT_RAN_NOT_STARTED, "%s", why);
+	hint_at_images(job, frame, hint, sizeof(hint));
+	job_tell(job, RESULT_OUTCOME_FAILED, RESULT_RAN_NOT_STARTED, "%s%s", why, hint);
 }
 
 static bool take_frame(struct job *job, const struct frame *frame)

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/own.h"
+#include "guest/agent/cgroup.h"
 #include "guest/agent/timer.h"
 
 #define PORT_NAME	 "agent"
@@ -135,7 +136,7 @@ int boot_prepare(struct err *err)
 		r = timer_check(err);
 	if (r == 0)
 		r = load_modules(err);
-	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(settings); i++)
+	for (size_t i = 0; r == 0 && !AGENT_WEAK && i < ARRAY_SIZE(settings); i++)
 		(void)write_file(settings[i].path, settings[i].value);
 	return r;
 }

@@ -14,11 +14,11 @@
 
 struct source {
 	int fd;
-	struct stat stat;
+	struct stat stat; /* all zero when there is no such thing */
 };
 
 /* With the task's user id for file access the kernel refuses what the task could not read itself. */
-static int open_as_task(const char *path)
+static int open_as_task(const char *path, int flags)
 {
 	cleanup_fd int work_fd = open(DISK_WORK, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int fd;
@@ -27,44 +27,61 @@ static int open_as_task(const char *path)
 		return -errno;
 	(void)setfsgid(TASK_GID); /* root may; these calls have no other way to fail */
 	(void)setfsuid(TASK_UID);
-	fd = open_beneath(work_fd, path, O_RDONLY, 0);
+	fd = open_beneath(work_fd, path, flags, 0);
 	(void)setfsuid(0);
 	(void)setfsgid(0);
 	return fd;
 }
 
-static const char *open_error(int errnum)
+static const char *open_error(const char *path, int errnum)
 {
 	switch (errnum) {
 	case ENOENT:
 	case ENOTDIR:
-		return "no such file";
+		return strpbrk(path, "*?[") ? "no such file; collect knows no patterns: name every file" : "no such file";
 	case ELOOP:
-		return "it is a symbolic link, or lies behind one";
+		return "it lies behind a symbolic link, which is not followed";
 	case EACCES:
 		return "the task itself may not read it";
-	case ENXIO:
-		return "not a regular file";
 	default:
 		return strerror(errnum);
 	}
 }
 
+/* NULL, or why this is nothing that is collected. */
+static const char *check_type(mode_t mode)
+{
+	if (S_ISDIR(mode))
+		return "it is a folder; collect takes files only: pack it first, with tar for example";
+	if (S_ISLNK(mode))
+		return "it is a symbolic link, which is not followed";
+	return S_ISREG(mode) ? NULL : "not a regular file";
+}
+
+/* Whatever it is, without reading it: a file that is not sent has a size and a mode, too. */
+static const char *look_at(const char *path, struct source *source)
+{
+	cleanup_fd int fd = open_as_task(path, O_PATH);
+
+	if (fd < 0)
+		return open_error(path, -fd);
+	return fstat(fd, &source->stat) < 0 ? strerror(errno) : check_type(source->stat.st_mode);
+}
+
 /* NULL, or why this path is not sent. */
 static const char *open_source(const char *path, uint64_t limit_bytes, struct source *source, char why[96])
 {
-	source->fd = open_as_task(path);
-	if (source->fd < 0)
-		return open_error(-source->fd);
-	if (fstat(source->fd, &source->stat) < 0)
-		return strerror(errno);
-	if (!S_ISREG(source->stat.st_mode))
-		return "not a regular file";
-	if ((uint64_t)source->stat.st_size <= limit_bytes)
-		return NULL;
-	(void)snprintf(why, 96, "its %lld bytes are more than the %llu that may still be collected",
-		       (long long)source->stat.st_size, (unsigned long long)limit_bytes);
-	return why;
+	const char *error = look_at(path, source);
+
+	if (error)
+		return error;
+	if ((uint64_t)source->stat.st_size > limit_bytes) {
+		(void)snprintf(why, 96, "its %lld bytes are more than the %llu that may still be collected",
+			       (long long)source->stat.st_size, (unsigned long long)limit_bytes);
+		return why;
+	}
+	source->fd = open_as_task(path, O_RDONLY);
+	return source->fd < 0 ? open_error(path, -source->fd) : NULL;
 }
 
 static int send_frame(struct channel *channel, const struct frame *frame)
@@ -109,15 +126,15 @@ static int send_content(struct channel *channel, int fd, struct frame frame)
 static int send_file(struct channel *channel, const char *path, uint64_t *limit_bytes)
 {
 	struct frame frame = { .type = FRAME_FILE, .path = { .text = path, .len = strlen(path) } };
-	struct source source;
+	struct source source = { .fd = -1 };
 	char why[96];
 	const char *error = open_source(path, *limit_bytes, &source, why);
 	cleanup_fd int fd = source.fd;
 
+	frame.size = S_ISREG(source.stat.st_mode) ? (uint64_t)source.stat.st_size : 0;
+	frame.mode = source.stat.st_mode & FRAME_MODE_MAX;
 	if (error)
 		return send_error(channel, frame, error);
-	frame.size = (uint64_t)source.stat.st_size;
-	frame.mode = source.stat.st_mode & TASK_MAX_FILE_MODE;
 	*limit_bytes -= frame.size;
 	return send_content(channel, fd, frame);
 }

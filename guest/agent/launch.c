@@ -20,8 +20,10 @@
 #include "base/own.h"
 #include "guest/agent/boot.h"
 #include "guest/agent/disk.h"
+#include "guest/agent/executable.h"
 
-#define REPORT_FD 3
+#define REPORT_FD   3
+#define SHOWN_BYTES 60 /* of the program's name in a sentence */
 #define OPEN_FILES_MAX \
 	4096 /* descriptors of one process: Debian's hard limit for users is higher, its soft one lower */
 
@@ -38,9 +40,10 @@ static const char *const step_names[] = {
 
 static_assert(ARRAY_SIZE(step_names) == STEP_COUNT, "a name for every step");
 
-struct report {
+struct report { /* small enough for a pipe to pass it whole */
 	enum step step;
 	int errnum;
+	struct executable_failure failure; /* of STEP_EXEC */
 };
 
 static const struct {
@@ -168,7 +171,7 @@ static int become_task(void)
 	return 0;
 }
 
-static int execute(const struct frame *run)
+static int execute(const struct frame *run, struct executable_failure *failure)
 {
 	static const struct report about_to_execute = { .step = STEP_EXEC };
 	char **argv = make_argv(run), **env = make_env(run);
@@ -177,12 +180,10 @@ static int execute(const struct frame *run)
 		return -ENOMEM;
 	if (write(REPORT_FD, &about_to_execute, sizeof(about_to_execute)) != sizeof(about_to_execute))
 		return -EIO;
-	environ = env; /* execvp() searches the PATH that the task asked for */
-	(void)execvp(argv[0], argv);
-	return -errno;
+	return executable_exec(argv, env, failure);
 }
 
-static int take_step(const struct launch *launch, enum step step)
+static int take_step(const struct launch *launch, enum step step, struct executable_failure *failure)
 {
 	switch (step) {
 	case STEP_CGROUP:
@@ -194,9 +195,9 @@ static int take_step(const struct launch *launch, enum step step)
 	case STEP_LIMITS:
 		return limit_resources();
 	case STEP_USER:
-		return become_task();
+		return AGENT_WEAK ? 0 : become_task();
 	case STEP_EXEC:
-		return execute(launch->run);
+		return execute(launch->run, failure);
 	case STEP_COUNT:
 		break;
 	}
@@ -211,21 +212,24 @@ static _Noreturn void run_child(const struct launch *launch, int report_fd)
 		_exit(127);
 	for (unsigned step = 0; step < STEP_COUNT && report.errnum == 0; step++) {
 		report.step = (enum step)step;
-		report.errnum = -take_step(launch, report.step);
+		report.errnum = -take_step(launch, report.step, &report.failure);
 	}
 	(void)!write(REPORT_FD, &report, sizeof(report)); /* nobody else could be told */
 	_exit(127);
 }
 
-static int explain(const struct launch *launch, const struct report *report, struct err *err)
+static int explain(struct launch *launch, const struct report *report, struct err *err)
 {
 	const struct frame_text *name = &launch->run->argv[0];
+	const char *why = report->failure.why;
 
 	if (report->step >= STEP_COUNT)
 		return err_set(err, ERR_BUG, 0, "the launcher said something unknown");
-	if (report->step == STEP_EXEC)
-		return err_set(err, ERR_INPUT, report->errnum, "cannot run '%.*s'",
-			       (int)(name->len < 100 ? name->len : 100), name->text);
+	if (report->step == STEP_EXEC) {
+		memcpy(launch->missing, report->failure.missing, sizeof(launch->missing));
+		return err_set(err, ERR_INPUT, 0, "cannot run '%.*s': %s", (int)(name->len < SHOWN_BYTES ? name->len : SHOWN_BYTES),
+			       name->text, why[0] ? why : strerror(report->errnum));
+	}
 	return err_set(err, ERR_HOST, report->errnum, "%s", step_names[report->step]);
 }
 
@@ -241,7 +245,7 @@ static ssize_t read_report(int fd, struct report *ret)
 
 /* The child announces its exec, then the pipe closes by itself when that succeeded; anything else is a failure. The task
  * cannot delay this: none of its code runs before. */
-static int wait_for_exec(const struct launch *launch, pid_t pid, int report_fd, struct err *err)
+static int wait_for_exec(struct launch *launch, pid_t pid, int report_fd, struct err *err)
 {
 	struct report report;
 	ssize_t n = read_report(report_fd, &report);
@@ -257,7 +261,7 @@ static int wait_for_exec(const struct launch *launch, pid_t pid, int report_fd, 
 	return explain(launch, &report, err);
 }
 
-int launch_program(const struct launch *launch, pid_t *ret_pid, struct err *err)
+int launch_program(struct launch *launch, pid_t *ret_pid, struct err *err)
 {
 	cleanup_fd int read_fd = -1, write_fd = -1;
 	int fds[2];

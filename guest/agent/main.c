@@ -51,7 +51,10 @@ static uint64_t uptime_ms(void)
 
 static void agent_fail(struct agent *agent, const char *why)
 {
-	const struct frame frame = { .type = FRAME_FAIL, .error = { .text = why, .len = strlen(why) } };
+	const char *missing = agent->program.missing;
+	const struct frame frame = { .type = FRAME_FAIL,
+				     .error = { .text = why, .len = strlen(why) },
+				     .missing = { .text = missing, .len = strlen(missing) } };
 
 	if (agent->state == AGENT_FAILED)
 		return;
@@ -75,6 +78,8 @@ static int take_setup(struct agent *agent, const struct frame *frame, struct err
 
 	if (r == 0)
 		r = disk_mount(err);
+	if (r == 0)
+		r = setup_hosts(frame, err);
 	if (r < 0)
 		return r;
 	agent->state = AGENT_READY;
@@ -151,7 +156,7 @@ static void forget_signals(const struct agent *agent)
 
 static void wait_for_events(struct agent *agent)
 {
-	struct pollfd fds[5] = { { .fd = agent->channel.fd, .events = POLLIN },
+	struct pollfd fds[2 + PROGRAM_FDS_MAX] = { { .fd = agent->channel.fd, .events = POLLIN },
 				 { .fd = agent->signal_fd, .events = POLLIN } };
 	int timeout_ms;
 	unsigned n = 2 + program_poll(&agent->program, &agent->channel, fds + 2, &timeout_ms);

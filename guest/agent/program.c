@@ -12,17 +12,13 @@
 
 #include "base/clock.h"
 #include "base/own.h"
-#include "guest/agent/boot.h"
+#include "guest/agent/cgroup.h"
 #include "guest/agent/disk.h"
 #include "guest/agent/launch.h"
 
-#define CGROUP		CGROUP_ROOT "/task"
-#define PROCESSES_MAX	"512"	    /* enough for a parallel build; a fork bomb stops here */
-#define RESERVE_MIN_KIB (16 * 1024) /* of memory that is free when the program starts: stays with kernel and agent */
-#define RESERVE_SHARE	16	    /* or this fraction, when it is more */
-#define ENDING_POLL_MS	10	    /* for the one event that no descriptor tells: the cgroup is empty */
-#define STALL_MS	1000	    /* without an acknowledgement: more than flow control, and not the program's time */
-#define PUMPS_PER_STEP	16	    /* one chatty program does not keep the agent from its other work */
+#define ENDING_POLL_MS 10   /* for the one event that no descriptor tells: the cgroup is empty */
+#define STALL_MS       1000 /* without an acknowledgement: more than flow control, and not the program's time */
+#define PUMPS_PER_STEP 16   /* one chatty program does not keep the agent from its other work */
 
 static int set_up_pipe(int fds[2], int agents_end)
 {
@@ -32,51 +28,6 @@ static int set_up_pipe(int fds[2], int agents_end)
 	if (fchown(fds[0], TASK_UID, TASK_GID) < 0 || fcntl(fds[agents_end], F_SETFL, O_NONBLOCK) < 0)
 		return -errno;
 	return 0;
-}
-
-static uint64_t free_memory_kib(void)
-{
-	char text[1024];
-	const char *line;
-	unsigned long long kib = 0;
-
-	if (read_file("/proc/meminfo", text, sizeof(text)) < 0)
-		return 0;
-	line = strstr(text, "MemAvailable:");
-	return line && sscanf(line, "MemAvailable: %llu kB", &kib) == 1 ? kib : 0;
-}
-
-static int limit_memory(struct err *err)
-{
-	uint64_t free_kib = free_memory_kib(), reserve_kib = free_kib / RESERVE_SHARE;
-	char text[32];
-	int r;
-
-	if (reserve_kib < RESERVE_MIN_KIB)
-		reserve_kib = RESERVE_MIN_KIB;
-	if (free_kib <= reserve_kib)
-		return err_set(err, ERR_INPUT, ENOMEM,
-			       "the VM has %llu KiB of free memory, which is too little to run anything",
-			       (unsigned long long)free_kib);
-	(void)snprintf(text, sizeof(text), "%lluK", (unsigned long long)(free_kib - reserve_kib));
-	r = write_file(CGROUP "/memory.max", text);
-	if (r == 0)
-		r = write_file(CGROUP "/memory.oom.group", "1"); /* half a program is worse than none */
-	return r < 0 ? err_set(err, ERR_HOST, -r, "limit the program's memory") : 0;
-}
-
-static int make_cgroup(struct err *err)
-{
-	int r = write_file(CGROUP_ROOT "/cgroup.subtree_control", "+memory +pids +cpu");
-
-	if (r < 0)
-		return err_set(err, ERR_HOST, -r, "turn on the cgroup controllers");
-	if (mkdir(CGROUP, 0755) < 0)
-		return err_set(err, ERR_HOST, errno, "make the program's cgroup");
-	r = write_file(CGROUP "/pids.max", PROCESSES_MAX);
-	if (r < 0)
-		return err_set(err, ERR_HOST, -r, "limit the number of the program's processes");
-	return limit_memory(err);
 }
 
 static void take_ends(struct program *program, int pipes[3][2])
@@ -97,12 +48,18 @@ static int set_up_pipes(int pipes[3][2], struct err *err)
 
 static int launch_in_cgroup(struct program *program, const struct frame *frame, int pipes[3][2], struct err *err)
 {
-	const struct launch launch = { .run = frame,
-				       .cgroup = CGROUP,
-				       .stdio_fds = { pipes[0][0], pipes[1][1], pipes[2][1] } };
-	int r = make_cgroup(err);
+	struct launch launch = { .run = frame,
+				 .cgroup = CGROUP_TASK,
+				 .stdio_fds = { pipes[0][0], pipes[1][1], pipes[2][1] } };
+	int r = cgroup_make(err);
 
-	return r < 0 ? r : launch_program(&launch, &program->pid, err);
+	if (r == 0)
+		r = memory_limit(&program->memory, !frame->oom_ends_one, err);
+	if (r == 0)
+		r = launch_program(&launch, &program->pid, err);
+	if (r < 0)
+		memcpy(program->missing, launch.missing, sizeof(program->missing));
+	return r;
 }
 
 int program_start(struct program *program, const struct frame *frame, struct err *err)
@@ -112,6 +69,7 @@ int program_start(struct program *program, const struct frame *frame, struct err
 
 	*program = (struct program){ .stdin_fd = -1,
 				     .stdin_bytes.max = TASK_MAX_BYTES,
+				     .memory = { .events_fd = -1, .log_fd = -1 },
 				     .output = { .pipes = { { .fd = -1 }, { .fd = -1 } },
 						 .limit_bytes = frame->output_limit_bytes,
 						 .window = frame->window } };
@@ -123,6 +81,8 @@ int program_start(struct program *program, const struct frame *frame, struct err
 	if (r == 0) {
 		take_ends(program, pipes);
 		program->state = PROGRAM_RUNNING;
+	} else {
+		memory_close(&program->memory);
 	}
 	for (int i = 0; i < 6; i++)
 		close_fd(&pipes[i / 2][i % 2]);
@@ -166,9 +126,7 @@ void program_kill(struct program *program)
 {
 	if (program->state != PROGRAM_RUNNING && program->state != PROGRAM_ENDING)
 		return;
-	/* Should the cgroup not obey: from PID 1 this reaches every process but itself. */
-	if (write_file(CGROUP "/cgroup.kill", "1") < 0)
-		(void)kill(-1, SIGKILL);
+	cgroup_kill();
 }
 
 static void begin_ending(struct program *program, int wait_status)
@@ -194,22 +152,6 @@ static void reap(struct program *program)
 		if (program->state == PROGRAM_RUNNING && pid == program->pid)
 			begin_ending(program, wait_status);
 	}
-}
-
-/* The number behind `key` in a flat keyed file of the cgroup, 0 when there is none. */
-static uint64_t cgroup_number(const char *file, const char *key)
-{
-	char path[128], text[1024], line[64];
-	unsigned long long number = 0;
-	const char *at;
-
-	(void)snprintf(path, sizeof(path), CGROUP "/%s", file);
-	(void)snprintf(line, sizeof(line), "\n%s ", key);
-	text[0] = '\n'; /* so that the first key is found like the others */
-	if (read_file(path, text + 1, sizeof(text) - 1) < 0)
-		return 0;
-	at = strstr(text, line);
-	return at && sscanf(at + strlen(line), "%llu", &number) == 1 ? number : 0;
 }
 
 /* 1: both pipes are empty, and nobody is left to write into them. 0: the host has to take some first. */
@@ -245,7 +187,7 @@ static int step_ending(struct program *program, struct channel *channel)
 {
 	int r;
 
-	if (cgroup_number("cgroup.events", "populated"))
+	if (cgroup_is_populated())
 		return pump_output(program, channel);
 	r = drain(program, channel);
 	if (r == 1)
@@ -287,30 +229,40 @@ int program_step(struct program *program, struct channel *channel)
 	if (program->state != PROGRAM_RUNNING)
 		return 0;
 	mind_deadline(program);
+	(void)memory_step(&program->memory); /* whom it killed is reaped like any other */
 	pump_stdin(program);
 	r = pump_output(program, channel);
 	mind_stall(program, clock_mono_ms());
 	return r;
 }
 
-static int patience_ms(const struct program *program)
+static int patience_ms(const struct program *program, int memory_ms)
 {
-	uint64_t now_ms = clock_mono_ms();
+	uint64_t now_ms = clock_mono_ms(), left_ms;
 
 	if (program->state == PROGRAM_ENDING)
 		return ENDING_POLL_MS;
-	if (program->state != PROGRAM_RUNNING || program->is_timed_out || program->stalled_ms)
+	if (program->state != PROGRAM_RUNNING || program->is_timed_out)
 		return -1;
+	if (program->stalled_ms)
+		return memory_ms;
 	if (program->deadline_ms <= now_ms)
 		return 0;
-	return program->deadline_ms - now_ms < INT32_MAX ? (int)(program->deadline_ms - now_ms) : INT32_MAX;
+	left_ms = program->deadline_ms - now_ms;
+	if (memory_ms >= 0 && (uint64_t)memory_ms < left_ms)
+		return memory_ms;
+	return left_ms < INT32_MAX ? (int)left_ms : INT32_MAX;
 }
 
-unsigned program_poll(const struct program *program, const struct channel *channel, struct pollfd fds[3], int *ret_ms)
+unsigned program_poll(const struct program *program, const struct channel *channel, struct pollfd fds[PROGRAM_FDS_MAX],
+		      int *ret_ms)
 {
 	unsigned n = 0;
+	int memory_ms = -1;
 
-	*ret_ms = patience_ms(program);
+	if (program->state == PROGRAM_RUNNING)
+		memory_poll(&program->memory, &fds[n++], &memory_ms);
+	*ret_ms = patience_ms(program, memory_ms);
 	if (program->state != PROGRAM_RUNNING && program->state != PROGRAM_ENDING)
 		return 0;
 	for (unsigned which = 0; which < 2; which++)
@@ -321,16 +273,31 @@ unsigned program_poll(const struct program *program, const struct channel *chann
 	return n;
 }
 
+/* Its first process died of it: with everything else, or because it was the one that was chosen. A daemon that the kernel killed
+ * after the program had ended was its own affair. */
+static bool is_killed_for_memory(const struct program *program, uint64_t oom_kills)
+{
+	bool is_killed = WIFSIGNALED(program->wait_status) && WTERMSIG(program->wait_status) == SIGKILL;
+
+	return is_killed && oom_kills && !program->is_timed_out;
+}
+
 int program_report(struct program *program, struct channel *channel)
 {
 	bool is_exit = WIFEXITED(program->wait_status);
 	uint64_t cpu_us = cgroup_number("cpu.stat", "usage_usec"); /* also of what nobody waited for */
+	uint64_t oom_kills = memory_kills(&program->memory);
+	const struct memory_victim *victim = &program->memory.victim;
 	struct frame frame = { .type = FRAME_EXIT,
 			       .has_exit_code = is_exit,
 			       .exit_code = is_exit ? (uint32_t)WEXITSTATUS(program->wait_status) : 0,
 			       .signal = is_exit ? 0 : (uint32_t)WTERMSIG(program->wait_status),
 			       .is_timed_out = program->is_timed_out,
-			       .is_oom = cgroup_number("memory.events", "oom_kill") > 0,
+			       .is_oom = is_killed_for_memory(program, oom_kills),
+			       .oom_kills = oom_kills,
+			       .oom_pid = (uint32_t)victim->pid,
+			       .oom_process = { .text = victim->name, .len = strlen(victim->name) },
+			       .memory_kib = program->memory.limit_kib,
 			       .stdout_bytes = program->output.pipes[0].bytes,
 			       .stderr_bytes = program->output.pipes[1].bytes,
 			       .cpu_ms = (cpu_us ? cpu_us : program->cpu_us) / 1000,
@@ -338,7 +305,8 @@ int program_report(struct program *program, struct channel *channel)
 			       .run_ms = program->run_ms };
 
 	output_close(&program->output);
-	(void)rmdir(CGROUP); /* if it stays, making the next one says so */
+	memory_close(&program->memory);
+	cgroup_remove();
 	program->state = PROGRAM_NONE;
 	return channel_send(channel, &frame);
 }

@@ -4,12 +4,14 @@
 #include <fcntl.h>
 #include <linux/random.h>
 #include <net/if.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <time.h>
 
 #include "base/own.h"
+#include "guest/agent/disk.h"
 
 /* Credit the host's entropy and make the kernel draw from it at once (random(4)). A clone of a snapshot has the random
  * state of all its siblings until then. */
@@ -64,4 +66,18 @@ int setup_identity(const struct frame *frame, struct err *err)
 	if (r == 0)
 		r = raise_loopback(err);
 	return r;
+}
+
+/* The image's own lines stay. It is the upper layer of the overlay that is written, before the task has one process. */
+int setup_hosts(const struct frame *frame, struct err *err)
+{
+	static const char path[] = DISK_ROOT "/etc/hosts";
+	cleanup_fd int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
+	int len = (int)frame->hostname.len;
+
+	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP))
+		return 0; /* an image that has no such place for it */
+	if (fd < 0 || dprintf(fd, "127.0.0.1 %.*s\n::1 %.*s\n", len, frame->hostname.text, len, frame->hostname.text) < 0)
+		return err_set(err, ERR_HOST, errno, "write /etc/hosts of the image");
+	return 0;
 }

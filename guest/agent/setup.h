@@ -6,3 +6,6 @@
 
 /* `frame` is a FRAME_SETUP. */
 int setup_identity(const struct frame *frame, struct err *err);
+
+/* Once the task's root is mounted: its host name stands for the loopback addresses, as programs expect of their own. */
+int setup_hosts(const struct frame *frame, struct err *err);

@@ -13,11 +13,12 @@
 
 #define PREFIX_BYTES	 4
 #define FRAME_MAX_DEPTH	 3   /* the frame, its env or argv, a string in it */
-#define FRAME_FIELDS_MAX 10  /* of one type */
+#define FRAME_FIELDS_MAX 14  /* of one type */
 #define HOSTNAME_MAX	 63  /* one DNS label */
 #define ERROR_MAX	 255 /* bytes of a sentence */
 #define SIGNAL_MAX	 64
 #define EXIT_CODE_MAX	 255
+#define COMM_MAX	 15 /* of a process, TASK_COMM_LEN without its NUL */
 
 enum kind {
 	KIND_U32,
@@ -61,7 +62,8 @@ static const struct shape shapes[] = {
 		FIELD(env, KIND_PAIRS, 0, TASK_MAX_ENV),
 		FIELD(timeout_ms, KIND_U64, 1, INT64_MAX),
 		FIELD(output_limit_bytes, KIND_U64, 0, TASK_MAX_OUTPUT_BYTES),
-		FIELD(window, KIND_U64, FRAME_DATA_MAX, INT64_MAX) } },
+		FIELD(window, KIND_U64, FRAME_DATA_MAX, INT64_MAX),
+		FIELD(oom_ends_one, KIND_BOOL, 0, 0) } },
 	[FRAME_STDIN] = { "stdin", {
 		FIELD(data, KIND_BYTES, 0, FRAME_DATA_MAX),
 		FIELD(is_last, KIND_BOOL, 0, 0) } },
@@ -84,6 +86,10 @@ static const struct shape shapes[] = {
 		FIELD(signal, KIND_U32, 0, SIGNAL_MAX),
 		FIELD(is_timed_out, KIND_BOOL, 0, 0),
 		FIELD(is_oom, KIND_BOOL, 0, 0),
+		FIELD(oom_kills, KIND_U64, 0, INT64_MAX),
+		FIELD(oom_pid, KIND_U32, 0, INT32_MAX),
+		FIELD(oom_process, KIND_MENDED, 0, COMM_MAX),
+		FIELD(memory_kib, KIND_U64, 0, INT64_MAX),
 		FIELD(stdout_bytes, KIND_U64, 0, INT64_MAX),
 		FIELD(stderr_bytes, KIND_U64, 0, INT64_MAX),
 		FIELD(cpu_ms, KIND_U64, 0, INT64_MAX),
@@ -91,14 +97,16 @@ static const struct shape shapes[] = {
 		FIELD(run_ms, KIND_U64, 0, INT64_MAX) } },
 	[FRAME_FILE] = { "file", {
 		FIELD(path, KIND_TEXT, 1, TASK_MAX_PATH_BYTES),
-		FIELD(mode, KIND_U32, 0, TASK_MAX_FILE_MODE),
+		FIELD(mode, KIND_U32, 0, FRAME_MODE_MAX),
 		FIELD(size, KIND_U64, 0, INT64_MAX),
 		FIELD(offset, KIND_U64, 0, INT64_MAX),
 		FIELD(data, KIND_BYTES, 0, FRAME_DATA_MAX),
 		FIELD(is_last, KIND_BOOL, 0, 0),
 		FIELD(error, KIND_MENDED, 0, ERROR_MAX) } },
 	[FRAME_COLLECTED] = { "collected", { { NULL, KIND_U32, 0, 0, 0 } } },
-	[FRAME_FAIL] = { "fail", { FIELD(error, KIND_MENDED, 1, ERROR_MAX) } },
+	[FRAME_FAIL] = { "fail", {
+		FIELD(error, KIND_MENDED, 1, ERROR_MAX),
+		FIELD(missing, KIND_MENDED, 0, FRAME_MISSING_MAX) } },
 };
 /* clang-format on */
 

@@ -18,6 +18,7 @@
  *   E collect                   paths to send back, `limit_bytes` together
  *   A file...                   in pieces; `error` set and no data when a path cannot be read
  *   A collected
+ * `missing` in a fail names the program that the image lacks, for the engine to say which image has it.
  * The agent may say `fail` instead of any of its answers; the engine ends the VM at any time. */
 #pragma once
 
@@ -28,12 +29,14 @@
 #include "base/buf.h"
 #include "wire/task.h"
 
-#define FRAME_VERSION 1
+#define FRAME_VERSION 2
 #define FRAME_MAX_BYTES (256 * 1024)  /* run: argv + env up to 128 KiB, with room */
 #define FRAME_DATA_MAX (32 * 1024)    /* data of one put, stdin, out or file frame */
 #define FRAME_WINDOW_BYTES (256 * 1024) /* unacknowledged output */
 #define FRAME_MAX_NODES 1024
 #define FRAME_ENTROPY_BYTES 64
+#define FRAME_MODE_MAX 07777            /* of a collected file */
+#define FRAME_MISSING_MAX 63            /* bytes of the name of a missing program */
 
 enum frame_type {
 	/* engine to agent */
@@ -73,7 +76,7 @@ struct frame {
 	uint64_t offset;          /* put out file: of the payload in its file or stream */
 	bool is_last;             /* put stdin file */
 	struct frame_text path;   /* put file */
-	uint32_t mode;            /* put file */
+	uint32_t mode;            /* put: permissions; file: set-id bits and sticky bit too */
 	uint64_t size;            /* file: of the whole file */
 	uint64_t realtime_ns;     /* setup */
 	struct frame_text hostname; /* setup */
@@ -84,6 +87,7 @@ struct frame {
 	uint64_t timeout_ms;      /* run */
 	uint64_t output_limit_bytes; /* run */
 	uint64_t window;          /* run: bytes of unacknowledged output allowed */
+	bool oom_ends_one;        /* run: lack of memory ends one process, not the whole program */
 	struct frame_text *paths; /* collect */
 	size_t n_paths;
 	uint64_t limit_bytes;     /* collect */
@@ -93,11 +97,16 @@ struct frame {
 	uint32_t exit_code;
 	uint32_t signal;
 	bool is_timed_out;        /* exit: the agent ended it at timeout_ms */
-	bool is_oom;              /* exit: the guest's memory ran out under it */
+	bool is_oom;              /* exit: lack of memory ended it */
+	uint64_t oom_kills;       /* exit: processes that lack of memory ended */
+	uint32_t oom_pid;         /* exit: the first of them, 0 when nobody knows */
+	struct frame_text oom_process; /* exit: its name */
+	uint64_t memory_kib;      /* exit: what the program could have had */
 	uint64_t stdout_bytes, stderr_bytes; /* exit: written, dropped ones too */
 	uint64_t cpu_ms, max_rss_kib, run_ms; /* exit */
 	uint64_t elapsed_ms;      /* hello: since the kernel started; ready: mounts and seeding */
 	struct frame_text error;  /* fail file: a sentence; "" in file when all is well */
+	struct frame_text missing; /* fail: a program that the image lacks, "" when that is not the reason */
 };
 
 /* Append one whole frame, length prefix included. 0, -ENOMEM, or -E2BIG when it would exceed FRAME_MAX_BYTES. */

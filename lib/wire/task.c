@@ -13,6 +13,14 @@ const char *task_kind_name(enum task_kind kind)
 	return (unsigned)kind < TASK_KIND_COUNT ? kind_names[kind] : "unknown";
 }
 
+static const char *const oom_names[] = { "program", "process" };
+static_assert(ARRAY_SIZE(oom_names) == TASK_OOM_COUNT, "a name for every task_oom");
+
+const char *task_oom_name(enum task_oom oom)
+{
+	return (unsigned)oom < TASK_OOM_COUNT ? oom_names[oom] : "unknown";
+}
+
 const struct task task_defaults = {
 	.ttl_ms = TASK_DEFAULT_TTL_MS,
 	.timeout_ms = TASK_DEFAULT_TIMEOUT_MS,
@@ -78,6 +86,8 @@ static void put_numbers(struct pack *pack, struct pack_map *map, const struct ta
 	put_number(pack, map, "cpus", task->cpus, task_defaults.cpus);
 	put_number(pack, map, "memory_mib", task->memory_mib, task_defaults.memory_mib);
 	put_number(pack, map, "disk_mib", task->disk_mib, task_defaults.disk_mib);
+	if (task->oom != task_defaults.oom)
+		pack_string_field(pack, map, "oom", task_oom_name(task->oom));
 	if (task->is_streaming)
 		pack_bool_field(pack, map, "stream", true);
 }

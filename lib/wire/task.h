@@ -45,6 +45,13 @@
 
 enum task_kind { TASK_KIND_RUN, TASK_KIND_COUNT };
 
+/* What the end of a process for lack of memory means. */
+enum task_oom {
+	TASK_OOM_PROGRAM, /* the end of the whole program: half of one is worse than none */
+	TASK_OOM_PROCESS, /* the end of that process; what its parent makes of it is the program's affair */
+	TASK_OOM_COUNT
+};
+
 struct task_text {
 	char *text; /* NUL-terminated; never NULL in a decoded task */
 };
@@ -85,6 +92,7 @@ struct task {
 	uint32_t cpus;
 	uint32_t memory_mib;
 	uint32_t disk_mib;
+	enum task_oom oom;
 	bool is_streaming; /* send every chunk of output to the output topic */
 };
 
@@ -112,3 +120,4 @@ void task_free(struct task *task);
 DEFINE_FREEP(struct task, task_free)
 
 const char *task_kind_name(enum task_kind kind);
+const char *task_oom_name(enum task_oom oom);

@@ -56,6 +56,23 @@ static int read_kind(const struct unpack_value *value, const struct unpack_rule 
 	return unpack_fail(value, "is not a known kind of task; send \"run\"");
 }
 
+static int read_oom(const struct unpack_value *value, const struct unpack_rule *rule, void *into)
+{
+	struct task *task = into;
+	struct unpack_text text;
+	int r = unpack_text(value, 1, (size_t)rule->max, &text);
+
+	if (r < 0)
+		return r;
+	for (int i = 0; i < TASK_OOM_COUNT; i++) {
+		if (!is_word(&text, task_oom_name((enum task_oom)i)))
+			continue;
+		task->oom = (enum task_oom)i;
+		return 0;
+	}
+	return unpack_fail(value, "must be \"program\" or \"process\": what ends when memory runs out");
+}
+
 static int read_id(const struct unpack_value *value, const struct unpack_rule *rule, void *into)
 {
 	struct task *task = into;
@@ -332,6 +349,7 @@ static const struct unpack_rule rules[] = {
 	NUMBER(cpus, unpack_rule_u32, 1, TASK_MAX_CPUS),
 	NUMBER(memory_mib, unpack_rule_u32, TASK_MIN_MEMORY_MIB, TASK_MAX_MEMORY_MIB),
 	NUMBER(disk_mib, unpack_rule_u32, TASK_MIN_DISK_MIB, TASK_MAX_DISK_MIB),
+	{ .key = "oom", .read = read_oom, .max = 16 },
 	{ .key = "stream", .read = unpack_rule_bool, .offset = offsetof(struct task, is_streaming) },
 };
 

@@ -54,12 +54,13 @@ def b64(data):
 MINIMAL = {"v": 1, "kind": "run", "id": "t-1", "image": "base", "argv": ["true"]}
 TASK_DEFAULTS = {
     "env": {}, "stdin": "", "files": [], "collect": [], "labels": {}, "created_ms": 0, "queue_ms": 0, "ttl_ms": 600000,
-    "timeout_ms": 60000, "output_limit_bytes": 16 << 20, "cpus": 1, "memory_mib": 256, "disk_mib": 256, "stream": False,
+    "timeout_ms": 60000, "output_limit_bytes": 16 << 20, "cpus": 1, "memory_mib": 256, "disk_mib": 256, "oom": "program",
+    "stream": False,
 }
 LEAST = {
     "argv": ["t", ""], "env": {"A": ""}, "stdin": b"", "files": [{"path": "f", "data": b"", "mode": 0}], "collect": ["g"],
     "labels": {"l": ""}, "created_ms": 0, "queue_ms": 0, "ttl_ms": 1, "timeout_ms": 1, "output_limit_bytes": 0, "cpus": 1,
-    "memory_mib": 96, "disk_mib": 16, "stream": False,
+    "memory_mib": 96, "disk_mib": 16, "oom": "program", "stream": False,
 }
 LONGEST_PATH = "d/" * 100 + "f" * 55
 MOST = {
@@ -68,7 +69,8 @@ MOST = {
     "collect": [LONGEST_PATH] + [f"c{i}" for i in range(63)],
     "labels": {**{"k" * 127 + chr(97 + i): "v" * 128 for i in range(15)}, "\u00e9" * 64: "\u20ac" * 42 + "vv"},
     "created_ms": (1 << 53) - 1, "queue_ms": 2592000000, "ttl_ms": 86400000, "timeout_ms": 86400000,
-    "output_limit_bytes": 1 << 30, "cpus": 64, "memory_mib": 1 << 20, "disk_mib": 1 << 20, "stream": True,
+    "output_limit_bytes": 1 << 30, "cpus": 64, "memory_mib": 1 << 20, "disk_mib": 1 << 20, "oom": "process",
+    "stream": True,
 }
 TYPICAL = {
     "v": 1, "kind": "run", "id": "4f0c2a9e-7d1b-4c52-9a3e-1b2c3d4e5f60", "image": "python",
@@ -258,6 +260,9 @@ def bad_task_numbers():
     yield "queue-float", task(queue_ms=1000.0), "queue_ms", "a float"
     yield "queue-text", task(queue_ms="1h"), "queue_ms", "text"
     yield "ttl-ext", task(ttl_ms=msgpack.ExtType(1, b"\x01")), "ttl_ms", "an extension"
+    yield "oom-unknown", task(oom="thread"), "oom", "neither the program nor one process"
+    yield "oom-true", task(oom=True), "oom", "a boolean"
+    yield "oom-nil", task(oom=None), "oom", "nil does not mean the default"
     yield "stream-number", task(stream=1), "stream", "a number is no boolean"
     yield "stdin-number", task(stdin=1), "stdin", "a number"
     yield "stdin-array", task(stdin=[]), "stdin", "an array"
@@ -502,22 +507,23 @@ def frame(message):
 
 
 FRAMES = {
-    "hello": {"t": "hello", "version": 1, "elapsed_ms": 900},
+    "hello": {"t": "hello", "version": 2, "elapsed_ms": 900},
     "setup": {"t": "setup", "data": bytes(range(64)), "realtime_ns": 1795453739364000000, "hostname": "t-1"},
     "ready": {"t": "ready", "elapsed_ms": 40},
     "put": {"t": "put", "path": "in/data", "mode": 420, "offset": 0, "data": b"abc", "is_last": True},
     "run": {"t": "run", "argv": ["sh", "-c", "exit 3"], "env": {"A": "b"}, "timeout_ms": 60000,
-            "output_limit_bytes": 1 << 24, "window": 1 << 18},
+            "output_limit_bytes": 1 << 24, "window": 1 << 18, "oom_ends_one": False},
     "stdin": {"t": "stdin", "data": b"in", "is_last": True},
     "started": {"t": "started"},
     "out": {"t": "out", "stream": 1, "offset": 0, "data": b"hi\n"},
     "ack": {"t": "ack", "bytes": 3},
     "exit": {"t": "exit", "has_exit_code": True, "exit_code": 3, "signal": 0, "is_timed_out": False, "is_oom": False,
+             "oom_kills": 0, "oom_pid": 0, "oom_process": "", "memory_kib": 172032,
              "stdout_bytes": 3, "stderr_bytes": 0, "cpu_ms": 1, "max_rss_kib": 900, "run_ms": 5},
     "collect": {"t": "collect", "paths": ["out"], "limit_bytes": 1 << 19},
     "file": {"t": "file", "path": "out", "mode": 420, "size": 1, "offset": 0, "data": b"x", "is_last": True, "error": ""},
     "collected": {"t": "collected"},
-    "fail": {"t": "fail", "error": "no disk with the serial 'work'"},
+    "fail": {"t": "fail", "error": "no disk with the serial 'work'", "missing": ""},
 }
 
 

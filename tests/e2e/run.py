@@ -13,6 +13,17 @@ def sh(script):
     return ["/bin/sh", "-c", script]
 
 
+# The parts of the standard library that Debian packs apart, the zones that it has from elsewhere, and a virtual environment.
+PYTHON_USES = """
+import dbm.gnu, distutils, lib2to3, ensurepip, socket, subprocess, zoneinfo
+from datetime import datetime
+print(socket.gethostbyname(socket.gethostname()), flush=True)
+print(datetime(2026, 7, 1, tzinfo=zoneinfo.ZoneInfo("Europe/Berlin")).utcoffset(), flush=True)
+subprocess.run(["python3", "-m", "venv", "v"], check=True)
+subprocess.run(["v/bin/python", "-c", "import pip; print(pip.__name__)"], check=True)
+"""
+
+
 class Run(EndToEnd):
     """One worker for the whole file: tasks do not see each other, so tests may share it."""
 
@@ -56,9 +67,28 @@ class Run(EndToEnd):
         self.assertEqual((result["outcome"], result["exit_code"]), ("failed", 3))
         result = self.run_task(sh("kill -9 $$"))
         self.assertEqual((result["outcome"], result["exit_code"], result["signal"]), ("failed", None, 9))
-        result = self.run_task(["/no/such/program"])
-        self.assertEqual((result["outcome"], result["ran"]), ("failed", "not_started"))
-        self.assertIn("/no/such/program", result["message"])
+
+    def test_what_cannot_be_run_says_why(self):
+        for argv, says in ((["/no/such/program"], "cannot run '/no/such/program': there is no such file"),
+                           (["python3", "-V"], "cannot run 'python3': no folder of PATH has a program of that name; it is in these "
+                                               "images: python"),
+                           (["./tool.py"], "cannot run './tool.py': '/usr/bin/python3', which './tool.py' names as its interpreter, "
+                                           "does not exist; it is in these images: python"),
+                           (["./dos"], "cannot run './dos': its first line, '#!/bin/sh', ends in a carriage return (Windows line "
+                                       "ends), which belongs to no program's name; save it with LF line ends")):
+            result = self.run_task(argv, files=[{"path": "tool.py", "data": b"#!/usr/bin/python3\n", "mode": 0o755},
+                                                {"path": "dos", "data": b"#!/bin/sh\r\necho\r\n", "mode": 0o755}])
+            self.assertEqual((result["outcome"], result["ran"], result["message"]), ("failed", "not_started", says))
+
+    def test_out_of_memory_is_told_with_what_there_was(self):
+        grow = "perl -e 'push @a, \"x\" x 100 while 1'"
+        result = self.run_task(sh(grow + "; echo no"), timeout_ms=100000)
+        self.assertEqual((result["outcome"], result["signal"], result["stdout"]["bytes"]), ("failed", 9, 0), result["message"])
+        self.assertRegex(result["message"], r"^out of memory: 'perl' \(process \d+\), and the program with it, was killed; of the VM's "
+                                            r"256 MiB the program had 1[67]\d \(memory_mib\)$")
+        result = self.run_task(sh(grow + "; echo $?"), timeout_ms=100000, oom="process")
+        self.assertEqual((result["outcome"], result["stdout"]["head"]), ("succeeded", b"137\n"), result["message"])
+        self.assertRegex(result["message"], r"^out of memory: 'perl' \(process \d+\) was killed; of the VM's 256 MiB")
 
     def test_files_in_and_out(self):
         result = self.run_task(sh("mkdir -p out && tr a-z A-Z < in/text > out/text && ln -s /etc/passwd link && ls -l in/text"),
@@ -75,6 +105,9 @@ class Run(EndToEnd):
     def test_python_image(self):
         result = self.run_task(["python3", "-c", "import json; print(json.dumps({'sum': sum(range(101))}))"], image="python")
         self.assertEqual((result["outcome"], result["stdout"]["head"]), ("succeeded", b'{"sum": 5050}\n'))
+        result = self.run_task(["python", "-c", PYTHON_USES], image="python", timeout_ms=200000, memory_mib=384)
+        self.assertEqual((result["outcome"], result["stdout"]["head"]), ("succeeded", b"127.0.0.1\n2:00:00\npip\n"),
+                         result["stderr"]["head"])
 
     def test_time_limit_and_cancel(self):
         result = self.run_task(sh("echo before; sleep 1000"), timeout_ms=1500)

@@ -24,6 +24,8 @@
 #define READ_BYTES  65536
 #define CPIO_NAME   "init"
 
+const char *guest_vm_agent = AGENT;
+
 static const char *state_dir(void)
 {
 	const char *dir = getenv("MAYFLY_STATE");
@@ -89,7 +91,7 @@ static void append_member(int fd, const char *name, unsigned mode, size_t len)
 static int make_initrd(void)
 {
 	cleanup_fd int bundle_fd = open_state("kernel/initrd.cpio");
-	cleanup_fd int agent_fd = open(AGENT, O_RDONLY | O_CLOEXEC);
+	cleanup_fd int agent_fd = open(guest_vm_agent, O_RDONLY | O_CLOEXEC);
 	int fd = memfd_create("initrd", MFD_CLOEXEC);
 	struct stat stat;
 

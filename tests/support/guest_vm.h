@@ -18,6 +18,9 @@ struct guest_vm {
 	struct frame frame;
 };
 
+/* The program that becomes /init: the agent, unless a test says otherwise. */
+extern const char *guest_vm_agent;
+
 /* NULL, or why no VM can be started here. */
 const char *guest_vm_missing(const char *image);
 

@@ -39,7 +39,8 @@ static const struct frame samples[] = {
 			.n_env = ARRAY_SIZE(env),
 			.timeout_ms = 60000,
 			.output_limit_bytes = 1 << 20,
-			.window = FRAME_WINDOW_BYTES },
+			.window = FRAME_WINDOW_BYTES,
+			.oom_ends_one = true },
 	[FRAME_STDIN] = { .type = FRAME_STDIN, .data = entropy, .len = 5, .is_last = true },
 	[FRAME_ACK] = { .type = FRAME_ACK, .bytes = 32768 },
 	[FRAME_COLLECT] = { .type = FRAME_COLLECT, .paths = paths, .n_paths = ARRAY_SIZE(paths), .limit_bytes = 9 },
@@ -53,6 +54,10 @@ static const struct frame samples[] = {
 			 .signal = 9,
 			 .is_timed_out = true,
 			 .is_oom = true,
+			 .oom_kills = 3,
+			 .oom_pid = 71,
+			 .oom_process = TEXT("perl"),
+			 .memory_kib = 172032,
 			 .stdout_bytes = 10,
 			 .stderr_bytes = 11,
 			 .cpu_ms = 12,
@@ -64,11 +69,11 @@ static const struct frame samples[] = {
 			 .offset = 1,
 			 .is_last = true,
 			 .path = TEXT("b"),
-			 .mode = 0644,
+			 .mode = 06644,
 			 .size = 5,
 			 .error = TEXT("no such file") },
 	[FRAME_COLLECTED] = { .type = FRAME_COLLECTED },
-	[FRAME_FAIL] = { .type = FRAME_FAIL, .error = TEXT("cannot run 'x': No such file or directory") },
+	[FRAME_FAIL] = { .type = FRAME_FAIL, .error = TEXT("cannot run 'x': there is no such file"), .missing = TEXT("x") },
 };
 
 static bool is_same_text(const struct frame_text *a, const struct frame_text *b)
@@ -104,6 +109,7 @@ static void assert_same_numbers(const struct frame *a, const struct frame *b)
 	assert_int_equal(a->timeout_ms, b->timeout_ms);
 	assert_int_equal(a->output_limit_bytes, b->output_limit_bytes);
 	assert_int_equal(a->window, b->window);
+	assert_int_equal(a->oom_ends_one, b->oom_ends_one);
 	assert_int_equal(a->limit_bytes, b->limit_bytes);
 	assert_int_equal(a->bytes, b->bytes);
 	assert_int_equal(a->stream, b->stream);
@@ -117,6 +123,10 @@ static void assert_same_exit(const struct frame *a, const struct frame *b)
 	assert_int_equal(a->signal, b->signal);
 	assert_int_equal(a->is_timed_out, b->is_timed_out);
 	assert_int_equal(a->is_oom, b->is_oom);
+	assert_int_equal(a->oom_kills, b->oom_kills);
+	assert_int_equal(a->oom_pid, b->oom_pid);
+	assert_true(is_same_text(&a->oom_process, &b->oom_process));
+	assert_int_equal(a->memory_kib, b->memory_kib);
 	assert_int_equal(a->stdout_bytes, b->stdout_bytes);
 	assert_int_equal(a->stderr_bytes, b->stderr_bytes);
 	assert_int_equal(a->cpu_ms, b->cpu_ms);
@@ -134,6 +144,7 @@ static void assert_same(const struct frame *a, const struct frame *b)
 	assert_true(is_same_text(&a->path, &b->path));
 	assert_true(is_same_text(&a->hostname, &b->hostname));
 	assert_true(is_same_text(&a->error, &b->error));
+	assert_true(is_same_text(&a->missing, &b->missing));
 	assert_int_equal(a->n_argv, b->n_argv);
 	assert_true(are_same_texts(a->argv, b->argv, a->n_argv));
 	assert_int_equal(a->n_paths, b->n_paths);

@@ -1,0 +1,147 @@
+/* What a program that has no memory left is told, in real microVMs: the end comes in seconds however small the pieces were, and
+ * only to those who have none left. */
+#include <signal.h>
+#include <string.h>
+
+#include "base/own.h"
+#include "tests/support/guest_run.h"
+#include "tests/unit/unit.h"
+
+#define IMAGE "base"
+
+static int start(void **state)
+{
+	(void)state;
+	boot(IMAGE, 256, 128);
+	return 0;
+}
+
+static int end(void **state)
+{
+	(void)state;
+	guest_vm_end(&vm);
+	return 0;
+}
+
+static void test_memory_hog(void **state)
+{
+	(void)state;
+	run_script("dd if=/dev/zero of=/dev/null bs=200M count=1; echo code $?");
+	assert_string_equal(result.failure, "");
+	assert_true(result.exit.is_oom);
+	assert_string_equal(result.oom_process, "dd");
+	run_script("echo alive");
+	assert_exit(0);
+	assert_out("alive\n");
+	assert_false(result.exit.is_oom);
+	assert_int_equal(result.exit.oom_kills, 0);
+}
+
+/* What ends in a kill for memory, not in a time limit: it grows by small pieces, and its own code is what gives way. */
+static void assert_ends_for_memory(const char *script, const char *process)
+{
+	run_plan((struct plan){ .script = script, .timeout_ms = 90000 });
+	if (!result.exit.is_oom || result.exit.is_timed_out)
+		fail_msg("%s: oom %d, timed out %d, signal %u after %llu ms", script, result.exit.is_oom, result.exit.is_timed_out,
+			 result.exit.signal, (unsigned long long)result.exit.run_ms);
+	assert_int_equal(result.exit.signal, SIGKILL);
+	assert_true(result.exit.oom_kills > 0);
+	assert_true(result.exit.oom_pid > 1);
+	if (process)
+		assert_string_equal(result.oom_process, process);
+	assert_in_range(result.exit.memory_kib, 150 * 1024, 200 * 1024);
+}
+
+static void test_out_of_memory_in_small_steps(void **state)
+{
+	(void)state;
+	assert_ends_for_memory("exec perl -e 'push @a, \"x\" x 100 while 1'", "perl");
+	assert_ends_for_memory("exec awk 'BEGIN { while (1) a[i++] = \"abcdefghijklmnopqrstuvwxyz\" i }'", NULL);
+	assert_ends_for_memory("exec bash -c 's=$(printf %04000d 1); while :; do a[i++]=$s$i; done'", "bash");
+	assert_ends_for_memory("exec perl -e 'no warnings; sub f { my @x = (1 .. 10); f(@x) } f()'", "perl");
+	assert_ends_for_memory("for i in 1 2 3 4; do perl -e 'push @a, \"x\" x 100 while 1' & done; wait; echo no", "perl");
+	assert_out("");
+	assert_ends_for_memory("perl -e 'open F, \">/dev/shm/x\"; syswrite F, \"x\" x 4096 for 1 .. 30000;"
+			       "push @a, \"x\" x 100 while 1'; echo no",
+			       "perl");
+	assert_out("");
+}
+
+/* A child of the program: the choice is the task's. */
+static void test_out_of_memory_of_one_process(void **state)
+{
+	(void)state;
+	run_plan((struct plan){ .script = "perl -e 'push @a, \"x\" x 100 while 1'; echo child $?; perl -e '$x = \"x\" x 2e8'; echo $?",
+				.timeout_ms = 90000,
+				.oom_ends_one = true });
+	assert_exit(0);
+	assert_out("child 137\n137\n");
+	assert_false(result.exit.is_oom);
+	assert_int_equal(result.exit.oom_kills, 2);
+	assert_string_equal(result.oom_process, "perl");
+	run_plan((struct plan){ .script = "exec perl -e 'push @a, \"x\" x 100 while 1'", .timeout_ms = 90000, .oom_ends_one = true });
+	assert_true(result.exit.is_oom);
+	assert_int_equal(result.exit.signal, SIGKILL);
+}
+
+/* The control of the above: what uses all of the memory, or nearly, and goes on working, is let alone. Between 161 and 168 MiB of
+ * holding the program has less left than its own code needs, and dies of it; where that begins is not what is tested. */
+static void test_hungry_but_honest(void **state)
+{
+	static const char hold[] = "cat >hold <<'X'\n"
+				   "$| = 1; push @a, 'x' x 4050 for 1 .. 256 * shift; sleep shift;\n"
+				   "for my $r (1 .. shift) { for (@a) { $s += length } } print \"held\\n\";\n"
+				   "X\n";
+	static const char *const honest[] = {
+		"perl hold 150 0 60; perl hold 158 4 10; perl hold 160 0 1",
+		"perl hold 156 40 0 & sleep 6; for i in 1 2 3 4 5 6 7 8 9 10; do ls -l / | grep -c usr; done | tail -n 1; kill $!",
+		"head -c 60000000 /dev/zero >big; perl hold 158 60 0 & sleep 6; cat big big big big | wc -c; kill $!",
+		"head -c 100000000 /dev/zero >big; cat big big big | wc -c; tar cf - /usr/share /etc 2>/dev/null | wc -c >/dev/null",
+		"seq 1 400000 | sort -r -S 100M | tail -n 1; head -c 20000000 /dev/zero | tr '\\0' x",
+	};
+
+	(void)state;
+	run_script(hold);
+	assert_exit(0);
+	for (size_t i = 0; i < ARRAY_SIZE(honest); i++) {
+		run_script(honest[i]);
+		if (result.exit.oom_kills || !result.exit.has_exit_code)
+			fail_msg("%s: killed after %llu ms", honest[i], (unsigned long long)result.exit.run_ms);
+		assert_false(result.exit.is_oom);
+		run_script("rm -f big");
+	}
+}
+
+static void test_python_out_of_memory(void **state)
+{
+	(void)state;
+	boot("python", 256, 128);
+	assert_ends_for_memory("exec python3 -c 'd = {}\ni = 0\nwhile 1: d[i] = str(i); i += 1'", "python3");
+	run_script("exec python3 -c 'b = [bytearray(b\"x\" * 65536) for i in range(16 * 140)]\n"
+		   "for r in range(30):\n for x in b: x[0] = r; x[5000] = r\nprint(len(b))'");
+	assert_exit(0);
+	assert_out("2240\n");
+}
+
+#define BOOTED(test) cmocka_unit_test_setup_teardown(test, start, end)
+
+/* main [PATTERN]: only the tests of this name. */
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		BOOTED(test_memory_hog),
+		BOOTED(test_out_of_memory_in_small_steps),
+		BOOTED(test_out_of_memory_of_one_process),
+		BOOTED(test_hungry_but_honest),
+		cmocka_unit_test_teardown(test_python_out_of_memory, end),
+	};
+	const char *missing = guest_vm_missing(IMAGE);
+
+	if (missing) {
+		print_message("skipped: %s\n", missing);
+		return getenv("MAYFLY_MUST_RUN") ? 1 : 77;
+	}
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
+	return cmocka_run_group_tests(tests, NULL, end);
+}
