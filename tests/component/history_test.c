@@ -73,7 +73,7 @@ static int tear_down(void **state)
 
 static void send_bytes(struct fixture *fixture, const char *topic, const char *key, const void *data, size_t len)
 {
-	assert_int_equal(rd_kafka_producev(fixture->producer, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_KEY(key, strlen(key)),
+	assert_int_equal(rd_kafka_producev(fixture->producer, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_KEY((void *)(uintptr_t)key, strlen(key)),
 					   RD_KAFKA_V_VALUE((void *)(uintptr_t)data, len),
 					   RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END),
 			 RD_KAFKA_RESP_ERR_NO_ERROR);
