@@ -422,7 +422,8 @@ static bool read_end(const struct client *client, rd_kafka_event_t *event, struc
 {
 	rd_kafka_topic_partition_t *at;
 
-	if (rd_kafka_event_type(event) != RD_KAFKA_EVENT_ERROR || rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR__PARTITION_EOF)
+	if (rd_kafka_event_type(event) != RD_KAFKA_EVENT_ERROR ||
+	    rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR__PARTITION_EOF)
 		return false;
 	at = rd_kafka_event_topic_partition(event);
 	if (!at)

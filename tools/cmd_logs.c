@@ -1,5 +1,5 @@
-/* `mayfly logs`: what a task has printed, and with -f what it prints. Its chunks on the output topic if it streamed them, else the
- * head and tail in its result. */
+/* `mayfly logs`: what a task has printed, and with -f what it prints. Its chunks on the output topic if it streamed them,
+ * else the head and tail in its result. */
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -142,7 +142,8 @@ static int print_future(struct logs *logs, struct err *err)
 
 	ranges[1].from = logs->output.to;
 	r = client_follow_ranges(logs->client, ranges, 2, err);
-	while (r == 0 && !logs->printer.is_broken && (!logs->is_over || !printer_has_all(&logs->printer, &logs->history.finished))) {
+	while (r == 0 && !logs->printer.is_broken &&
+	       (!logs->is_over || !printer_has_all(&logs->printer, &logs->history.finished))) {
 		client_turn(logs->client, NULL, 0, TURN_MS);
 		if (!late_mono_ms && logs->is_over)
 			late_mono_ms = clock_mono_ms() + LATE_OUTPUT_MS;
