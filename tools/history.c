@@ -9,14 +9,17 @@
 
 struct search {
 	const char *id;
+	uint64_t since_ms; /* wall clock; 0: whatever Kafka has */
 	bool wants_start;
 	struct history *history;
 	int64_t submitted_ms;
 };
 
-static bool has_key(const struct client_record *record, const char *id)
+/* Is the record of our id, and not too old? Times need not rise with offsets. */
+static bool is_wanted(const struct search *search, const struct client_record *record)
 {
-	return record->key_len == strlen(id) && memcmp(record->key, id, record->key_len) == 0;
+	return record->key_len == strlen(search->id) && memcmp(record->key, search->id, record->key_len) == 0 &&
+	       (!search->since_ms || record->time_ms >= (int64_t)search->since_ms);
 }
 
 static void keep(struct result *kept, bool *has, int64_t *kept_offset, struct result *result, int64_t offset)
@@ -38,7 +41,7 @@ static void take_event(void *ctx, const struct client_record *record)
 	struct result result;
 	char why[160];
 
-	if (!has_key(record, search->id) || result_decode(record->data, record->len, &result, why) < 0)
+	if (!is_wanted(search, record) || result_decode(record->data, record->len, &result, why) < 0)
 		return;
 	if (strcmp(result.id, search->id) != 0) {
 		result_clear(&result);
@@ -56,7 +59,7 @@ static void take_submission(void *ctx, const struct client_record *record)
 {
 	struct search *search = ctx;
 
-	if (has_key(record, search->id))
+	if (is_wanted(search, record))
 		search->submitted_ms = record->time_ms;
 }
 
@@ -88,12 +91,12 @@ static int search_back(struct client *client, const struct client_range *all, in
 	return r;
 }
 
-static int search_partition(struct client *client, const struct client_range *all, uint64_t since_ms,
+static int search_partition(struct client *client, const struct client_range *all,
 			    void (*on_record)(void *ctx, const struct client_record *record), struct search *search,
 			    struct err *err)
 {
 	int64_t lowest = all->from;
-	int r = since_ms ? client_offset_at(client, all, (int64_t)since_ms, &lowest, err) : 0;
+	int r = search->since_ms ? client_offset_at(client, all, (int64_t)search->since_ms, &lowest, err) : 0;
 
 	if (r < 0 || lowest < 0)
 		return r;
@@ -101,7 +104,7 @@ static int search_partition(struct client *client, const struct client_range *al
 }
 
 /* The partition of the id first; `ret_after` (may be NULL) gets what comes after it. */
-static int search_topic(struct client *client, enum client_topic topic, uint64_t since_ms,
+static int search_topic(struct client *client, enum client_topic topic,
 			void (*on_record)(void *ctx, const struct client_record *record), struct search *search,
 			struct client_range *ret_after, struct err *err)
 {
@@ -115,7 +118,7 @@ static int search_topic(struct client *client, enum client_topic topic, uint64_t
 		if (r == 0 && i == 0 && ret_after)
 			*ret_after = (struct client_range){ .topic = topic, .partition = own, .from = all.to, .to = all.to };
 		if (r == 0)
-			r = search_partition(client, &all, since_ms, on_record, search, err);
+			r = search_partition(client, &all, on_record, search, err);
 		if (search->history->has_started)
 			break; /* it is here, and has no result yet */
 	}
@@ -125,19 +128,19 @@ static int search_topic(struct client *client, enum client_topic topic, uint64_t
 int history_read(struct client *client, const char *id, uint64_t since_ms, bool wants_start, struct history *history,
 		 struct err *err)
 {
-	struct search search = { .id = id, .wants_start = wants_start, .history = history };
+	struct search search = { .id = id, .since_ms = since_ms, .wants_start = wants_start, .history = history };
 
-	return search_topic(client, CLIENT_TOPIC_RESULTS, since_ms, take_event, &search, &history->after, err);
+	return search_topic(client, CLIENT_TOPIC_RESULTS, take_event, &search, &history->after, err);
 }
 
 int history_submitted(struct client *client, const char *id, uint64_t since_ms, int64_t *ret_time_ms, struct err *err)
 {
 	struct history none;
-	struct search search = { .id = id, .history = &none };
+	struct search search = { .id = id, .since_ms = since_ms, .history = &none };
 	int r;
 
 	history_init(&none);
-	r = search_topic(client, CLIENT_TOPIC_TASKS, since_ms, take_submission, &search, NULL, err);
+	r = search_topic(client, CLIENT_TOPIC_TASKS, take_submission, &search, NULL, err);
 	*ret_time_ms = search.submitted_ms;
 	return r;
 }
