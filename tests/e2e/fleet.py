@@ -121,6 +121,23 @@ class Fitness(EndToEnd):
         self.assertEqual(self.tasks(fleet, 1)[0]["outcome"], "succeeded")
         self.assert_nothing_left(fleet)
 
+    def test_what_a_guest_says_hurts_its_task_only(self):
+        """Frames out of turn, that nobody asked for, or in a wrong way, of a guest that was taken over while user code ran."""
+        fleet = self.taken_over("again")
+        worker = fleet.start_worker()
+        for word, why in (("again", "spoke out of turn"), ("unasked", "spoke out of turn"), ("offset", "output that was not asked for"),
+                          ("limit", "output that was not asked for"), ("noise", "frame"), ("other", "a file that was not asked for"),
+                          ("gap", "a file in a wrong way")):
+            with self.subTest(word):
+                self.be(fleet, word)
+                result = self.tasks(fleet, 1, collect=["a"], output_limit_bytes=65536)[0]
+                self.assertEqual((result["outcome"], result["ran"], result["key_destroyed"]), ("failed", "ran", True), result)
+                self.assertIn(why, result["message"])
+                self.assertLessEqual(result["stdout"]["kept"], 65536)
+        self.assertIsNone(worker.poll())
+        self.assertNotIn("host.look", fleet.log())
+        self.assert_nothing_left(fleet)
+
     def test_a_task_that_cannot_start_drains_no_host(self):
         """Whatever the reason: where others start, it is told after its tries."""
         fleet = self.taken_over("dies", boot_ms=1500)

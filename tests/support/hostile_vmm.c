@@ -5,6 +5,13 @@
  *   io        the guest runs; then BLOCK_IO_ERROR again and again
  *   resets    the guest runs; then RESET without end
  *   garbage   the guest runs; then bytes that are not QMP
+ *   again     the guest runs; then it is ready once more
+ *   unasked   the guest runs; then it hands over a file
+ *   offset    the guest runs; then its output begins behind its beginning
+ *   limit     the guest runs; then it says more than its task may
+ *   noise     the guest runs; then bytes that are no frame
+ *   other     the guest ends; then it hands over another file than it was asked for
+ *   gap       the guest ends; then a file of which a piece is missing
  *   version   its agent speaks another version
  *   silent    says nothing at all
  *   dies      ends at once
@@ -125,8 +132,59 @@ static void run_guest(void)
 	(void)usleep(HEARD_US);
 }
 
+static void send_output(uint64_t offset, size_t times)
+{
+	static const uint8_t data[FRAME_DATA_MAX];
+	struct frame frame = { .type = FRAME_OUT, .stream = 1, .offset = offset, .data = data, .len = sizeof(data) };
+
+	for (; times; times--) {
+		send_frame(&frame);
+		frame.offset += frame.len;
+	}
+}
+
+static void send_piece(const char *path, uint64_t offset)
+{
+	send_frame(&(struct frame){ .type = FRAME_FILE,
+				    .path = { .text = path, .len = strlen(path) },
+				    .size = 100,
+				    .mode = 0644,
+				    .offset = offset,
+				    .data = (const uint8_t *)"0123456789",
+				    .len = 10 });
+}
+
+static void end_program(void)
+{
+	send_frame(&(struct frame){ .type = FRAME_EXIT, .has_exit_code = true });
+	take_bytes(); /* what is to be collected */
+}
+
+static void be_an_evil_guest(void)
+{
+	if (is_evil("again"))
+		send_frame(&(struct frame){ .type = FRAME_READY });
+	if (is_evil("unasked"))
+		send_piece("a", 0);
+	if (is_evil("offset"))
+		send_output(1, 1);
+	if (is_evil("limit"))
+		send_output(0, 4096);
+	if (is_evil("noise"))
+		send_all(CHANNEL_FD, "\xff\xff\xff\xff noise", 10);
+	if (is_evil("other") || is_evil("gap"))
+		end_program();
+	if (is_evil("other"))
+		send_piece("../../etc/passwd", 0);
+	if (is_evil("gap")) {
+		send_piece("a", 0);
+		send_piece("a", 50);
+	}
+}
+
 static void be_evil(void)
 {
+	be_an_evil_guest();
 	for (int i = 0; i < STORM; i++)
 		if (is_evil("io"))
 			say("{\"timestamp\":{\"seconds\":1,\"microseconds\":1},\"event\":\"BLOCK_IO_ERROR\",\"data\":{}}\r\n");
