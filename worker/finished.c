@@ -9,8 +9,8 @@
 struct finished {
 	uint64_t seed;
 	size_t n;
-	TAILQ_HEAD(, finished_task) tasks;
-	LIST_HEAD(, finished_task) buckets[BUCKETS];
+	TAILQ_HEAD(finished_tasks, finished_task) tasks;
+	LIST_HEAD(finished_bucket, finished_task) buckets[BUCKETS];
 };
 
 struct finished *finished_new(void)
