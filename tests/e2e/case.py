@@ -26,7 +26,14 @@ class EndToEnd(unittest.TestCase):
     def fleet(self, **settings):
         fleet = Fleet(self.services, **{**self.settings, **settings})
         self.addCleanup(fleet.close)
+        self.addCleanup(self.tell_story_of, fleet)  # before it is closed
         return fleet
+
+    def tell_story_of(self, fleet):
+        """Of a test that failed: what its fleet did, state by state."""
+        result = self._outcome.result
+        if any(getattr(test, "test_case", test) is self for test, _ in result.failures + result.errors):
+            print(f"\n{self.id()} failed; its fleet's story:\n{fleet.story()}", file=sys.stderr)
 
     def assert_told_once(self, found, ids):
         """Every id has one terminal result, and nobody else has one."""

@@ -269,11 +269,12 @@ class Fleet:
         return found
 
     def story(self):
-        """How the processes ended, and the last of what they said that is not routine."""
+        """How the processes ended, the last of what they said that is not routine, and the last of all they said."""
         ends = "".join(f"{process.args[0]}: {process.poll()}\n" for process in self.processes)
-        lines = [line for line in self.log().splitlines(True) if " debug " not in line]
-        loud = [line for line in lines if " info " not in line]
-        return ends + "".join(loud[-40:]) + "...\n" + "".join(lines[-60:])
+        lines = self.log().splitlines(True)
+        plain = [line for line in lines if " debug " not in line]
+        loud = [line for line in plain if " info " not in line]
+        return ends + "...\n".join("".join(part) for part in (loud[-40:], plain[-60:], lines[-80:]))
 
     def leftovers(self):
         """What carries this fleet's name on the host or in Redis."""
