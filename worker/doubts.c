@@ -12,7 +12,6 @@
 
 #include "base/log.h"
 #include "base/own.h"
-#include "bus/committed.h"
 #include "wire/ledger.h"
 
 struct question {
@@ -105,11 +104,13 @@ static enum doubt_answer look_into_workers(const struct committed_position *posi
 	return is_done ? DOUBT_ANSWER_DONE : question->answer;
 }
 
-static void on_workers(void *ctx, const struct committed_position *positions, size_t n)
+static void on_workers(void *ctx, const struct committed_position *positions, size_t n, const char *why)
 {
 	struct doubts *doubts = ctx;
 	struct question *question;
 
+	if (!positions)
+		log_debug("doubts.kafka", "message=\"%s\"", why);
 	TAILQ_FOREACH(question, &doubts->asked, link) {
 		const struct committed_position *position = find(positions, n, question->partition);
 
@@ -150,11 +151,13 @@ static void ask_workers(struct doubts *doubts)
 		answer_all(doubts);
 }
 
-static void on_ledgers(void *ctx, const struct committed_position *positions, size_t n)
+static void on_ledgers(void *ctx, const struct committed_position *positions, size_t n, const char *why)
 {
 	struct doubts *doubts = ctx;
 	struct question *question;
 
+	if (!positions)
+		log_debug("doubts.kafka", "message=\"%s\"", why);
 	TAILQ_FOREACH(question, &doubts->asked, link) {
 		const struct committed_position *position = find(positions, n, question->partition);
 
@@ -226,20 +229,17 @@ DEFINE_FREEP(struct doubts, doubts_free)
 int doubts_new(struct event_base *base, const struct doubts_config *config, struct doubts **ret, struct err *err)
 {
 	cleanup_(doubts_freep) struct doubts *doubts = calloc(1, sizeof(*doubts));
-	int r;
 
 	if (!doubts)
 		return err_set(err, ERR_HOST, ENOMEM, "ask Kafka what was answered");
 	TAILQ_INIT(&doubts->waiting);
 	TAILQ_INIT(&doubts->asked);
+	doubts->committed = config->committed;
 	doubts->partitions = config->partitions;
 	doubts->workers = strdup(config->group);
 	doubts->begin = event_new(base, -1, 0, on_begin, doubts);
 	if (!doubts->workers || !doubts->begin || asprintf(&doubts->reapers, LEDGER_GROUP_FORMAT, config->group) < 0)
 		return err_set(err, ERR_HOST, ENOMEM, "ask Kafka what was answered");
-	r = committed_new(base, config->brokers, config->topic, &doubts->committed, err);
-	if (r < 0)
-		return r;
 	*ret = TAKE_PTR(doubts);
 	return 0;
 }
@@ -258,7 +258,6 @@ void doubts_free(struct doubts *doubts)
 {
 	if (!doubts)
 		return;
-	committed_free(doubts->committed);
 	free_all(&doubts->waiting);
 	free_all(&doubts->asked);
 	if (doubts->begin)

@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "bus/topics.h"
+#include "bus/committed.h"
 #include "worker/partitions.h"
 
 enum doubt_answer {
@@ -25,9 +25,8 @@ typedef void (*doubt_fn)(void *ctx, enum doubt_answer answer);
 struct doubts;
 
 struct doubts_config {
-	const char *brokers;
 	const char *group; /* the workers' */
-	const char *topic; /* of tasks */
+	struct committed *committed;   /* of the tasks' topic; borrowed */
 	struct partitions *partitions; /* borrowed */
 };
 

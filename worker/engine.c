@@ -381,14 +381,14 @@ static int open_bus(struct engine *engine, struct err *err)
 							     .transaction_timeout_ms = TRANSACTION_TIMEOUT_MS },
 					      .topics = &engine->topics,
 					      .on_plan = on_plan };
-	const struct doubts_config doubts = { .brokers = settings->brokers,
-					      .group = settings->group,
-					      .topic = engine->topics.tasks,
-					      .partitions = engine->partitions };
+	struct doubts_config doubts = { .group = settings->group, .partitions = engine->partitions };
 	int r = topics_ensure(settings->brokers, &engine->topics, (int)settings->partitions, BROKER_PATIENCE_MS, err);
 
 	if (r == 0)
 		r = leases_new(engine->base, &leases, &engine->leases, err);
+	if (r == 0)
+		r = committed_new(engine->base, settings->brokers, engine->topics.tasks, &engine->committed, err);
+	doubts.committed = engine->committed;
 	if (r == 0)
 		r = doubts_new(engine->base, &doubts, &engine->doubts, err);
 	if (r == 0)
@@ -498,6 +498,7 @@ static void engine_close(struct engine *engine)
 	consumer_free(engine->consumer);
 	leases_free(engine->leases);
 	fitness_free(engine->fitness);
+	committed_free(engine->committed);
 	doubts_free(engine->doubts);
 	for (int i = 0; i < ENGINE_LANE_COUNT; i++)
 		lane_link_free(engine->lanes[i]);

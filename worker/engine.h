@@ -47,6 +47,7 @@ struct engine {
 	uint64_t arrived_at_plan; /* when the last transaction was planned: those came before its results could be seen */
 	struct job_index *index; /* held and active ones */
 	struct finished *finished;
+	struct committed *committed;
 	struct doubts *doubts;
 	struct cancelled *cancelled; /* ids whose task may still come */
 	struct event *tick, *admit, *terminate, *supervisor;

@@ -1,161 +1,257 @@
+/* The loop's side puts requests into `asked`, the thread moves each to `answered` and wakes the loop. A request belongs to the
+ * thread while it is in neither list. */
 #include "bus/committed.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/queue.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/own.h"
-#include "bus/kafka_conf.h"
+#include "bus/positions.h"
 
-#define ANSWER_MS 5000 /* of one request */
+#define ANSWER_MS  3000 /* of one request: longer than a healthy transaction, shorter than anybody's patience */
+#define GROUPS_MAX 4	/* that are asked about: each has a client of its own */
 
 struct request {
-	LIST_ENTRY(request) link;
+	TAILQ_ENTRY(request) link;
+	char *group;
 	committed_fn fn;
 	void *ctx;
+	struct err err;
+	bool is_known;
+	size_t n;
+	struct position positions[];
+};
+
+TAILQ_HEAD(requests, request);
+
+struct client {
+	char *group;
+	struct positions *positions;
 };
 
 struct committed {
-	rd_kafka_t *kafka;
-	rd_kafka_queue_t *answers; /* the wake's reference keeps it */
-	struct kafka_wake *wake;
-	char *topic;
-	LIST_HEAD(requests, request) in_flight;
+	char *brokers, *topic;
+	struct client clients[GROUPS_MAX]; /* the thread's */
+	pthread_t thread;
+	bool has_thread;
+	pthread_mutex_t mutex; /* of what follows */
+	pthread_cond_t cond;
+	struct requests asked, answered;
+	bool is_closing;
+	int wake_fd; /* an eventfd: something was answered */
+	struct event *wake;
 };
 
-/* NULL when anything of the answer is missing or wrong. */
-static const rd_kafka_topic_partition_list_t *list_of(rd_kafka_event_t *event, const char **why)
+static void request_free(struct request *request)
 {
-	const rd_kafka_group_result_t **groups;
-	const rd_kafka_topic_partition_list_t *list;
-	size_t n = 0;
-
-	*why = rd_kafka_event_error_string(event);
-	if (rd_kafka_event_error(event))
-		return NULL;
-	groups = rd_kafka_ListConsumerGroupOffsets_result_groups(rd_kafka_event_ListConsumerGroupOffsets_result(event), &n);
-	if (n != 1 || rd_kafka_group_result_error(groups[0])) {
-		*why = n == 1 ? rd_kafka_error_string(rd_kafka_group_result_error(groups[0])) : "no group in the answer";
-		return NULL;
-	}
-	list = rd_kafka_group_result_partitions(groups[0]);
-	for (int i = 0; list && i < list->cnt; i++) {
-		if (!list->elems[i].err)
-			continue;
-		*why = rd_kafka_err2str(list->elems[i].err);
-		return NULL;
-	}
-	return list;
+	free(request->group);
+	free(request);
 }
 
-static void answer(const struct request *request, const rd_kafka_topic_partition_list_t *list)
+static int client_of(struct committed *committed, const char *group, struct positions **ret, struct err *err)
 {
-	size_t n = (size_t)list->cnt;
-	struct committed_position *positions = calloc(n + 1, sizeof(*positions));
-	char **metadata = calloc(n + 1, sizeof(*metadata));
+	struct client *client = committed->clients;
+	size_t i = 0;
 
-	assert(positions && metadata); /* a few bytes a partition */
-	for (size_t i = 0; i < n; i++) {
-		const rd_kafka_topic_partition_t *one = &list->elems[i];
+	while (i < GROUPS_MAX && client[i].group && strcmp(client[i].group, group) != 0)
+		i++;
+	assert(i < GROUPS_MAX); /* our own code names the groups */
+	if (!client[i].group) {
+		int r = positions_new(committed->brokers, group, &client[i].positions, err);
 
-		metadata[i] = strndup(one->metadata ? one->metadata : "", one->metadata_size); /* theirs has no end */
-		assert(metadata[i]);
-		positions[i] = (struct committed_position){ .partition = one->partition,
-							    .next = one->offset >= 0 ? one->offset : -1,
-							    .metadata = metadata[i] };
+		if (r < 0)
+			return r;
+		client[i].group = strdup(group);
+		assert(client[i].group);
 	}
-	request->fn(request->ctx, positions, n);
-	for (size_t i = 0; i < n; i++)
-		free(metadata[i]);
-	free(metadata);
+	*ret = client[i].positions;
+	return 0;
+}
+
+static void ask(struct committed *committed, struct request *request)
+{
+	struct positions *positions;
+	int r = client_of(committed, request->group, &positions, &request->err);
+
+	if (r == 0)
+		r = positions_read(positions, committed->topic, request->positions, request->n, ANSWER_MS, &request->err);
+	request->is_known = r == 0;
+}
+
+static struct request *next_request(struct committed *committed)
+{
+	struct request *request;
+
+	while (!(request = TAILQ_FIRST(&committed->asked)) && !committed->is_closing)
+		(void)pthread_cond_wait(&committed->cond, &committed->mutex); /* cannot fail with a valid mutex */
+	if (committed->is_closing)
+		return NULL;
+	TAILQ_REMOVE(&committed->asked, request, link);
+	return request;
+}
+
+static void *run(void *arg)
+{
+	struct committed *committed = arg;
+	const uint64_t one = 1;
+	struct request *request;
+
+	(void)pthread_mutex_lock(&committed->mutex);
+	while ((request = next_request(committed))) {
+		(void)pthread_mutex_unlock(&committed->mutex);
+		ask(committed, request);
+		(void)pthread_mutex_lock(&committed->mutex);
+		TAILQ_INSERT_TAIL(&committed->answered, request, link);
+		if (write(committed->wake_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+			log_error("committed.wake", "errno=%d", errno); /* a counter that is full wakes as well */
+	}
+	(void)pthread_mutex_unlock(&committed->mutex);
+	return NULL;
+}
+
+static void answer(const struct request *request)
+{
+	struct committed_position *positions;
+
+	if (!request->is_known) {
+		request->fn(request->ctx, NULL, 0, request->err.msg);
+		return;
+	}
+	positions = calloc(request->n, sizeof(*positions));
+	assert(positions); /* a few bytes a partition */
+	for (size_t i = 0; i < request->n; i++)
+		positions[i] = (struct committed_position){ .partition = request->positions[i].partition,
+							    .next = request->positions[i].next,
+							    .metadata = request->positions[i].metadata };
+	request->fn(request->ctx, positions, request->n, "");
 	free(positions);
 }
 
-static void on_wake(void *ctx)
+static void on_wake(evutil_socket_t fd, short what, void *arg)
 {
-	struct committed *committed = ctx;
-	rd_kafka_event_t *event;
+	struct requests answered = TAILQ_HEAD_INITIALIZER(answered);
+	struct committed *committed = arg;
+	struct request *request;
+	uint64_t count;
 
-	while ((event = rd_kafka_queue_poll(committed->answers, 0))) {
-		struct request *request = rd_kafka_event_opaque(event);
-		const char *why = "";
-		const rd_kafka_topic_partition_list_t *list = list_of(event, &why);
-
-		if (list) {
-			answer(request, list);
-		} else {
-			log_debug("committed.read", "topic=%s message=\"%s\"", committed->topic, why);
-			request->fn(request->ctx, NULL, 0);
-		}
-		LIST_REMOVE(request, link);
-		free(request);
-		rd_kafka_event_destroy(event);
+	(void)what;
+	(void)read(fd, &count, sizeof(count)); /* only empties it */
+	(void)pthread_mutex_lock(&committed->mutex);
+	TAILQ_CONCAT(&answered, &committed->answered, link);
+	(void)pthread_mutex_unlock(&committed->mutex);
+	while ((request = TAILQ_FIRST(&answered))) {
+		TAILQ_REMOVE(&answered, request, link);
+		answer(request);
+		request_free(request);
 	}
 }
 
 void committed_read(struct committed *committed, const char *group, const int32_t *partitions, size_t n, committed_fn fn,
 		    void *ctx)
 {
-	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)n);
-	rd_kafka_AdminOptions_t *options =
-		rd_kafka_AdminOptions_new(committed->kafka, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
-	struct request *request = malloc(sizeof(*request));
-	rd_kafka_ListConsumerGroupOffsets_t *ask;
-	char why[200];
+	struct request *request = calloc(1, sizeof(*request) + n * sizeof(request->positions[0]));
 
 	assert(request && n > 0);
-	*request = (struct request){ .fn = fn, .ctx = ctx };
-	LIST_INSERT_HEAD(&committed->in_flight, request, link);
+	request->group = strdup(group);
+	assert(request->group);
+	request->fn = fn;
+	request->ctx = ctx;
+	request->n = n;
 	for (size_t i = 0; i < n; i++)
-		(void)rd_kafka_topic_partition_list_add(list, committed->topic, partitions[i]); /* answers the new element */
-	rd_kafka_error_destroy(rd_kafka_AdminOptions_set_require_stable_offsets(options, 1));
-	(void)rd_kafka_AdminOptions_set_request_timeout(options, ANSWER_MS, why, sizeof(why)); /* in range */
-	rd_kafka_AdminOptions_set_opaque(options, request);
-	ask = rd_kafka_ListConsumerGroupOffsets_new(group, list);
-	rd_kafka_ListConsumerGroupOffsets(committed->kafka, &ask, 1, options, committed->answers);
-	rd_kafka_ListConsumerGroupOffsets_destroy(ask);
-	rd_kafka_AdminOptions_destroy(options);
-	rd_kafka_topic_partition_list_destroy(list);
+		request->positions[i].partition = partitions[i];
+	(void)pthread_mutex_lock(&committed->mutex);
+	TAILQ_INSERT_TAIL(&committed->asked, request, link);
+	(void)pthread_cond_signal(&committed->cond);
+	(void)pthread_mutex_unlock(&committed->mutex);
+}
+
+static int start_thread(struct committed *committed, struct err *err)
+{
+	sigset_t all, before;
+	int code;
+
+	sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &before); /* cannot fail with valid sets */
+	code = pthread_create(&committed->thread, NULL, run, committed);
+	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+	committed->has_thread = code == 0;
+	return code ? err_set(err, ERR_HOST, code, "start a thread that asks for committed offsets") : 0;
 }
 
 DEFINE_FREEP(struct committed, committed_free)
 
 int committed_new(struct event_base *base, const char *brokers, const char *topic, struct committed **ret, struct err *err)
 {
-	const struct kafka_pair pairs[] = { { "bootstrap.servers", brokers }, { "log_level", "3" } };
 	cleanup_(committed_freep) struct committed *committed = calloc(1, sizeof(*committed));
 	int r;
 
-	if (committed)
-		committed->topic = strdup(topic);
-	if (!committed || !committed->topic)
+	if (!committed)
 		return err_set(err, ERR_HOST, ENOMEM, "ask for committed offsets");
-	r = kafka_new(RD_KAFKA_PRODUCER, pairs, ARRAY_SIZE(pairs), 0, NULL, &committed->kafka, err);
-	if (r < 0)
-		return err_wrap(err, "ask for committed offsets");
-	committed->answers = rd_kafka_queue_new(committed->kafka);
-	r = kafka_wake_new(base, committed->answers, on_wake, committed, &committed->wake, err);
+	TAILQ_INIT(&committed->asked);
+	TAILQ_INIT(&committed->answered);
+	(void)pthread_mutex_init(&committed->mutex, NULL); /* default attributes: cannot fail on Linux */
+	(void)pthread_cond_init(&committed->cond, NULL);
+	committed->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (committed->wake_fd < 0)
+		return err_set(err, ERR_HOST, errno, "an eventfd");
+	committed->brokers = strdup(brokers);
+	committed->topic = strdup(topic);
+	committed->wake = event_new(base, committed->wake_fd, EV_READ | EV_PERSIST, on_wake, committed);
+	if (!committed->brokers || !committed->topic || !committed->wake || event_add(committed->wake, NULL) < 0)
+		return err_set(err, ERR_HOST, ENOMEM, "ask for committed offsets");
+	r = start_thread(committed, err);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(committed);
 	return 0;
 }
 
-void committed_free(struct committed *committed)
+static void end_thread(struct committed *committed)
+{
+	if (!committed->has_thread)
+		return;
+	(void)pthread_mutex_lock(&committed->mutex);
+	committed->is_closing = true;
+	(void)pthread_cond_signal(&committed->cond);
+	(void)pthread_mutex_unlock(&committed->mutex);
+	(void)pthread_join(committed->thread, NULL); /* joinable, and not us */
+}
+
+static void free_all(struct requests *list)
 {
 	struct request *request;
 
+	while ((request = TAILQ_FIRST(list))) {
+		TAILQ_REMOVE(list, request, link);
+		request_free(request);
+	}
+}
+
+void committed_free(struct committed *committed)
+{
 	if (!committed)
 		return;
-	kafka_wake_free(committed->wake);
-	if (committed->kafka)
-		rd_kafka_destroy(committed->kafka);
-	while ((request = LIST_FIRST(&committed->in_flight))) {
-		LIST_REMOVE(request, link);
-		free(request);
+	end_thread(committed);
+	free_all(&committed->asked);
+	free_all(&committed->answered);
+	for (size_t i = 0; i < GROUPS_MAX; i++) {
+		free(committed->clients[i].group);
+		positions_free(committed->clients[i].positions);
 	}
+	if (committed->wake)
+		event_free(committed->wake);
+	close_fd(&committed->wake_fd);
+	(void)pthread_cond_destroy(&committed->cond);
+	(void)pthread_mutex_destroy(&committed->mutex);
+	free(committed->brokers);
 	free(committed->topic);
 	free(committed);
 }

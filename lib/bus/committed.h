@@ -1,5 +1,7 @@
-/* What any consumer group has committed in partitions of one topic, asked inside the loop by somebody who is no member of it.
- * bus/positions.h is the same for a process that may block. */
+/* What any consumer group has committed in partitions of one topic, asked from inside the loop by somebody who is no member of it.
+ *
+ * A thread asks (bus/positions.h), because librdkafka's other way, the coordinator requests of its admin client, aborts the process
+ * when a broker goes away at the wrong moment (its issue 4605, in every version so far). */
 #pragma once
 
 #include <event2/event.h>
@@ -16,15 +18,16 @@ struct committed_position {
 	const char *metadata; /* "" when there is none */
 };
 
-/* Once per request, never from inside the call. The positions are borrowed; NULL: Kafka did not say. */
-typedef void (*committed_fn)(void *ctx, const struct committed_position *positions, size_t n);
+/* Once per request, never from inside the call. The positions are borrowed; NULL: Kafka did not say, and `why` does. */
+typedef void (*committed_fn)(void *ctx, const struct committed_position *positions, size_t n, const char *why);
 
-/* `topic` is copied. */
+/* The texts are copied. */
 int committed_new(struct event_base *base, const char *brokers, const char *topic, struct committed **ret, struct err *err);
 
-/* Offsets of transactions that are still open are not answered: then the answer is NULL, as it is when Kafka is away. */
+/* One after the other, in the order of asking. Commits of transactions that are still open are waited for, some seconds; then the
+ * answer is NULL, as it is when Kafka is away. */
 void committed_read(struct committed *committed, const char *group, const int32_t *partitions, size_t n, committed_fn fn,
 		    void *ctx);
 
-/* Requests in flight are not answered any more. */
+/* Requests that are not answered are not answered any more. Waits for the one in hand: some seconds when Kafka is away. */
 void committed_free(struct committed *committed);
