@@ -4,17 +4,12 @@
 
 #include "bus/kafka_conf.h"
 
-#define EVENT_SLACK_MS 500 /* librdkafka's own timeout comes first */
-
 struct positions {
 	rd_kafka_t *kafka;
 	char *group;
 };
 
 DEFINE_FREEP(rd_kafka_topic_partition_list_t, rd_kafka_topic_partition_list_destroy)
-DEFINE_FREEP(rd_kafka_queue_t, rd_kafka_queue_destroy)
-DEFINE_FREEP(rd_kafka_event_t, rd_kafka_event_destroy)
-DEFINE_FREEP(rd_kafka_AdminOptions_t, rd_kafka_AdminOptions_destroy)
 
 int positions_new(const char *brokers, const char *group, struct positions **ret, struct err *err)
 {
@@ -73,47 +68,19 @@ int positions_read(struct positions *positions, const char *topic, struct positi
 	return r;
 }
 
-/* A group that does not exist has none. */
-static int count_members(rd_kafka_event_t *event, const char *group, size_t *ret, struct err *err)
-{
-	const rd_kafka_DescribeConsumerGroups_result_t *result = rd_kafka_event_DescribeConsumerGroups_result(event);
-	const rd_kafka_ConsumerGroupDescription_t **groups;
-	const rd_kafka_error_t *error;
-	size_t n = 0;
-
-	if (!result || rd_kafka_event_error(event))
-		return err_set(err, ERR_BUSY, EAGAIN, "members of group %s: %s", group, rd_kafka_event_error_string(event));
-	groups = rd_kafka_DescribeConsumerGroups_result_groups(result, &n);
-	error = n == 1 ? rd_kafka_ConsumerGroupDescription_error(groups[0]) : NULL;
-	if (n != 1 || (error && rd_kafka_error_code(error) != RD_KAFKA_RESP_ERR_GROUP_ID_NOT_FOUND))
-		return err_set(err, ERR_BUSY, EAGAIN, "members of group %s: %s", group,
-			       error ? rd_kafka_error_string(error) : "no answer");
-	*ret = error ? 0 : rd_kafka_ConsumerGroupDescription_member_count(groups[0]);
-	return 0;
-}
-
+/* A group that does not exist has none. Not by the admin client: bus/committed.h says why. */
 int positions_has_members(struct positions *positions, unsigned timeout_ms, bool *ret, struct err *err)
 {
-	const char *groups[] = { positions->group };
-	cleanup_(rd_kafka_queue_destroyp) rd_kafka_queue_t *queue = rd_kafka_queue_new(positions->kafka);
-	cleanup_(rd_kafka_AdminOptions_destroyp) rd_kafka_AdminOptions_t *options =
-		rd_kafka_AdminOptions_new(positions->kafka, RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS);
-	cleanup_(rd_kafka_event_destroyp) rd_kafka_event_t *event = NULL;
-	char why[128];
-	size_t n = 0;
-	int r;
+	const struct rd_kafka_group_list *groups = NULL;
+	rd_kafka_resp_err_t code = rd_kafka_list_groups(positions->kafka, positions->group, &groups, (int)timeout_ms);
 
-	if (!queue || !options ||
-	    rd_kafka_AdminOptions_set_request_timeout(options, (int)timeout_ms, why, sizeof(why)) != RD_KAFKA_RESP_ERR_NO_ERROR)
-		return err_set(err, ERR_HOST, ENOMEM, "ask for the members of group %s", positions->group);
-	rd_kafka_DescribeConsumerGroups(positions->kafka, groups, 1, options, queue);
-	event = rd_kafka_queue_poll(queue, (int)timeout_ms + EVENT_SLACK_MS);
-	if (!event)
-		return err_set(err, ERR_BUSY, EAGAIN, "members of group %s: no answer in time", positions->group);
-	r = count_members(event, positions->group, &n, err);
-	if (r == 0)
-		*ret = n > 0;
-	return r;
+	if (!code && groups->group_cnt == 1)
+		code = groups->groups[0].err;
+	if (!code)
+		*ret = groups->group_cnt == 1 && groups->groups[0].member_cnt > 0;
+	if (groups)
+		rd_kafka_group_list_destroy(groups);
+	return code ? err_set(err, ERR_BUSY, EAGAIN, "members of group %s: %s", positions->group, rd_kafka_err2str(code)) : 0;
 }
 
 int positions_count(struct positions *positions, const char *topic, unsigned timeout_ms, int32_t *ret, struct err *err)
