@@ -143,7 +143,8 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 	uint64_t count;
 
 	(void)what;
-	(void)read(fd, &count, sizeof(count)); /* only empties it */
+	if (read(fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
+		log_error("committed.wake", "errno=%d", errno); /* an eventfd of ours: the lists say what there is */
 	(void)pthread_mutex_lock(&committed->mutex);
 	TAILQ_CONCAT(&answered, &committed->answered, link);
 	(void)pthread_mutex_unlock(&committed->mutex);
