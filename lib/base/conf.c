@@ -14,9 +14,29 @@
 struct conf_line {
 	const char *file;
 	unsigned number;
-	char key[64];
+	char key[CONF_KEY_MAX];
 	char value[CONF_TEXT_MAX];
 };
+
+int conf_pairs_add(struct conf_pairs *pairs, unsigned line, const char *key, const char *value, struct err *err)
+{
+	struct conf_pair *pair = &pairs->list[pairs->n];
+
+	for (size_t i = 0; i < pairs->n; i++)
+		if (strcmp(pairs->list[i].key, key) == 0)
+			return err_set(err, ERR_INPUT, 0, "%.63s is given twice; keep one", key);
+	if (pairs->n == CONF_PAIRS_MAX)
+		return err_set(err, ERR_INPUT, 0, "%.63s is one too many: %d of its kind can be given", key, CONF_PAIRS_MAX);
+	if (!*key || strlen(key) >= sizeof(pair->key) || strlen(value) >= sizeof(pair->value))
+		return err_set(err, ERR_INPUT, 0, "%.63s: its name must have 1 to %zu characters and its value up to %zu", key,
+			       sizeof(pair->key) - 1, sizeof(pair->value) - 1);
+	memset(pair, 0, sizeof(*pair));
+	memcpy(pair->key, key, strlen(key));
+	memcpy(pair->value, value, strlen(value));
+	pair->line = line;
+	pairs->n++;
+	return 0;
+}
 
 static int set_uint(const struct conf_key *key, const char *value, void *settings)
 {
@@ -63,6 +83,7 @@ static int set_field(const struct conf_key *key, const struct conf_line *line, v
 	case CONF_TYPE_BOOL:
 		r = set_bool(key, line->value, settings);
 		break;
+	case CONF_TYPE_PAIRS: /* add_pair() */
 	case CONF_TYPE_COUNT:
 		assert(false);
 	}
@@ -104,11 +125,26 @@ static int split_line(struct conf_line *line, const char *text, size_t len, stru
 	return 0;
 }
 
+static bool is_in_pairs(const struct conf_key *key, const struct conf_line *line)
+{
+	return key->type == CONF_TYPE_PAIRS && strncmp(key->name, line->key, strlen(key->name)) == 0;
+}
+
+static int add_pair(const struct conf_key *key, const struct conf_line *line, void *settings, struct err *err)
+{
+	struct conf_pairs *pairs = (struct conf_pairs *)(void *)((char *)settings + key->offset);
+	int r = conf_pairs_add(pairs, line->number, line->key + strlen(key->name), line->value, err);
+
+	return r < 0 ? err_wrap(err, "%s:%u", line->file, line->number) : 0;
+}
+
 static int apply_line(const struct conf_line *line, const struct conf_key *keys, size_t n_keys, bool *is_set,
 		      void *settings, struct err *err)
 {
 	for (size_t i = 0; i < n_keys; i++) {
-		if (strcmp(keys[i].name, line->key) != 0)
+		if (is_in_pairs(&keys[i], line))
+			return add_pair(&keys[i], line, settings, err);
+		if (keys[i].type == CONF_TYPE_PAIRS || strcmp(keys[i].name, line->key) != 0)
 			continue;
 		if (is_set[i])
 			return err_set(err, ERR_INPUT, 0, "%s:%u: %s is given twice; keep one", line->file,
@@ -126,7 +162,7 @@ static int apply_presets(const char *name, const struct conf_key *keys, size_t n
 		struct conf_line line = { .file = "built-in default" };
 		int r;
 
-		if (is_set[i])
+		if (is_set[i] || keys[i].type == CONF_TYPE_PAIRS)
 			continue;
 		if (!keys[i].preset)
 			return err_set(err, ERR_INPUT, 0, "%s: the key '%s' is missing", name, keys[i].name);
@@ -146,6 +182,9 @@ int conf_parse(const char *name, const char *text, size_t len, const struct conf
 	struct conf_line line = { .file = name };
 
 	assert(n_keys <= CONF_KEYS_MAX);
+	for (size_t i = 0; i < n_keys; i++)
+		if (keys[i].type == CONF_TYPE_PAIRS)
+			((struct conf_pairs *)(void *)((char *)settings + keys[i].offset))->n = 0;
 	while (len) {
 		const char *newline = memchr(text, '\n', len);
 		size_t line_len = newline ? (size_t)(newline - text) : len;

@@ -8,14 +8,30 @@
 #include "base/err.h"
 
 #define CONF_TEXT_MAX 256              /* bytes of one text value with its NUL */
+#define CONF_KEY_MAX  64               /* bytes of one key with its NUL */
+#define CONF_PAIRS_MAX 32              /* keys behind one prefix */
 #define CONF_FILE_MAX_BYTES (64 * 1024) /* a configuration is a page, not a data set */
 
 enum conf_type {
 	CONF_TYPE_TEXT, /* char[CONF_TEXT_MAX] */
 	CONF_TYPE_UINT, /* uint64_t, decimal, min..max */
 	CONF_TYPE_BOOL, /* bool: yes|no */
+	CONF_TYPE_PAIRS, /* struct conf_pairs: every key that begins with the name ("kafka."), whatever follows; there may be none */
 	CONF_TYPE_COUNT
 };
+
+/* What somebody else's table explains, in the order of the file. */
+struct conf_pairs {
+	size_t n;
+	struct conf_pair {
+		unsigned line; /* of the file; 0: not from a file */
+		char key[CONF_KEY_MAX]; /* without the prefix */
+		char value[CONF_TEXT_MAX];
+	} list[CONF_PAIRS_MAX];
+};
+
+/* ERR_INPUT: too many, too long, or there already; the message names the key. */
+int conf_pairs_add(struct conf_pairs *pairs, unsigned line, const char *key, const char *value, struct err *err);
 
 struct conf_key {
 	const char *name;

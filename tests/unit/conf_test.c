@@ -13,17 +13,19 @@ struct settings {
 	char name[CONF_TEXT_MAX];
 	uint64_t slots;
 	bool is_open;
+	struct conf_pairs doors;
 };
 
 static const struct conf_key keys[] = {
 	{ "name", CONF_TYPE_TEXT, offsetof(struct settings, name), 0, 0, NULL },
 	{ "slots", CONF_TYPE_UINT, offsetof(struct settings, slots), 1, 64, "2" },
 	{ "open", CONF_TYPE_BOOL, offsetof(struct settings, is_open), 0, 0, "no" },
+	{ "door.", CONF_TYPE_PAIRS, offsetof(struct settings, doors), 0, 0, NULL },
 };
 
 static int parse(const char *text, struct settings *settings, struct err *err)
 {
-	return conf_parse("test.conf", text, strlen(text), keys, 3, settings, err);
+	return conf_parse("test.conf", text, strlen(text), keys, 4, settings, err);
 }
 
 static void assert_refused(const char *text, const char *because)
@@ -68,6 +70,27 @@ static void test_refusals_name_line_and_key(void **state)
 	assert_refused("name=x\njust text", "test.conf:2: write key = value");
 }
 
+static void test_keys_behind_a_prefix(void **state)
+{
+	char text[4096] = "name=x\n";
+	struct settings settings;
+	struct err err;
+
+	(void)state;
+	assert_int_equal(parse("name=x\ndoor.of.glass = open = wide\n\ndoor.b=\n", &settings, &err), 0);
+	assert_int_equal(settings.doors.n, 2);
+	assert_string_equal(settings.doors.list[0].key, "of.glass");
+	assert_string_equal(settings.doors.list[0].value, "open = wide");
+	assert_int_equal(settings.doors.list[1].line, 4);
+	assert_int_equal(parse("name=x", &settings, &err), 0);
+	assert_int_equal(settings.doors.n, 0);
+	assert_refused("name=x\ndoor.a=1\ndoor.a=2", "test.conf:3: a is given twice");
+	assert_refused("name=x\ndoor.=1", "test.conf:2");
+	for (int i = 0; i <= CONF_PAIRS_MAX; i++)
+		(void)snprintf(text + strlen(text), sizeof(text) - strlen(text), "door.%d=x\n", i);
+	assert_refused(text, "32 is one too many");
+}
+
 static void test_long_and_binary_values(void **state)
 {
 	struct settings settings;
@@ -107,6 +130,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_values_and_presets),
 		cmocka_unit_test(test_refusals_name_line_and_key),
+		cmocka_unit_test(test_keys_behind_a_prefix),
 		cmocka_unit_test(test_long_and_binary_values),
 		cmocka_unit_test(test_load),
 	};
