@@ -28,6 +28,7 @@
 
 struct engine {
 	const struct reaper_settings *settings;
+	const struct redis_door *redis_door;
 	struct event_base *base;
 	struct signals *signals;
 	struct timer *scan_timer;
@@ -348,7 +349,8 @@ static int open_helpers(struct engine *engine, const struct engine_ends *ends, s
 static int open_parts(struct engine *engine, struct err *err)
 {
 	const struct reaper_settings *settings = engine->settings;
-	const struct reap_config reap = { .redis_host = settings->redis_host,
+	const struct reap_config reap = { .redis_door = engine->redis_door,
+					  .redis_host = settings->redis_host,
 					  .redis_port = (unsigned)settings->redis_port,
 					  .prefix = settings->topic_prefix,
 					  .owner = engine->owner,
@@ -412,13 +414,14 @@ static void engine_close(struct engine *engine)
 		event_base_free(engine->base);
 }
 
-int engine_main(const struct reaper_settings *settings, const struct engine_ends *ends)
+int engine_main(const struct reaper_settings *settings, const struct redis_door *redis, const struct engine_ends *ends)
 {
 	static struct engine engine; /* a few hundred kB of tables */
 	struct err err;
 
 	engine.settings = settings;
 	engine.supervisor_fd = -1;
+	engine.redis_door = redis;
 	if (engine_open(&engine, ends, &err) < 0) {
 		log_error("reaper.start", "message=\"%s\"", err.msg);
 		engine.status = 1;

@@ -6,6 +6,7 @@
  * that are not. It never acts on Redis's keyspace events. */
 #pragma once
 
+#include "bus/redis_door.h"
 #include "reaper/settings.h"
 
 struct engine_ends {
@@ -15,4 +16,4 @@ struct engine_ends {
 };
 
 /* Runs until SIGTERM, then ends the step at hand; answers the exit status. Takes the descriptors. */
-int engine_main(const struct reaper_settings *settings, const struct engine_ends *ends);
+int engine_main(const struct reaper_settings *settings, const struct redis_door *redis, const struct engine_ends *ends);

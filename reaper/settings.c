@@ -5,6 +5,7 @@
 #include "base/ident.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "bus/kafka_properties.h"
 
 #define TEXT(name, preset_)                                                                  \
 	{                                                                                    \
@@ -21,6 +22,9 @@ static const struct conf_key keys[] = {
 	TEXT(group, "mayfly"),
 	TEXT(redis_host, "127.0.0.1"),
 	UINT(redis_port, 1, 65535, "6379"),
+	REDIS_DOOR_KEYS(struct reaper_settings),
+	{ "kafka.", CONF_TYPE_PAIRS, offsetof(struct reaper_settings, kafka), 0, 0, NULL },
+	TEXT(kafka_config_file, ""),
 	TEXT(host, NULL),
 	TEXT(state_dir, "/var/lib/mayfly"),
 	TEXT(libexec_dir, "/usr/libexec/mayfly"),
@@ -50,6 +54,14 @@ static int check_idents(const char *path, const struct reaper_settings *settings
 	return 0;
 }
 
+static int check_doors(const char *path, const struct reaper_settings *settings, struct err *err)
+{
+	const struct kafka_properties properties = { .pairs = &settings->kafka, .source = path };
+	int r = redis_settings_check(&settings->redis, path, err);
+
+	return r < 0 ? r : kafka_properties_check(&properties, err);
+}
+
 int reaper_settings_load(const char *path, struct reaper_settings *ret, struct err *err)
 {
 	int r = conf_load(path, keys, ARRAY_SIZE(keys), ret, err);
@@ -60,5 +72,7 @@ int reaper_settings_load(const char *path, struct reaper_settings *ret, struct e
 		return err_set(err, ERR_INPUT, 0, "%s: log_level: write debug, info, warn or error", path);
 	if (ret->state_dir[0] != '/' || ret->libexec_dir[0] != '/')
 		return err_set(err, ERR_INPUT, 0, "%s: state_dir and libexec_dir must be absolute paths", path);
-	return check_idents(path, ret, err);
+	r = check_idents(path, ret, err);
+	ret->path = path;
+	return r < 0 ? r : check_doors(path, ret, err);
 }

@@ -5,6 +5,7 @@
 
 #include "base/conf.h"
 #include "base/err.h"
+#include "bus/redis_door.h"
 
 struct reaper_settings {
 	char brokers[CONF_TEXT_MAX];
@@ -12,6 +13,10 @@ struct reaper_settings {
 	char group[CONF_TEXT_MAX]; /* of the workers */
 	char redis_host[CONF_TEXT_MAX];
 	uint64_t redis_port;
+	struct redis_settings redis; /* how to get in there */
+	struct conf_pairs kafka;     /* for librdkafka (bus/kafka_properties.h) */
+	char kafka_config_file[CONF_TEXT_MAX];
+	const char *path; /* of the file that all this is from */
 	char host[CONF_TEXT_MAX]; /* this machine: of its leases the reaper also removes the objects */
 	char state_dir[CONF_TEXT_MAX];
 	char libexec_dir[CONF_TEXT_MAX];

@@ -15,7 +15,9 @@
 #include "base/fd_pass.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "bus/access.h"
 #include "host/confine.h"
+#include "reaper/doors.h"
 #include "reaper/engine.h"
 #include "reaper/teller.h"
 #include "worker/lane/lane.h"
@@ -69,19 +71,30 @@ static int run_lane(const struct reaper_settings *settings, int fd)
 	return lane_reap_main(fd, &setup);
 }
 
+/* Read what only root may, then give that up. Answers 0, or the process's exit status. */
+static int enter_confined(const struct reaper_settings *settings, struct redis_door **ret_redis)
+{
+	struct err err;
+
+	if (doors_open(settings, ret_redis, &err) == 0 &&
+	    confine_process((uid_t)settings->engine_uid, settings->redis.socket, &err) == 0)
+		return 0;
+	log_error("reaper.confine", "message=\"%s\"", err.msg);
+	return err.kind == ERR_INPUT ? ACCESS_EXIT_REFUSED : 1;
+}
+
 static int run_confined(const struct supervisor *supervisor, enum child child, struct sockets *sockets)
 {
 	const struct engine_ends ends = { .lane_fd = take_fd(&sockets->lane[0]),
 					  .teller_fd = take_fd(&sockets->teller[0]),
 					  .supervisor_fd = take_fd(&sockets->engine[0]) };
-	struct err err;
+	cleanup_(redis_door_freep) struct redis_door *redis = NULL;
+	int r = enter_confined(supervisor->settings, &redis);
 
-	if (confine_process((uid_t)supervisor->settings->engine_uid, &err) < 0) {
-		log_error("reaper.confine", "message=\"%s\"", err.msg);
-		return 1;
-	}
+	if (r)
+		return r;
 	if (child == CHILD_ENGINE)
-		return engine_main(supervisor->settings, &ends);
+		return engine_main(supervisor->settings, redis, &ends);
 	return teller_main(sockets->teller[1], supervisor->settings);
 }
 
@@ -336,6 +349,44 @@ static int live_once(struct supervisor *supervisor)
 	return engine_status;
 }
 
+static _Noreturn void become_doorkeeper(const struct supervisor *supervisor, pid_t parent)
+{
+	cleanup_(redis_door_freep) struct redis_door *redis = NULL;
+	sigset_t none;
+	int r;
+
+	sigemptyset(&none);
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(1);
+	log_init("doors", (enum log_level)log_level_parse(supervisor->settings->log_level));
+	(void)close(supervisor->signal_fd); /* ours; only read */
+	(void)sigprocmask(SIG_SETMASK, &none, NULL); /* cannot fail with a valid set */
+	r = enter_confined(supervisor->settings, &redis);
+	if (r == 0)
+		r = doors_main(supervisor->settings, redis);
+	redis_door_free(TAKE_PTR(redis)); /* exit(3) runs no cleanup */
+	exit(r);
+}
+
+/* Before anything else runs, in a process of its own: are we let in? Answers false when we are not, or shall stop. */
+static bool ask_at_doors(struct supervisor *supervisor)
+{
+	pid_t parent = getpid(), pid = fork(), ended;
+	int status = 0;
+
+	if (pid == 0)
+		become_doorkeeper(supervisor, parent);
+	if (pid < 0)
+		return true; /* the next fork will say so */
+	while ((ended = waitpid(pid, &status, WNOHANG)) == 0) {
+		if (read_signals(supervisor))
+			(void)kill(pid, SIGKILL); /* ours, not yet waited for */
+		wait_for_signal(supervisor, 100);
+	}
+	return !supervisor->is_stopping && !(ended == pid && WIFEXITED(status) && WEXITSTATUS(status) == ACCESS_EXIT_REFUSED);
+}
+
 int supervise(const struct reaper_settings *settings)
 {
 	struct supervisor supervisor = { .settings = settings, .engine_fd = -1, .signal_fd = -1 };
@@ -345,6 +396,10 @@ int supervise(const struct reaper_settings *settings)
 	if (open_signals(&supervisor, &err) < 0) {
 		log_error("reaper.start", "message=\"%s\"", err.msg);
 		return 1;
+	}
+	if (!ask_at_doors(&supervisor)) {
+		close_fd(&supervisor.signal_fd);
+		return supervisor.is_stopping ? 0 : ACCESS_EXIT_REFUSED;
 	}
 	while (!supervisor.is_stopping) {
 		uint64_t started_ms = clock_mono_ms();

@@ -8,7 +8,9 @@
 #include <sys/eventfd.h>
 
 #include "base/clock.h"
+#include "bus/access.h"
 #include "bus/kafka_conf.h"
+#include "bus/kafka_properties.h"
 #include "bus/topics.h"
 #include "wire/result.h"
 
@@ -32,6 +34,8 @@ struct client {
 	bool has_more; /* left in a queue after the last turn: no wake-up will come for it */
 	size_t in_flight;
 	uint64_t deadline_mono_ms; /* 0: none */
+	bool is_in;	   /* Kafka has let us in */
+	char refusal[200]; /* what Kafka began to refuse meanwhile, "" */
 	bool is_known[CLIENT_TOPIC_COUNT]; /* the producer has the topic's metadata */
 };
 
@@ -85,6 +89,9 @@ static int make_producer(struct client *client, struct err *err)
 int client_new(const struct target *target, const struct client_events *events, void *ctx, struct client **ret,
 	       struct err *err)
 {
+	const struct kafka_properties properties = { .pairs = &target->kafka,
+						     .file = target->kafka_config_file,
+						     .source = target->config };
 	cleanup_(client_freep) struct client *client = calloc(1, sizeof(*client));
 	int r;
 
@@ -97,7 +104,9 @@ int client_new(const struct target *target, const struct client_events *events, 
 	client->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (client->wake_fd < 0)
 		return err_set(err, ERR_HOST, errno, "an eventfd for Kafka");
-	r = make_producer(client, err);
+	r = kafka_properties_use(&properties, KAFKA_FILES_BY_PATH, err);
+	if (r == 0)
+		r = make_producer(client, err);
 	if (r == 0)
 		*ret = TAKE_PTR(client);
 	return r;
@@ -117,24 +126,38 @@ static uint64_t time_left(const struct client *client, uint64_t most_ms)
 	return client->deadline_mono_ms && left < most_ms ? left : most_ms;
 }
 
-static int no_answer(const struct client *client, rd_kafka_resp_err_t code, struct err *err)
+static int no_answer(const struct client *client, const char *why, struct err *err)
 {
 	return err_set(
 		err, ERR_HOST, 0,
-		"Kafka at %s does not answer (%s). Start a private stack with `mayfly dev start`, or name yours with "
+		"Kafka at %.60s does not answer (%.70s). Start a private stack with `mayfly dev start`, or name yours with "
 		"--brokers",
-		client->brokers, rd_kafka_err2str(code));
+		client->brokers, why);
+}
+
+/* Once, before anything is sent. */
+static int get_in(struct client *client, unsigned timeout_ms, struct err *err)
+{
+	const struct rd_kafka_metadata *metadata;
+	char why[sizeof(err->msg)];
+	int r;
+
+	if (client->is_in)
+		return 0;
+	r = access_ask(client->producer, client->producer_queue, NULL, timeout_ms, &metadata, err);
+	if (r < 0 && err->kind == ERR_INPUT)
+		return r;
+	memcpy(why, err->msg, sizeof(why));
+	if (r < 0)
+		return no_answer(client, why, err);
+	rd_kafka_metadata_destroy(metadata);
+	client->is_in = true;
+	return 0;
 }
 
 int client_probe(struct client *client, unsigned timeout_ms, struct err *err)
 {
-	const struct rd_kafka_metadata *metadata;
-	rd_kafka_resp_err_t code = rd_kafka_metadata(client->producer, 0, NULL, &metadata, (int)timeout_ms);
-
-	if (code)
-		return no_answer(client, code, err);
-	rd_kafka_metadata_destroy(metadata);
-	return 0;
+	return get_in(client, timeout_ms, err);
 }
 
 /* Kafka makes a static member's id of its instance's name, a '-' and a UUID. */
@@ -150,13 +173,18 @@ static bool has_member(const struct rd_kafka_group_info *group, const char *inst
 	return false;
 }
 
-bool client_group_is_ready(struct client *client, const char *group, const char *instance, unsigned timeout_ms)
+bool client_group_is_ready(struct client *client, const char *group, const char *instance, unsigned timeout_ms,
+			   const char **ret_refusal)
 {
 	const struct rd_kafka_group_list *list;
 	bool is_ready = false;
 
+	*ret_refusal = NULL;
 	if (rd_kafka_list_groups(client->producer, group, &list, (int)timeout_ms) != RD_KAFKA_RESP_ERR_NO_ERROR)
 		return false;
+	for (int i = 0; i < list->group_cnt; i++)
+		if (access_is_refusal(list->groups[i].err))
+			*ret_refusal = rd_kafka_err2str(list->groups[i].err);
 	for (int i = 0; i < list->group_cnt; i++)
 		is_ready |= strcmp(list->groups[i].state, "Stable") == 0 && has_member(&list->groups[i], instance);
 	rd_kafka_group_list_destroy(list);
@@ -166,20 +194,26 @@ bool client_group_is_ready(struct client *client, const char *group, const char 
 /* The number of partitions, 0 when there is no such topic, or an error. */
 static int count_partitions(struct client *client, rd_kafka_t *kafka, const char *topic, struct err *err)
 {
-	rd_kafka_topic_t *handle = rd_kafka_topic_new(kafka, topic, NULL);
+	rd_kafka_topic_t *handle;
 	const struct rd_kafka_metadata *metadata;
 	rd_kafka_resp_err_t code;
-	int n = 0;
+	int n = get_in(client, (unsigned)time_left(client, ANSWER_MS), err);
 
+	if (n < 0)
+		return n;
+	handle = rd_kafka_topic_new(kafka, topic, NULL);
 	if (!handle)
 		return err_set(err, ERR_HOST, 0, "topic '%s': %s", topic, rd_kafka_err2str(rd_kafka_last_error()));
 	code = rd_kafka_metadata(kafka, 0, handle, &metadata, (int)time_left(client, ANSWER_MS));
 	rd_kafka_topic_destroy(handle);
 	if (code)
-		return no_answer(client, code, err);
-	if (metadata->topic_cnt == 1 && metadata->topics[0].err == RD_KAFKA_RESP_ERR_NO_ERROR)
+		return no_answer(client, rd_kafka_err2str(code), err);
+	code = metadata->topic_cnt == 1 ? metadata->topics[0].err : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+	if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
 		n = metadata->topics[0].partition_cnt;
 	rd_kafka_metadata_destroy(metadata);
+	if (access_is_refusal(code))
+		return err_set(err, ERR_INPUT, 0, "Kafka does not let us see topic '%s': %s", topic, rd_kafka_err2str(code));
 	return n;
 }
 
@@ -218,7 +252,9 @@ static int find_start(struct client *client, const char *topic, int32_t partitio
 							    (int)time_left(client, ANSWER_MS))) &&
 	       clock_mono_ms() < deadline)
 		(void)usleep(SETTLE_MS * 1000);
-	return code ? no_answer(client, code, err) : 0;
+	if (access_is_refusal(code))
+		return err_set(err, ERR_INPUT, 0, "Kafka does not let us read topic '%s': %s", topic, rd_kafka_err2str(code));
+	return code ? no_answer(client, rd_kafka_err2str(code), err) : 0;
 }
 
 static int add_topic(struct client *client, const char *topic, enum client_from from,
@@ -324,7 +360,7 @@ int client_range(struct client *client, enum client_topic topic, int32_t partiti
 		return r;
 	code = rd_kafka_query_watermark_offsets(client->consumer, topic_name(client, topic), partition, &ret->from, &ret->to,
 						ANSWER_MS);
-	return code ? no_answer(client, code, err) : 0;
+	return code ? no_answer(client, rd_kafka_err2str(code), err) : 0;
 }
 
 int client_offset_at(struct client *client, const struct client_range *range, int64_t time_ms, int64_t *ret,
@@ -338,7 +374,7 @@ int client_offset_at(struct client *client, const struct client_range *range, in
 	code = code ? code : list->elems[0].err;
 	*ret = list->elems[0].offset < 0 ? -1 : list->elems[0].offset;
 	rd_kafka_topic_partition_list_destroy(list);
-	return code ? no_answer(client, code, err) : 0;
+	return code ? no_answer(client, rd_kafka_err2str(code), err) : 0;
 }
 
 /* A producer that was never told of a topic finds it by a timer, up to a second after its first message; asked, at once. */
@@ -384,6 +420,25 @@ int client_cancel(struct client *client, const char *id, void *opaque, struct er
 	if (control_encode(&control, &bytes) < 0)
 		return err_set(err, ERR_HOST, ENOMEM, "cancel task %s", id);
 	return client_send(client, CLIENT_TOPIC_CONTROL, id, strlen(id), bytes.data, bytes.len, opaque, err);
+}
+
+/* The first of them; the command ends with it. */
+static void note_refusal(struct client *client, rd_kafka_resp_err_t code, const char *topic, const char *text)
+{
+	/* librdkafka looks for the coordinator of a group that nobody joins: whether it may is nobody's business. */
+	if (!access_is_refusal(code) || code == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED || client->refusal[0])
+		return;
+	if (topic)
+		(void)snprintf(client->refusal, sizeof(client->refusal), "Kafka does not let us read topic '%.80s': %.80s", topic,
+			       rd_kafka_err2str(code));
+	else
+		(void)snprintf(client->refusal, sizeof(client->refusal), "Kafka does not let us go on: %.160s", text);
+	client->refusal[strcspn(client->refusal, "\n")] = '\0';
+}
+
+const char *client_refusal(const struct client *client)
+{
+	return client->refusal[0] ? client->refusal : NULL;
 }
 
 static void take_deliveries(struct client *client, rd_kafka_event_t *event)
@@ -438,9 +493,12 @@ static void take_records(struct client *client, rd_kafka_event_t *event)
 	const rd_kafka_message_t *message;
 	struct client_record record;
 
-	while ((message = rd_kafka_event_message_next(event)))
+	while ((message = rd_kafka_event_message_next(event))) {
+		if (message->err)
+			note_refusal(client, message->err, message->rkt ? rd_kafka_topic_name(message->rkt) : "", NULL);
 		if (read_record(client, message, &record))
 			client->events.on_record(client->ctx, &record);
+	}
 }
 
 struct reading {
@@ -488,7 +546,7 @@ int client_read(struct client *client, const struct client_range *range,
 		take_of_range(client, &reading, event);
 		rd_kafka_event_destroy(event);
 		if (clock_mono_ms() - reading.heard_mono_ms > SILENT_MS)
-			r = no_answer(client, RD_KAFKA_RESP_ERR__TIMED_OUT, err);
+			r = no_answer(client, rd_kafka_err2str(RD_KAFKA_RESP_ERR__TIMED_OUT), err);
 	}
 	return r;
 }
@@ -505,6 +563,8 @@ static bool drain(struct client *client, rd_kafka_queue_t *queue)
 			take_deliveries(client, event);
 		else if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_FETCH)
 			take_records(client, event);
+		else if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_ERROR && queue == client->consumer_queue)
+			note_refusal(client, rd_kafka_event_error(event), NULL, rd_kafka_event_error_string(event));
 		rd_kafka_event_destroy(event);
 	}
 	return queue != NULL;

@@ -106,13 +106,18 @@ void client_turn(struct client *client, struct pollfd *others, size_t n, int tim
 #define CLIENT_DELIVERY_MS 30000
 void client_flush(struct client *client, unsigned timeout_ms);
 
+/* Why what is followed cannot be read any more (somebody took a right away), or NULL: a command that waits ends with it. */
+const char *client_refusal(const struct client *client);
+
 size_t client_in_flight(const struct client *client);
 
 /* Does Kafka answer within timeout_ms? ERR_HOST says what to do. */
 int client_probe(struct client *client, unsigned timeout_ms, struct err *err);
 
-/* Does the consumer group have a member that is ready to take records: this static one, or any if it is NULL? */
-bool client_group_is_ready(struct client *client, const char *group, const char *instance, unsigned timeout_ms);
+/* Does the consumer group have a member that is ready to take records: this static one, or any if it is NULL? *ret_refusal: why
+ * we may not know that, or NULL. */
+bool client_group_is_ready(struct client *client, const char *group, const char *instance, unsigned timeout_ms,
+			   const char **ret_refusal);
 
 void client_free(struct client *client);
 

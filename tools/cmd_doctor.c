@@ -213,13 +213,17 @@ static void check_kafka(struct doctor *doctor)
 {
 	const struct client_events events = { .on_delivered = on_delivered };
 	cleanup_(client_freep) struct client *client = NULL;
+	const char *refusal = NULL;
 	struct err err;
 
 	if (client_new(doctor->target, &events, NULL, &client, &err) < 0 || client_probe(client, KAFKA_MS, &err) < 0)
 		say(doctor, MARK_BAD, "Kafka", "%s", err.msg);
-	else if ((doctor->has_worker = client_group_is_ready(client, doctor->group, doctor->worker, KAFKA_MS)))
+	else if ((doctor->has_worker = client_group_is_ready(client, doctor->group, doctor->worker, KAFKA_MS, &refusal)))
 		say(doctor, MARK_GOOD, "Kafka", "%s answers, and %s takes tasks", doctor->target->brokers,
 		    doctor->worker ? doctor->worker : "a worker");
+	else if (refusal)
+		say(doctor, MARK_BAD, "Kafka", "%s answers, but does not let us see group '%s': %s", doctor->target->brokers,
+		    doctor->group, refusal);
 	else
 		say(doctor, MARK_WARN, "Kafka", "%s answers, but %s of group '%s' takes tasks",
 		    doctor->target->brokers, doctor->worker ? "not this worker" : "no worker", doctor->group);
@@ -234,6 +238,8 @@ static void check_redis(struct doctor *doctor)
 		say(doctor, MARK_BAD, "Redis", "%s", err.msg);
 	else if (is_evicting)
 		say(doctor, MARK_BAD, "Redis", "may drop keys, and leases with them: set maxmemory-policy noeviction");
+	else if (doctor->target->redis.socket[0])
+		say(doctor, MARK_GOOD, "Redis", "%s answers", doctor->target->redis.socket);
 	else
 		say(doctor, MARK_GOOD, "Redis", "%s:%u answers", doctor->target->redis_host,
 		    doctor->target->redis_port);

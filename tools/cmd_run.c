@@ -300,11 +300,15 @@ static int follow_task(struct run *run)
 {
 	int status;
 
-	while (!run->is_finished && !run->undelivered[0] && !should_leave(run)) {
+	while (!run->is_finished && !run->undelivered[0] && !should_leave(run) && !client_refusal(run->client)) {
 		turn(run);
 		show_waiting(run);
 	}
 	screen_step_vanish(&run->step);
+	if (!run->is_finished && client_refusal(run->client)) {
+		(void)fprintf(stderr, "mayfly run: %s; task %s goes on\n", client_refusal(run->client), run->order.task->id);
+		return EXIT_NO_RUN;
+	}
 	if (run->undelivered[0]) {
 		(void)fprintf(stderr, "mayfly run: could not submit the task: %s; see `mayfly doctor`\n",
 			      run->undelivered);

@@ -127,6 +127,12 @@ static void show(struct submit *submit, const struct result *result)
 	submit->is_broken |= !command_flush("mayfly submit");
 }
 
+static void note_refusal(struct submit *submit)
+{
+	if (!submit->is_broken && client_refusal(submit->client))
+		complain(submit, client_refusal(submit->client));
+}
+
 /* Kafka's word for a record that is spoken of may still be on its way to us. */
 static void await_word(struct submit *submit, const struct result *result)
 {
@@ -331,6 +337,7 @@ static void submit_lines(struct submit *submit)
 
 	while (is_open && !submit->is_flawed && !submit->is_broken && !is_late(submit) && !is_interrupted) {
 		client_turn(submit->client, others, ARRAY_SIZE(others), turn_ms(submit));
+		note_refusal(submit);
 		if (others[0].revents)
 			is_open = read_some(submit);
 		hint(submit);
@@ -384,6 +391,7 @@ static int wait_for_results(struct submit *submit)
 {
 	while (waiting_left(submit->waiting) && !submit->is_broken && !is_late(submit) && !is_interrupted) {
 		client_turn(submit->client, NULL, 0, turn_ms(submit));
+		note_refusal(submit);
 		hint(submit);
 	}
 	if (is_interrupted)

@@ -125,8 +125,12 @@ static int follow(struct watch *watch, struct target *target)
 		return command_fail(&cmd_watch, &err, 1);
 	if (!watch->is_json)
 		result_line_head(stdout);
-	while (!watch->is_broken && (!watch->n_ids || watch->n_over < watch->n_ids))
+	while (!watch->is_broken && (!watch->n_ids || watch->n_over < watch->n_ids) && !client_refusal(client))
 		client_turn(client, NULL, 0, 1000);
+	if (client_refusal(client)) {
+		(void)fprintf(stderr, "mayfly watch: %s\n", client_refusal(client));
+		return 1;
+	}
 	return watch->is_broken ? 1 : 0;
 }
 

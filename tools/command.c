@@ -101,7 +101,7 @@ int command_options_next(struct command_options *options)
 	int code;
 	struct err err;
 
-	(void)snprintf(shorts, sizeof(shorts), "+:%s", options->command->shorts ? options->command->shorts : "");
+	(void)snprintf(shorts, sizeof(shorts), "+:" TARGET_LETTERS "%s", options->command->shorts ? options->command->shorts : "");
 	code = getopt_long(options->argc, options->argv, shorts, options->all, NULL);
 	if (code == -1)
 		return COMMAND_OPTION_END;
@@ -111,6 +111,8 @@ int command_options_next(struct command_options *options)
 		command_help(options->command);
 		return leave(options, 0);
 	}
+	if (target_letter(code))
+		code = target_letter(code);
 	if (code < TARGET_OPTION_FIRST)
 		return code;
 	if (target_take(options->target, code, optarg, &err) < 0)

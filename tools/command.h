@@ -23,7 +23,7 @@ struct command {
 extern const struct command cmd_run, cmd_submit, cmd_watch, cmd_result, cmd_logs, cmd_cancel, cmd_ps, cmd_dev, cmd_image,
 	cmd_doctor;
 
-#define COMMAND_OPTIONS_MAX 48
+#define COMMAND_OPTIONS_MAX 64
 
 struct command_options {
 	const struct command *command;

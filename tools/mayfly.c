@@ -80,7 +80,7 @@ static int read_options(struct target *target, int argc, char **argv, struct err
 	int code;
 
 	opterr = 0;
-	while ((code = getopt_long(argc, argv, "+:", options, NULL)) != -1) {
+	while ((code = getopt_long(argc, argv, "+:" TARGET_LETTERS, options, NULL)) != -1) {
 		if (code == OPTION_HELP)
 			return usage(stdout, 0);
 		if (code == OPTION_VERSION)
@@ -89,7 +89,7 @@ static int read_options(struct target *target, int argc, char **argv, struct err
 			command_option_flaw(code, options, argv, flaw);
 			(void)err_set(err, ERR_INPUT, 0, "%s; see `mayfly --help`", flaw);
 		}
-		if (code == '?' || code == ':' || target_take(target, code, optarg, err) < 0) {
+		if (code == '?' || code == ':' || target_take(target, target_letter(code) ? target_letter(code) : code, optarg, err) < 0) {
 			(void)fprintf(stderr, "mayfly: %s\n", err->msg);
 			return EXIT_USAGE;
 		}

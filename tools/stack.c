@@ -76,6 +76,9 @@ void stack_init(struct stack *stack, const struct target *target, unsigned port_
 	(void)snprintf(stack->target.brokers, sizeof(stack->target.brokers), "127.0.0.1:%u", stack->kafka_port);
 	(void)snprintf(stack->target.redis_host, sizeof(stack->target.redis_host), "127.0.0.1");
 	stack->target.redis_port = stack->redis_port;
+	stack->target.redis = (struct redis_settings){ 0 }; /* its own Kafka and Redis have no door */
+	stack->target.kafka.n = 0;
+	stack->target.kafka_config_file[0] = '\0';
 }
 
 static int write_ports(const struct stack *stack, struct err *err)

@@ -6,12 +6,17 @@
 
 #include "base/err.h"
 #include "base/ident.h"
+#include "bus/redis_door.h"
 #include "host/names.h"
 
 struct target {
 	char brokers[256];
 	char redis_host[256];
 	unsigned redis_port;
+	struct redis_settings redis; /* how to get in there */
+	struct conf_pairs kafka;     /* for librdkafka (bus/kafka_properties.h) */
+	char kafka_config_file[CONF_TEXT_MAX];
+	char config[CONF_TEXT_MAX]; /* the file that some of it is from; "" */
 	char prefix[IDENT_ID_MAX + 1];
 	char state_dir[sizeof(((struct host_place *)NULL)->state_dir)]; /* absolute */
 };
@@ -21,21 +26,37 @@ enum target_option {
 	TARGET_OPTION_BROKERS = TARGET_OPTION_FIRST,
 	TARGET_OPTION_REDIS,
 	TARGET_OPTION_PREFIX,
-	TARGET_OPTION_STATE
+	TARGET_OPTION_STATE,
+	TARGET_OPTION_CONFIG,
+	TARGET_OPTION_KAFKA_CONFIG,
+	TARGET_OPTION_PROPERTY,
+	TARGET_OPTION_REDIS_USER,
+	TARGET_OPTION_REDIS_PASSWORD
 };
+
+/* Those of one letter, for getopt_long(3), and which option such a letter is; 0: none of these. */
+#define TARGET_LETTERS "X:F:"
+int target_letter(int letter);
 
 #define TARGET_OPTIONS                                                       \
 	{ "brokers", required_argument, NULL, TARGET_OPTION_BROKERS },       \
 		{ "redis", required_argument, NULL, TARGET_OPTION_REDIS },   \
 		{ "prefix", required_argument, NULL, TARGET_OPTION_PREFIX }, \
+		{ "config", required_argument, NULL, TARGET_OPTION_CONFIG }, \
+		{ "kafka-config", required_argument, NULL, TARGET_OPTION_KAFKA_CONFIG }, \
+		{ "redis-user", required_argument, NULL, TARGET_OPTION_REDIS_USER }, \
+		{ "redis-password-file", required_argument, NULL, TARGET_OPTION_REDIS_PASSWORD }, \
 	{                                                                    \
 		"state", required_argument, NULL, TARGET_OPTION_STATE        \
 	}
 
 extern const char *const target_usage;
 
-/* From MAYFLY_BROKERS, MAYFLY_REDIS, MAYFLY_PREFIX, MAYFLY_STATE, or the private stack of `mayfly dev`. */
+/* From MAYFLY_CONFIG, MAYFLY_BROKERS and the other variables of target_usage, or the private stack of `mayfly dev`. */
 int target_init(struct target *target, struct err *err);
+
+/* The door to its Redis. */
+int target_redis(const struct target *target, struct redis_door **ret, struct err *err);
 
 /* One of the options above. ERR_INPUT says what is wrong with the value. */
 int target_take(struct target *target, int option, const char *value, struct err *err);

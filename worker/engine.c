@@ -9,9 +9,11 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "bus/access.h"
 #include "host/confine.h"
 #include "host/disk.h"
 #include "host/vm.h"
+#include "worker/doors.h"
 #include "worker/intake.h"
 #include "worker/stages.h"
 #include "worker/supervisor.h"
@@ -361,7 +363,8 @@ static void on_plan(void *ctx)
 static int open_bus(struct engine *engine, struct err *err)
 {
 	const struct settings *settings = engine->settings;
-	const struct lease_config leases = { .redis_host = settings->redis_host,
+	const struct lease_config leases = { .redis_door = engine->redis_door,
+					     .redis_host = settings->redis_host,
 					     .redis_port = (unsigned)settings->redis_port,
 					     .prefix = settings->topic_prefix,
 					     .owner = engine->owner,
@@ -384,6 +387,8 @@ static int open_bus(struct engine *engine, struct err *err)
 	struct doubts_config doubts = { .group = settings->group, .partitions = engine->partitions };
 	int r = topics_ensure(settings->brokers, &engine->topics, (int)settings->partitions, BROKER_PATIENCE_MS, err);
 
+	if (r == 0)
+		r = doors_check(settings, engine->redis_door, &engine->topics, engine->owner, err);
 	if (r == 0)
 		r = leases_new(engine->base, &leases, &engine->leases, err);
 	if (r == 0)
@@ -500,6 +505,7 @@ static void engine_close(struct engine *engine)
 	fitness_free(engine->fitness);
 	committed_free(engine->committed);
 	doubts_free(engine->doubts);
+	redis_door_free(engine->redis_door);
 	for (int i = 0; i < ENGINE_LANE_COUNT; i++)
 		lane_link_free(engine->lanes[i]);
 	free_event(engine->admit);
@@ -526,9 +532,10 @@ int engine_main(const struct settings *settings, const struct engine_ends *ends)
 	engine.driver = vmm_driver_find(settings->vmm); /* settings_load() knows the same names */
 	TAILQ_INIT(&engine.active);
 	TAILQ_INIT(&engine.held);
-	if (confine_process((uid_t)settings->engine_uid, &err) < 0 || engine_open(&engine, ends, &err) < 0) {
+	if (doors_open(settings, &engine.redis_door, &err) < 0 ||
+	    confine_process((uid_t)settings->engine_uid, settings->redis.socket, &err) < 0 || engine_open(&engine, ends, &err) < 0) {
 		log_error("engine.start", "message=\"%s\"", err.msg);
-		engine.exit_code = 1;
+		engine.exit_code = err.kind == ERR_INPUT ? ACCESS_EXIT_REFUSED : 1;
 	} else {
 		log_info("engine.start", "owner=%s vmm=%s accel=%s slots=%llu", engine.owner, engine.driver->name,
 			 engine.accel, (unsigned long long)settings->slots);

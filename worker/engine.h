@@ -35,6 +35,7 @@ struct engine {
 	struct consumer *consumer;
 	struct control_reader *control;
 	struct streamer *streamer;
+	struct redis_door *redis_door;
 	struct leases *leases;
 	struct report *report;
 	struct partitions *partitions;
@@ -71,7 +72,8 @@ struct engine_ends {
 
 #define ENGINE_EXIT_UNFIT 3
 
-/* Runs until drained (0), until this host is seen not to be fit (ENGINE_EXIT_UNFIT), or until it must not go on (1). */
+/* Runs until drained (0), until this host is seen not to be fit (ENGINE_EXIT_UNFIT), until it must not go on (1), or not at all:
+ * Kafka or Redis refuses it (ACCESS_EXIT_REFUSED). */
 int engine_main(const struct settings *settings, const struct engine_ends *ends);
 
 /* It cannot go on: say why, kill what runs (closing the lifelines does) and leave with status 1. */

@@ -6,6 +6,7 @@
 #include "base/ident.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "bus/kafka_properties.h"
 #include "host/uids.h"
 #include "wire/lane.h"
 
@@ -19,6 +20,9 @@ static const struct conf_key keys[] = {
 	TEXT(group, "mayfly"),
 	TEXT(redis_host, "127.0.0.1"),
 	UINT(redis_port, 1, 65535, "6379"),
+	REDIS_DOOR_KEYS(struct settings),
+	{ "kafka.", CONF_TYPE_PAIRS, offsetof(struct settings, kafka), 0, 0, NULL },
+	TEXT(kafka_config_file, ""),
 	TEXT(host, NULL),
 	TEXT(worker, NULL),
 	TEXT(state_dir, "/var/lib/mayfly"),
@@ -113,6 +117,14 @@ static int check_uids(const char *path, const struct settings *settings, struct 
 	return check_reserved(path, settings, err);
 }
 
+static int check_doors(const char *path, const struct settings *settings, struct err *err)
+{
+	const struct kafka_properties properties = { .pairs = &settings->kafka, .source = path };
+	int r = redis_settings_check(&settings->redis, path, err);
+
+	return r < 0 ? r : kafka_properties_check(&properties, err);
+}
+
 int settings_load(const char *path, struct settings *ret, struct err *err)
 {
 	int r = conf_load(path, keys, ARRAY_SIZE(keys), ret, err);
@@ -121,5 +133,8 @@ int settings_load(const char *path, struct settings *ret, struct err *err)
 		r = check_meaning(path, ret, err);
 	if (r == 0)
 		r = check_idents(path, ret, err);
+	if (r == 0)
+		r = check_doors(path, ret, err);
+	ret->path = path;
 	return r < 0 ? r : check_uids(path, ret, err);
 }

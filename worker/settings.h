@@ -6,6 +6,7 @@
 
 #include "base/conf.h"
 #include "base/err.h"
+#include "bus/redis_door.h"
 
 struct settings {
 	char brokers[CONF_TEXT_MAX];
@@ -13,6 +14,10 @@ struct settings {
 	char group[CONF_TEXT_MAX];
 	char redis_host[CONF_TEXT_MAX];
 	uint64_t redis_port;
+	struct redis_settings redis; /* how to get in there */
+	struct conf_pairs kafka;     /* for librdkafka (bus/kafka_properties.h) */
+	char kafka_config_file[CONF_TEXT_MAX];
+	const char *path; /* of the file that all this is from */
 	char host[CONF_TEXT_MAX];   /* this machine; with `state_dir` it says where objects live */
 	char worker[CONF_TEXT_MAX]; /* unique in the fleet and stable over restarts: the static group membership */
 	char state_dir[CONF_TEXT_MAX];

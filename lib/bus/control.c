@@ -21,7 +21,9 @@ static void take_event(struct control_reader *reader, rd_kafka_event_t *event)
 {
 	const rd_kafka_message_t *message;
 
-	if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_ERROR)
+	/* librdkafka looks for the coordinator of the group that nobody joins: whether it may is nobody's business. */
+	if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_ERROR &&
+	    rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED)
 		log_warn("control.kafka", "message=\"%s\"", rd_kafka_event_error_string(event));
 	if (rd_kafka_event_type(event) != RD_KAFKA_EVENT_FETCH)
 		return;

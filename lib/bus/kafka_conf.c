@@ -1,12 +1,15 @@
 #include "bus/kafka_conf.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 
 #include "base/log.h"
 #include "base/own.h"
+#include "bus/kafka_properties.h"
 
 #define SYSLOG_WARNING 4
 
@@ -21,17 +24,34 @@ struct kafka_wake {
 static void on_log(const rd_kafka_t *kafka, int level, const char *facility, const char *text)
 {
 	(void)kafka;
+	if (strcmp(facility, "CONFWARN") == 0) /* a producer has no use for a consumer's property, and the other way round */
+		level = SYSLOG_WARNING + 1;
 	log_event(level <= SYSLOG_WARNING ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG, "kafka", "facility=%s message=\"%s\"", facility,
 		  text);
+}
+
+/* client.id is a name in the broker's log: an operator's comes first. */
+static bool is_taken(const rd_kafka_conf_t *conf, const char *key)
+{
+	char value[8] = "";
+	size_t size = sizeof(value);
+
+	return strcmp(key, "client.id") == 0 && rd_kafka_conf_get(conf, key, value, &size) == RD_KAFKA_CONF_OK &&
+	       strncmp(value, "rdkafka", sizeof(value) - 1) != 0;
 }
 
 static int fill(rd_kafka_conf_t *conf, const struct kafka_pair *pairs, size_t n_pairs, struct err *err)
 {
 	char why[200];
 
-	for (size_t i = 0; i < n_pairs; i++)
+	for (size_t i = 0; i < n_pairs; i++) {
+		/* What is set here cannot be set by an operator as well: it is refused by name. */
+		assert(strcmp(pairs[i].key, "client.id") == 0 || kafka_property_is_ours(pairs[i].key, NULL));
+		if (is_taken(conf, pairs[i].key))
+			continue;
 		if (rd_kafka_conf_set(conf, pairs[i].key, pairs[i].value, why, sizeof(why)) != RD_KAFKA_CONF_OK)
 			return err_set(err, ERR_HOST, 0, "librdkafka refused %s = %s: %s", pairs[i].key, pairs[i].value, why);
+	}
 	return 0;
 }
 
@@ -48,14 +68,14 @@ static int make(rd_kafka_type_t type, rd_kafka_conf_t *conf, rd_kafka_t **ret, s
 	if (*ret)
 		return 0;
 	rd_kafka_conf_destroy(conf);
-	return err_set(err, ERR_HOST, 0, "make a Kafka client: %s", why);
+	return err_set(err, ERR_INPUT, 0, "make a Kafka client: %s", why); /* properties that do not go together, a file */
 }
 
 static int prepare(const struct kafka_pair *pairs, size_t n_pairs, void *opaque, rd_kafka_conf_t **ret, struct err *err)
 {
 	/* A producer that asks for a topic makes it, by librdkafka's default: topics are made by topics_ensure() alone. */
 	static const struct kafka_pair ours[] = { { "allow.auto.create.topics", "false" } };
-	rd_kafka_conf_t *conf = rd_kafka_conf_new();
+	rd_kafka_conf_t *conf = kafka_properties_conf();
 	int r = fill(conf, ours, ARRAY_SIZE(ours), err);
 
 	if (r == 0)

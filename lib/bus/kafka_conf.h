@@ -1,5 +1,5 @@
-/* What every librdkafka handle here has in common: a configuration from pairs, logging through base/log.h, and a queue that
- * wakes the loop. */
+/* What every librdkafka handle here has in common: a configuration from pairs on top of the operator's properties
+ * (bus/kafka_properties.h), logging through base/log.h, and a queue that wakes the loop. */
 #pragma once
 
 #include <event2/event.h>

@@ -286,7 +286,8 @@ DEFINE_FREEP(struct leases, leases_free)
 
 int leases_new(struct event_base *base, const struct lease_config *config, struct leases **ret, struct err *err)
 {
-	struct redis_config redis = { .host = config->redis_host,
+	struct redis_config redis = { .door = config->redis_door,
+				      .host = config->redis_host,
 				      .port = config->redis_port,
 				      .answer_ms = config->lease_ms / 3 };
 	cleanup_(leases_freep) struct leases *leases = calloc(1, sizeof(*leases));

@@ -18,8 +18,10 @@
 #include "base/ident.h"
 
 struct leases;
+struct redis_door;
 
 struct lease_config {
+	const struct redis_door *redis_door; /* borrowed; NULL: redis_host and redis_port, without a password */
 	const char *redis_host;
 	unsigned redis_port;
 	const char *prefix; /* "mayfly" */

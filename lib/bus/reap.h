@@ -24,6 +24,7 @@
 #define REAP_TOPIC_MAX 249 /* Kafka's longest topic name */
 
 struct reap;
+struct redis_door;
 struct redisReply;
 
 enum reap_state {
@@ -83,6 +84,7 @@ struct reap_server {
 };
 
 struct reap_config {
+	const struct redis_door *redis_door; /* borrowed; NULL: redis_host and redis_port, without a password */
 	const char *redis_host;
 	unsigned redis_port;
 	const char *prefix;

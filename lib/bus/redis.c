@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 
 #include "base/clock.h"
+#include "bus/redis_door.h"
 #include "loop/timer.h"
 
 #define REDIS_BACKOFF_MIN_MS	50
@@ -34,10 +35,16 @@ TAILQ_HEAD(redis_requests, redis_request);
 
 struct redis {
 	struct event_base *base;
-	char host[256];
-	unsigned port, answer_ms, backoff_ms;
+	const struct redis_door *door;
+	struct redis_door *own_door; /* when nobody lent one */
+	unsigned answer_ms, backoff_ms;
 	redisAsyncContext *hiredis; /* NULL between a loss and the next attempt */
-	bool is_connected, is_freeing;
+	bool is_open;      /* hiredis is connected */
+	bool is_connected; /* and Redis has let us in */
+	bool is_told;      /* that it is, and not yet that it is not */
+	bool is_freeing;
+	char refusal[160];      /* of the last attempt, "" */
+	bool is_refusal_told;	/* since we were connected last */
 	struct redis_requests in_flight; /* oldest first: all have the same time to be answered */
 	struct redis_requests failed;	 /* to be answered NULL when the loop turns */
 	struct timer *connect_timer;	 /* the next attempt, or the end of this one */
@@ -252,7 +259,7 @@ static void connect_later(struct redis *redis)
 	uint64_t wait_ms = redis->backoff_ms / 2 + clock_mono_ns() / 1000 % redis->backoff_ms; /* jitter: 0.5 to 1.5 */
 
 	redis->hiredis = NULL;
-	redis->is_connected = false;
+	redis->is_open = redis->is_connected = false;
 	if (redis->is_freeing)
 		return;
 	timer_set_ms(redis->connect_timer, wait_ms);
@@ -267,6 +274,31 @@ static void tell_change(struct redis *redis, bool is_connected, const char *why)
 		redis->on_change(redis->ctx, is_connected, why);
 }
 
+static void enter(struct redis *redis)
+{
+	redis->is_connected = redis->is_told = true;
+	redis->is_refusal_told = false;
+	timer_stop(redis->connect_timer);
+	tell_change(redis, true, "");
+}
+
+static void on_greeted(redisAsyncContext *hiredis, void *data, void *ctx)
+{
+	struct redis *redis = ctx;
+	const redisReply *reply = data;
+
+	(void)hiredis;
+	if (!reply)
+		return; /* lost meanwhile: on_disconnect() */
+	if (reply->type != REDIS_REPLY_ERROR) {
+		enter(redis);
+		return;
+	}
+	(void)snprintf(redis->refusal, sizeof(redis->refusal), "Redis at %.60s refuses us: %.60s", redis_door_name(redis->door),
+		       reply->str);
+	redisAsyncDisconnect(redis->hiredis);
+}
+
 static void on_connect(const redisAsyncContext *hiredis, int status)
 {
 	struct redis *redis = hiredis->data;
@@ -275,17 +307,25 @@ static void on_connect(const redisAsyncContext *hiredis, int status)
 		connect_later(redis);
 		return;
 	}
-	redis->is_connected = true;
-	timer_stop(redis->connect_timer);
-	tell_change(redis, true, "");
+	redis->is_open = true;
+	redis->refusal[0] = '\0';
+	if (!redis_door_greet(redis->door, redis->hiredis, on_greeted, redis))
+		enter(redis);
 }
 
+/* A refusal is told once, however often it is tried again. */
 static void on_disconnect(const redisAsyncContext *hiredis, int status)
 {
 	struct redis *redis = hiredis->data;
+	bool was_told = redis->is_told, is_new = redis->refusal[0] && !redis->is_refusal_told;
 
 	connect_later(redis);
-	tell_change(redis, false, status == REDIS_OK ? "dropped: no answer in time" : hiredis->errstr);
+	redis->is_told = false;
+	redis->is_refusal_told |= is_new;
+	if (is_new)
+		tell_change(redis, false, redis->refusal);
+	else if (was_told)
+		tell_change(redis, false, status == REDIS_OK ? "dropped: no answer in time" : hiredis->errstr);
 }
 
 /* Free the context now; hiredis answers everything in flight with NULL. What the kernel has not sent yet is dropped,
@@ -294,14 +334,14 @@ static void drop(struct redis *redis)
 {
 	static const struct linger at_once = { .l_onoff = 1, .l_linger = 0 };
 	redisAsyncContext *hiredis = redis->hiredis;
-	bool was_connected = redis->is_connected;
+	bool was_open = redis->is_open;
 
 	if (!hiredis)
 		return;
 	(void)setsockopt(hiredis->c.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)); /* else it is only slower */
 	redis->is_connected = false; /* answers of now may not send on it */
 	redisAsyncFree(hiredis);     /* calls on_disconnect only for a context that was connected */
-	if (!was_connected)
+	if (!was_open)
 		connect_later(redis);
 }
 
@@ -318,7 +358,7 @@ static void on_answer_late(void *ctx)
 
 static void connect_now(struct redis *redis)
 {
-	redisAsyncContext *hiredis = redisAsyncConnect(redis->host, (int)redis->port);
+	redisAsyncContext *hiredis = redis_door_begin(redis->door);
 
 	if (!hiredis || hiredis->err || redisLibeventAttach(hiredis, redis->base) != REDIS_OK) {
 		if (hiredis)
@@ -355,12 +395,16 @@ int redis_new(struct event_base *base, const struct redis_config *config,
 		return err_set(err, ERR_HOST, ENOMEM, "connect to Redis");
 	TAILQ_INIT(&redis->in_flight);
 	TAILQ_INIT(&redis->failed);
-	if (strlen(config->host) >= sizeof(redis->host))
-		return err_set(err, ERR_INPUT, 0, "Redis host name '%.40s...' is too long: give its address",
-			       config->host);
-	memcpy(redis->host, config->host, strlen(config->host) + 1);
+	redis->door = config->door;
+	if (!redis->door) {
+		static const struct redis_settings plain;
+
+		r = redis_door_new(config->host, config->port, &plain, &redis->own_door, err);
+		if (r < 0)
+			return r;
+		redis->door = redis->own_door;
+	}
 	redis->base = base;
-	redis->port = config->port;
 	redis->answer_ms = config->answer_ms;
 	redis->backoff_ms = REDIS_BACKOFF_MIN_MS;
 	redis->on_change = on_change;
@@ -394,5 +438,6 @@ void redis_free(struct redis *redis)
 	timer_free(redis->connect_timer);
 	timer_free(redis->answer_timer);
 	timer_free(redis->failed_timer);
+	redis_door_free(redis->own_door);
 	free(redis);
 }

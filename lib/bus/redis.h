@@ -2,9 +2,9 @@
  * by their digest; every request has a deadline.
  *
  * A request that is not answered in time drops the connection, so that a late answer can never be taken for a later
- * request's. Everything in flight then fails together: nothing is known about any of it. No TLS, no authentication: the
- * network to Redis must be a private one. A host *name* is resolved by the system's resolver, which blocks the loop
- * for as long as that takes: give an address where the resolver is not local. */
+ * request's. Everything in flight then fails together: nothing is known about any of it. How it gets in is a door's to know
+ * (bus/redis_door.h); nothing is sent before Redis has taken the password. A host *name* is resolved by the system's resolver,
+ * which blocks the loop for as long as that takes: give an address where the resolver is not local. */
 #pragma once
 
 #include <event2/event.h>
@@ -18,7 +18,10 @@
 struct redis;
 struct redisReply;
 
+struct redis_door;
+
 struct redis_config {
+	const struct redis_door *door; /* borrowed; NULL: host and port, without a password */
 	const char *host;
 	unsigned port;
 	unsigned answer_ms; /* deadline of a request, and of a connection attempt */
@@ -48,7 +51,8 @@ void redis_args_free(struct redis_args *args);
  * lost, or too late. It may be an error reply. Borrowed during the call. */
 typedef void (*redis_fn)(void *ctx, const struct redisReply *reply);
 
-/* `on_change` (may be NULL) runs when the connection is made or lost; `why` is "" or the reason of the loss. */
+/* `on_change` (may be NULL) runs when the connection is made or lost, and once when Redis begins to refuse us; `why` is "" or
+ * the reason. */
 int redis_new(struct event_base *base, const struct redis_config *config,
 	      void (*on_change)(void *ctx, bool is_connected, const char *why), void *ctx, struct redis **ret,
 	      struct err *err);

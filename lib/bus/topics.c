@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "bus/access.h"
 #include "bus/kafka_conf.h"
 
 #define TOPIC_COUNT 5
@@ -43,13 +44,14 @@ static int describe_failure(rd_kafka_event_t *event, struct err *err)
 		rd_kafka_resp_err_t code = rd_kafka_topic_result_error(results[i]);
 
 		if (code && code != RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
-			return err_set(err, ERR_HOST, 0, "make topic '%s': %s", rd_kafka_topic_result_name(results[i]),
+			return err_set(err, access_is_refusal(code) ? ERR_INPUT : ERR_HOST, 0,
+				       "make topic '%s', which does not exist: %s", rd_kafka_topic_result_name(results[i]),
 				       rd_kafka_err2str(code));
 	}
 	return 0;
 }
 
-static int create(rd_kafka_t *kafka, rd_kafka_NewTopic_t **topics, struct err *err)
+static int create(rd_kafka_t *kafka, rd_kafka_NewTopic_t **topics, size_t n, struct err *err)
 {
 	rd_kafka_queue_t *queue = rd_kafka_queue_new(kafka);
 	rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(kafka, RD_KAFKA_ADMIN_OP_CREATETOPICS);
@@ -58,7 +60,7 @@ static int create(rd_kafka_t *kafka, rd_kafka_NewTopic_t **topics, struct err *e
 	int r;
 
 	(void)rd_kafka_AdminOptions_set_request_timeout(options, REQUEST_MS, why, sizeof(why)); /* in range */
-	rd_kafka_CreateTopics(kafka, topics, TOPIC_COUNT, options, queue);
+	rd_kafka_CreateTopics(kafka, topics, n, options, queue);
 	event = rd_kafka_queue_poll(queue, REQUEST_MS + 1000);
 	r = event ? describe_failure(event, err) : err_set(err, ERR_HOST, ETIMEDOUT, "make topics");
 	if (event)
@@ -68,35 +70,74 @@ static int create(rd_kafka_t *kafka, rd_kafka_NewTopic_t **topics, struct err *e
 	return r;
 }
 
-static void fill(rd_kafka_NewTopic_t **list, const struct topics *topics, int partitions)
+static rd_kafka_NewTopic_t *describe(const struct topics *topics, const char *name, int partitions)
+{
+	bool is_control = name == topics->control;
+	char why[200];
+	rd_kafka_NewTopic_t *topic = rd_kafka_NewTopic_new(name, is_control ? 1 : partitions, -1, why, sizeof(why));
+
+	if (is_control)
+		(void)rd_kafka_NewTopic_set_config(topic, "retention.ms", CONTROL_KEEP_MS);
+	if (name == topics->dead)
+		(void)rd_kafka_NewTopic_set_config(topic, "max.message.bytes", DEAD_MAX_BYTES);
+	return topic;
+}
+
+static int exists(rd_kafka_t *kafka, rd_kafka_queue_t *queue, const char *name, struct err *err)
+{
+	rd_kafka_topic_t *topic = rd_kafka_topic_new(kafka, name, NULL);
+	const struct rd_kafka_metadata *metadata;
+	rd_kafka_resp_err_t code;
+	int r = access_ask(kafka, queue, topic, REQUEST_MS, &metadata, err);
+
+	rd_kafka_topic_destroy(topic);
+	if (r < 0)
+		return r;
+	code = metadata->topic_cnt == 1 ? metadata->topics[0].err : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+	rd_kafka_metadata_destroy(metadata);
+	if (access_is_refusal(code))
+		return err_set(err, ERR_INPUT, 0, "Kafka does not let us see topic '%s': %s", name, rd_kafka_err2str(code));
+	return code == RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+/* Only what is missing is made: who may not make topics finds them made. */
+static int ensure(rd_kafka_t *kafka, rd_kafka_queue_t *queue, const struct topics *topics, int partitions, struct err *err)
 {
 	const char *const names[TOPIC_COUNT] = { topics->tasks, topics->results, topics->output, topics->dead,
 						 topics->control };
-	char why[200];
+	rd_kafka_NewTopic_t *missing[TOPIC_COUNT];
+	size_t n = 0;
+	int r = 0;
 
-	for (size_t i = 0; i < TOPIC_COUNT; i++)
-		list[i] = rd_kafka_NewTopic_new(names[i], i == TOPIC_COUNT - 1 ? 1 : partitions, -1, why, sizeof(why));
-	(void)rd_kafka_NewTopic_set_config(list[TOPIC_COUNT - 2], "max.message.bytes", DEAD_MAX_BYTES);
-	(void)rd_kafka_NewTopic_set_config(list[TOPIC_COUNT - 1], "retention.ms", CONTROL_KEEP_MS);
+	for (size_t i = 0; i < TOPIC_COUNT && r >= 0; i++) {
+		r = exists(kafka, queue, names[i], err);
+		if (r == 0)
+			missing[n++] = describe(topics, names[i], partitions);
+	}
+	if (r >= 0)
+		r = n ? create(kafka, missing, n, err) : 0;
+	rd_kafka_NewTopic_destroy_array(missing, n);
+	return r;
 }
 
 int topics_ensure(const char *brokers, const struct topics *topics, int partitions, unsigned timeout_ms, struct err *err)
 {
-	const struct kafka_pair pairs[] = { { "bootstrap.servers", brokers } };
+	const struct kafka_pair pairs[] = { { "bootstrap.servers", brokers }, { "log_level", "2" } }; /* it is told below */
 	uint64_t deadline = clock_mono_ms() + timeout_ms;
-	rd_kafka_NewTopic_t *list[TOPIC_COUNT];
+	rd_kafka_queue_t *queue;
 	rd_kafka_t *kafka;
-	int r = kafka_new(RD_KAFKA_PRODUCER, pairs, ARRAY_SIZE(pairs), 0, NULL, &kafka, err);
+	int r = kafka_new(RD_KAFKA_PRODUCER, pairs, ARRAY_SIZE(pairs), RD_KAFKA_EVENT_ERROR, NULL, &kafka, err);
 
 	if (r < 0)
 		return r;
-	fill(list, topics, partitions);
-	while ((r = create(kafka, list, err)) < 0 && clock_mono_ms() < deadline) {
+	queue = rd_kafka_queue_get_main(kafka);
+	while ((r = ensure(kafka, queue, topics, partitions, err)) < 0 && err->kind != ERR_INPUT && clock_mono_ms() < deadline) {
 		log_debug("topics.retry", "message=\"%s\"", err->msg);
 		(void)usleep(RETRY_MS * 1000);
 	}
-	rd_kafka_NewTopic_destroy_array(list, TOPIC_COUNT);
+	rd_kafka_queue_destroy(queue);
 	rd_kafka_destroy(kafka);
-	return r < 0 ? err_wrap(err, "brokers '%s' did not make the topics in %u ms; are they running", brokers, timeout_ms) :
-		       0;
+	if (r < 0 && err->kind != ERR_INPUT)
+		return err_wrap(err, "brokers '%s' did not make the topics in %u ms; are they running", brokers, timeout_ms);
+	return r;
 }

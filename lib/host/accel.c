@@ -131,7 +131,7 @@ static void become_reader(int channel_fd)
 	if (dup2(channel_fd, STDERR_FILENO + 1) < 0 || close_range(STDERR_FILENO + 2, ~0u, 0) < 0)
 		_exit(READER_FAILED);
 	fd = STDERR_FILENO + 1;
-	if (confine_process(UID_READER, &err) < 0)
+	if (confine_process(UID_READER, "", &err) < 0)
 		_exit(READER_FAILED);
 	_exit(says_hello(fd) ? READER_HEARD : READER_HEARD_NOT);
 }

@@ -6,10 +6,12 @@
 #include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/own.h"
@@ -70,9 +72,12 @@ static const struct {
 	{ SCMP_SYS(prctl), USE(0, PR_SET_NAME) },
 };
 
-static int add_rules(scmp_filter_ctx filter)
+static int add_rules(scmp_filter_ctx filter, bool has_unix_socket)
 {
 	int r = 0;
+
+	if (has_unix_socket)
+		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
 
 	for (size_t i = 0; i < ARRAY_SIZE(allowed_calls) && r == 0; i++)
 		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed_calls[i], 0);
@@ -95,10 +100,10 @@ static int add_rules(scmp_filter_ctx filter)
 	return r;
 }
 
-static int load_filter(struct err *err)
+static int load_filter(bool has_unix_socket, struct err *err)
 {
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
-	int r = filter ? add_rules(filter) : -ENOMEM;
+	int r = filter ? add_rules(filter, has_unix_socket) : -ENOMEM;
 
 	if (r == 0)
 		r = seccomp_load(filter);
@@ -119,16 +124,32 @@ static int set_limits(struct err *err)
 	return setrlimit(RLIMIT_CORE, &no_core) < 0 ? err_set(err, ERR_HOST, errno, "forbid core dumps") : 0;
 }
 
-static int drop_root(uid_t uid, struct err *err)
+/* The group that a Unix socket is open to, as its only one. */
+static int keep_group(const char *unix_socket, struct err *err)
+{
+	struct stat st;
+
+	if (!*unix_socket)
+		return setgroups(0, NULL) < 0 ? err_set(err, ERR_HOST, errno, "leave root's groups; start it as root") : 0;
+	if (stat(unix_socket, &st) < 0)
+		return err_set(err, ERR_HOST, errno, "look at the socket '%.150s', to keep its group", unix_socket);
+	if (setgroups(st.st_mode & S_IWGRP && st.st_gid != 0 ? 1 : 0, &st.st_gid) < 0)
+		return err_set(err, ERR_HOST, errno, "keep group %u of '%.150s'; start it as root", st.st_gid, unix_socket);
+	return 0;
+}
+
+static int drop_root(uid_t uid, const char *unix_socket, struct err *err)
 {
 	int r = set_limits(err);
 
+	if (r == 0)
+		r = keep_group(unix_socket, err);
 	if (r < 0)
 		return r;
 	for (int cap = 0; cap <= CAP_LAST_CAP; cap++)
 		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 && errno != EINVAL) /* EINVAL: an older kernel's last one */
 			return err_set(err, ERR_HOST, errno, "drop capability %d", cap);
-	if (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0)
+	if (setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0)
 		return err_set(err, ERR_HOST, errno, "become uid %u; start it as root", uid);
 	return 0;
 }
@@ -140,9 +161,9 @@ void confine_allow_leak_check(void)
 }
 #endif
 
-int confine_process(uid_t uid, struct err *err)
+int confine_process(uid_t uid, const char *unix_socket, struct err *err)
 {
-	int r = drop_root(uid, err);
+	int r = drop_root(uid, unix_socket, err);
 
 	if (r < 0)
 		return r;
@@ -150,5 +171,5 @@ int confine_process(uid_t uid, struct err *err)
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
 	    prctl(PR_SET_DUMPABLE, 0) < 0)
 		return err_set(err, ERR_HOST, errno, "confine a process");
-	return load_filter(err);
+	return load_filter(*unix_socket, err);
 }

@@ -6,8 +6,9 @@
 
 #include "base/err.h"
 
-/* Irreversible, for the whole process; call before any thread is made. */
-int confine_process(uid_t uid, struct err *err);
+/* Irreversible, for the whole process; call before any thread is made. `unix_socket`: "" or the one that it will have to connect
+ * to; then it keeps the group that owns it, unless that is root's, and may make Unix sockets. */
+int confine_process(uid_t uid, const char *unix_socket, struct err *err);
 
 #ifdef MAYFLY_SANITIZE
 void confine_allow_leak_check(void); /* at the very end of a sanitized process */

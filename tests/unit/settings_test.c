@@ -43,6 +43,7 @@ static void test_shipped_file_loads(void **state)
 	}
 	(void)fclose(file);
 	assert_int_equal(load_text(text, &written, &err), 0);
+	written.path = shipped.path;
 	assert_memory_equal(&shipped, &written, sizeof(shipped));
 }
 
@@ -58,6 +59,13 @@ static void test_refusals_name_the_key(void **state)
 		{ GOOD "slots = 10001\n", "slots" },
 		{ GOOD "grace_ms = 1\n", "grace_ms" },
 		{ GOOD "vmm = null\n", "allow_null_vmm" },
+		{ GOOD "kafka.acks = 1\n", "kafka.acks cannot be set" },
+		{ GOOD "kafka.sasl.password = x\n", "sasl.password_file" },
+		{ GOOD "kafka.nope = x\n", "No such configuration property" },
+		{ GOOD "redis_socket = run/x\n", "redis_socket: write an absolute path" },
+		{ GOOD "redis_user = u\n", "redis_password_file" },
+		{ GOOD "redis_tls_name = n\n", "redis_tls = yes" },
+		{ GOOD "redis_tls = yes\nredis_socket = /x\n", "redis_tls: there is no TLS on a Unix socket" },
 		{ GOOD "vmm = xen\n", "vmm" },
 		{ GOOD "slots = 5\nslot_uid_base = 1000\nengine_uid = 1000\n", "engine_uid" },
 		{ GOOD "slots = 5\nslot_uid_base = 1000\nengine_uid = 1004\n", "engine_uid" },

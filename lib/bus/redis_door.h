@@ -1,0 +1,66 @@
+/* How this process gets into Redis: by host and port or by a Unix socket, with TLS where hiredis has it, as which user. All files
+ * are read when a door is made, so that the process may become another user afterwards; the password is kept in locked memory
+ * and handed over with every new connection, before anything else. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/conf.h"
+#include "base/err.h"
+#include "base/own.h"
+#include "bus/lease_keys.h"
+
+struct redis_settings {
+	char socket[CONF_TEXT_MAX]; /* absolute; "": host and port */
+	char user[CONF_TEXT_MAX];   /* "": the default user */
+	char password_file[CONF_TEXT_MAX];
+	bool is_tls;
+	char tls_ca_file[CONF_TEXT_MAX]; /* "": what the system trusts */
+	char tls_certificate_file[CONF_TEXT_MAX], tls_key_file[CONF_TEXT_MAX]; /* both or neither */
+	char tls_name[CONF_TEXT_MAX]; /* in the server's certificate; "": the host */
+};
+
+/* The rows of a daemon's table (base/conf.h) for a field `redis` of this type. */
+#define REDIS_DOOR_KEYS(type)                                                                                       \
+	{ "redis_socket", CONF_TYPE_TEXT, offsetof(type, redis.socket), 0, 0, "" },                                 \
+		{ "redis_user", CONF_TYPE_TEXT, offsetof(type, redis.user), 0, 0, "" },                             \
+		{ "redis_password_file", CONF_TYPE_TEXT, offsetof(type, redis.password_file), 0, 0, "" },           \
+		{ "redis_tls", CONF_TYPE_BOOL, offsetof(type, redis.is_tls), 0, 0, "no" },                          \
+		{ "redis_tls_ca_file", CONF_TYPE_TEXT, offsetof(type, redis.tls_ca_file), 0, 0, "" },               \
+		{ "redis_tls_certificate_file", CONF_TYPE_TEXT, offsetof(type, redis.tls_certificate_file), 0, 0, "" }, \
+		{ "redis_tls_key_file", CONF_TYPE_TEXT, offsetof(type, redis.tls_key_file), 0, 0, "" },             \
+		{ "redis_tls_name", CONF_TYPE_TEXT, offsetof(type, redis.tls_name), 0, 0, "" }
+
+/* Do they go together, and can this build do it? Opens no file. ERR_INPUT begins with `source`, if that is not NULL. */
+int redis_settings_check(const struct redis_settings *settings, const char *source, struct err *err);
+
+struct redis_door;
+struct redisContext;
+struct redisAsyncContext;
+
+/* `host`, `port`: not used with a socket. ERR_INPUT: a file cannot be read, or holds no such thing. */
+int redis_door_new(const char *host, unsigned port, const struct redis_settings *settings, struct redis_door **ret,
+		   struct err *err);
+void redis_door_free(struct redis_door *door);
+
+DEFINE_FREEP(struct redis_door, redis_door_free)
+
+/* "127.0.0.1:6379" or the socket's path. */
+const char *redis_door_name(const struct redis_door *door);
+
+/* A connection that has been begun, with TLS where that is wanted; NULL or one with `err` set when it cannot. */
+struct redisAsyncContext *redis_door_begin(const struct redis_door *door);
+
+/* Sends AUTH, if there is a password. `answer`(hiredis, reply, ctx) as hiredis calls it. Answers whether there is one. */
+bool redis_door_greet(const struct redis_door *door, struct redisAsyncContext *hiredis,
+		      void (*answer)(struct redisAsyncContext *hiredis, void *reply, void *ctx), void *ctx);
+
+/* The same for blocking callers, AUTH included. ERR_INPUT: Redis refuses us; ERR_HOST: it does not answer. */
+int redis_door_enter(const struct redis_door *door, unsigned timeout_ms, struct redisContext **ret, struct err *err);
+
+/* May we do with these keys all that worker and reaper do? Changes nothing. Errors as above; the message names the command. */
+int redis_door_check(const struct redis_door *door, const struct lease_keys *keys, unsigned timeout_ms, struct err *err);
+
+/* Is this a refusal that a person has to mend: who we are, or what we may do? */
+bool redis_is_refusal(const char *error);
