@@ -122,7 +122,7 @@ class Run(EndToEnd):
 
     def test_ttl_ends_a_running_task(self):
         """Its program may run longer than that, or not quite: the workspace is older than its program."""
-        ids = [self.shared.submit(argv=sh("sleep 1000"), ttl_ms=10000, timeout_ms=timeout_ms) for timeout_ms in (100000, 9990)]
+        ids = [self.shared.submit(argv=sh("sleep 1000"), ttl_ms=20000, timeout_ms=timeout_ms) for timeout_ms in (100000, 19990)]
         found = self.shared.results(ids)
         for result in (found[i][0] for i in ids):
             self.assertEqual([result[key] for key in ("outcome", "field", "ran", "key_destroyed")],
