@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/time.h>
 #ifdef MAYFLY_REDIS_TLS
+#include <arpa/inet.h>
 #include <hiredis/hiredis_ssl.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
