@@ -57,6 +57,16 @@ uint64_t cgroup_number(const char *file, const char *key)
 	return at && sscanf(at + strlen(line), "%llu", &number) == 1 ? number : 0;
 }
 
+uint64_t cgroup_tasks(void)
+{
+	unsigned long long tasks = 0;
+	char text[32];
+
+	if (read_file(CGROUP_TASK "/pids.current", text, sizeof(text)) < 0)
+		return 0;
+	return sscanf(text, "%llu", &tasks) == 1 ? tasks : 0;
+}
+
 /* The kernel's own opinion (proc(5)), 0 when the process is gone. */
 static long oom_score(int pid)
 {

@@ -23,5 +23,8 @@ bool cgroup_is_populated(void);
 /* The number behind `key` in a flat keyed file of the cgroup, 0 when there is none. */
 uint64_t cgroup_number(const char *file, const char *key);
 
+/* Its processes, threads counted one by one. */
+uint64_t cgroup_tasks(void);
+
 /* The process in it that the kernel would kill first for memory, its name in `name` (comm, at most 15 bytes); 0: it is empty. */
 int cgroup_largest(char name[16]);

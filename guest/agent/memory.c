@@ -23,7 +23,8 @@
  * a page fault. A program that holds all but 4 MiB and works on them reads nothing again; one that reads large files beside it reads
  * as much again, but at 3 MiB left, and with next to no page fault. */
 #define FILES_LEFT_KIB	    1024
-#define FILES_LEFT_CPU_KIB  256 /* and for each processor: what the kernel keeps at hand for it */
+#define FILES_LEFT_TASK_KIB 128 /* and for each process: what it is reading just now */
+#define FILES_LEFT_SHARE    16	/* but never more than this fraction of the limit */
 #define TURNOVERS_MIN	    2	/* in one sample: how often the pages that are left were read again */
 #define PAGES_PER_FAULT_MAX 64	/* read for one page fault: twice the kernel's read-ahead */
 #define STARVED_MS	    3000
@@ -110,10 +111,18 @@ static struct memory_sample take_sample(void)
 				       .faults = cgroup_number("memory.stat", "pgmajfault") };
 }
 
-static bool is_starved(const struct memory_sample *last, const struct memory_sample *now)
+/* So little that a program is not working on it. */
+static uint64_t few_files_kib(const struct memory *memory)
 {
-	long n_cpus = sysconf(_SC_NPROCESSORS_ONLN);
-	uint64_t few_kib = FILES_LEFT_KIB + FILES_LEFT_CPU_KIB * (uint64_t)(n_cpus > 0 ? n_cpus : 1);
+	uint64_t few_kib = FILES_LEFT_KIB + FILES_LEFT_TASK_KIB * cgroup_tasks(), most_kib = memory->limit_kib / FILES_LEFT_SHARE;
+
+	return few_kib < most_kib ? few_kib : most_kib;
+}
+
+static bool is_starved(const struct memory *memory, const struct memory_sample *now)
+{
+	const struct memory_sample *last = &memory->last;
+	uint64_t few_kib = few_files_kib(memory);
 
 	return now->files_kib < few_kib && last->files_kib < few_kib &&
 	       (now->refaults - last->refaults) * PAGE_KIB > TURNOVERS_MIN * now->files_kib &&
@@ -151,7 +160,7 @@ bool memory_step(struct memory *memory)
 	if (memory->last.at_ms && clock_mono_ms() < memory->last.at_ms + SAMPLE_MS)
 		return false;
 	now = take_sample();
-	if (memory->last.at_ms && is_starved(&memory->last, &now))
+	if (memory->last.at_ms && is_starved(memory, &now))
 		memory->starved_ms += now.at_ms - memory->last.at_ms;
 	else
 		memory->starved_ms = 0;

@@ -446,7 +446,7 @@ static void test_fork_bomb(void **state)
 {
 	(void)state;
 	run_plan((struct plan){ .script = "bomb() { bomb | bomb & }; bomb; sleep 1000", .timeout_ms = 5000 });
-	assert_true(result.exit.is_timed_out);
+	assert_true(result.exit.is_timed_out || result.exit.is_oom); /* by the number of processes, or by what they hold */
 	run_script("echo alive");
 	assert_exit(0);
 	assert_out("alive\n");
