@@ -516,13 +516,15 @@ static bool is_of_range(const struct client_range *range, const struct client_re
 }
 
 /* Offsets have holes where transactions begin and end: what lies beyond the range, or the end of the partition, ends it. */
-static void take_of_range(const struct client *client, struct reading *reading, rd_kafka_event_t *event)
+static void take_of_range(struct client *client, struct reading *reading, rd_kafka_event_t *event)
 {
 	const rd_kafka_message_t *message;
 	struct client_record record;
 
 	if (read_end(client, event, &record) && is_of_range(reading->range, &record))
 		reading->is_over = true;
+	else if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_ERROR)
+		note_refusal(client, rd_kafka_event_error(event), NULL, rd_kafka_event_error_string(event));
 	while (rd_kafka_event_type(event) == RD_KAFKA_EVENT_FETCH && (message = rd_kafka_event_message_next(event))) {
 		if (!read_record(client, message, &record) || !is_of_range(reading->range, &record))
 			continue;
@@ -545,6 +547,8 @@ int client_read(struct client *client, const struct client_range *range,
 
 		take_of_range(client, &reading, event);
 		rd_kafka_event_destroy(event);
+		if (client_refusal(client))
+			return err_set(err, ERR_INPUT, 0, "%s", client_refusal(client));
 		if (clock_mono_ms() - reading.heard_mono_ms > SILENT_MS)
 			r = no_answer(client, rd_kafka_err2str(RD_KAFKA_RESP_ERR__TIMED_OUT), err);
 	}

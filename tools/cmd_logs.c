@@ -145,6 +145,8 @@ static int print_future(struct logs *logs, struct err *err)
 	while (r == 0 && !logs->printer.is_broken &&
 	       (!logs->is_over || !printer_has_all(&logs->printer, &logs->history.finished))) {
 		client_turn(logs->client, NULL, 0, TURN_MS);
+		if (client_refusal(logs->client))
+			return err_set(err, ERR_INPUT, 0, "%s", client_refusal(logs->client));
 		if (!late_mono_ms && logs->is_over)
 			late_mono_ms = clock_mono_ms() + LATE_OUTPUT_MS;
 		if (late_mono_ms && clock_mono_ms() > late_mono_ms)
