@@ -76,6 +76,7 @@ def keys_of(path):
 
 def check_conf(path, settings):
     known = set(re.findall(r"^\s*(?:TEXT|UINT|BOOL)\((\w+),", read(settings), flags=re.M))
+    known |= set(re.findall(r'\{ "(\w+)", CONF_TYPE_', read("lib/bus/redis_door.h")))  # of both daemons
     for key in keys_of(path) - known:
         yield f"{path}: {key} is no key of {settings}"
 
