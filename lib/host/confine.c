@@ -74,10 +74,11 @@ static const struct {
 
 static int add_rules(scmp_filter_ctx filter, bool has_unix_socket)
 {
+	const struct scmp_arg_cmp unix_sockets = USE(0, AF_UNIX);
 	int r = 0;
 
 	if (has_unix_socket)
-		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
+		r = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, &unix_sockets);
 
 	for (size_t i = 0; i < ARRAY_SIZE(allowed_calls) && r == 0; i++)
 		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed_calls[i], 0);
