@@ -217,13 +217,25 @@ static void tick_jobs(struct engine *engine, uint64_t now)
 		engine->renew_mono_ms = now;
 }
 
+static void tick_tail(struct engine *engine, struct partition *partition)
+{
+	struct partition_loss none = { .records = 0 };
+
+	if (partitions_are_suspended(engine->partitions) || !partition_has_tail(partition, &none.from, &none.to))
+		return;
+	partition->log_end = 0;
+	if (report_add_range(engine->report, partition, &none) < 0)
+		engine_die(engine, "out of memory for the end of a partition");
+}
+
 static void tick_partitions(struct engine *engine)
 {
 	struct partition *partition;
 	size_t cursor = 0;
 
 	while ((partition = partitions_next(engine->partitions, &cursor))) {
-		if (!partition->is_paused || offsets_is_full(partition->offsets))
+		tick_tail(engine, partition);
+		if (!partition->is_paused || partition->is_losing || offsets_is_full(partition->offsets))
 			continue;
 		partition->is_paused = false;
 		consumer_resume(engine->consumer, partition->id);

@@ -58,6 +58,7 @@ struct engine {
 	bool is_paused;         /* full: no new records */
 	struct fitness *fitness;
 	unsigned n_lost_slots;
+	uint64_t n_lost_records; /* that Kafka deleted before they were done */
 	bool is_cut_short; /* drained as far as possible, or must not go on: nothing is closed in order */
 	int exit_code;
 };

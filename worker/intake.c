@@ -1,5 +1,6 @@
 #include "worker/intake.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -109,15 +110,74 @@ static void hold(struct engine *engine, const struct partition *partition, const
 
 /* What is below the committed offset is answered, or was; what comes after it is not there. Only a person can say from where
  * to go on. */
-static void die_of_lost_records(struct engine *engine, const struct partition *partition, int64_t offset)
+static void die_of_lost_records(struct engine *engine, const struct partition *partition, int64_t asked, int64_t offset)
 {
 	char why[900];
 
 	(void)snprintf(why, sizeof(why),
 		       "partition %d of '%s' has lost records: %lld was asked for, %lld came; see which tasks are missing and reset the "
 		       "offsets of group '%s'",
-		       partition->id, engine->topics.tasks, (long long)partition->start, (long long)offset, engine->settings->group);
+		       partition->id, engine->topics.tasks, (long long)asked, (long long)offset, engine->settings->group);
 	engine_die(engine, why);
+}
+
+/* Retention (or a person) deleted records that were not done. That cannot be mended here; it is told, and the work goes on. */
+static void tell_loss(struct engine *engine, const struct partition *partition, const struct partition_loss *loss)
+{
+	engine->n_lost_records += loss->records;
+	log_error("intake.lost", "topic=%s partition=%d first=%lld last=%lld records=%llu group=%s lost_since_start=%llu "
+		  "message=\"Kafka deleted records that were not done: their tasks get no result; the range is told on '%s'; look at "
+		  "retention.ms and retention.bytes of '%s', and have what was in it sent again\"",
+		  engine->topics.tasks, partition->id, (long long)loss->first, (long long)loss->last,
+		  (unsigned long long)loss->records, engine->settings->group, (unsigned long long)engine->n_lost_records,
+		  engine->topics.dead, engine->topics.tasks);
+	if (report_add_range(engine->report, partition, loss) < 0)
+		engine_die(engine, "out of memory for a range of lost records");
+}
+
+static void come_back_later(struct engine *engine, struct partition *partition, int64_t offset)
+{
+	partition->is_paused = true;
+	consumer_rewind(engine->consumer, partition->id, offset);
+}
+
+/* `offset` is the first that can be read after its partition could not be. May it be received? */
+static bool is_in_place(struct engine *engine, struct partition *partition, int64_t offset)
+{
+	struct partition_loss loss;
+
+	switch (partition_find_place(partition, offset, &loss)) {
+	case PARTITION_PLACE_FOUND:
+		return true;
+	case PARTITION_PLACE_LOSS:
+		tell_loss(engine, partition, &loss);
+		come_back_later(engine, partition, offset);
+		return false;
+	case PARTITION_PLACE_LATER:
+		come_back_later(engine, partition, offset);
+		return false;
+	case PARTITION_PLACE_BELOW:
+		die_of_lost_records(engine, partition, partition->unreadable, offset);
+		return false;
+	case PARTITION_PLACE_COUNT:
+		break;
+	}
+	assert(false);
+	return false;
+}
+
+static void on_end(void *ctx, int32_t id, int64_t offset)
+{
+	struct engine *engine = ctx;
+	struct partition *partition = partitions_find(engine->partitions, id);
+
+	if (!partition || engine->drain_mono_ms || partition->is_paused)
+		return;
+	if (offset < partition->unreadable)
+		log_warn("intake.end", "partition=%d message=\"'%s' ends at %lld, but %lld was asked for: was it made anew?\"", id,
+			 engine->topics.tasks, (long long)offset, (long long)partition->unreadable);
+	else if (is_in_place(engine, partition, offset))
+		partition->log_end = offset;
 }
 
 static void on_record(void *ctx, const struct consumer_record *record)
@@ -132,13 +192,13 @@ static void on_record(void *ctx, const struct consumer_record *record)
 		return; /* it will be delivered to whoever owns it next */
 	if (partition->doubt_end < 0)
 		partition->doubt_end = consumer_log_end(engine->consumer, partition->id);
+	if (!is_in_place(engine, partition, record->offset))
+		return;
 	receipt = partition_receive(partition, record->offset);
-	if (receipt == PARTITION_RECEIPT_NO_ROOM) {
-		partition->is_paused = true;
-		consumer_rewind(engine->consumer, partition->id, record->offset);
-	}
+	if (receipt == PARTITION_RECEIPT_NO_ROOM)
+		come_back_later(engine, partition, record->offset);
 	if (receipt == PARTITION_RECEIPT_BELOW)
-		die_of_lost_records(engine, partition, record->offset);
+		die_of_lost_records(engine, partition, partition->start, record->offset);
 	if (receipt != PARTITION_RECEIPT_NEW)
 		return;
 	if (offsets_is_full(partition->offsets) && !partition->is_paused) {
@@ -186,8 +246,10 @@ static void on_assigned(void *ctx, struct consumer_position *positions, size_t n
 	}
 	partitions_settle(engine->partitions);
 	for (size_t i = 0; i < n; i++) {
-		const struct partition *partition = partitions_find(engine->partitions, positions[i].partition);
+		struct partition *partition = partitions_find(engine->partitions, positions[i].partition);
 
+		if (partition && positions[i].unreadable >= 0 && partition_is_unreadable(partition, positions[i].unreadable))
+			positions[i].start = CONSUMER_BEGINNING;
 		if (partition && !partition->is_paused) /* the consumer keeps what was paused before somebody else had it */
 			consumer_resume(engine->consumer, partition->id);
 	}
@@ -210,7 +272,7 @@ static void on_fault(void *ctx, const struct err *err)
 	engine_die(ctx, err->msg);
 }
 
-const struct consumer_events intake_events = { on_record, on_assigned, on_revoked, on_fault };
+const struct consumer_events intake_events = { on_record, on_assigned, on_revoked, on_end, on_fault };
 
 /* The topic is read from its beginning at every start: a cancellation is not about a task that came after it. */
 static void cancel_all(struct job_index *index, const char *id, uint64_t created_ms)

@@ -85,6 +85,7 @@ static struct partition *add(struct partitions *partitions, int32_t id, size_t *
 		return NULL;
 	}
 	partition->id = id;
+	partition->unreadable = -1;
 	*ret_index = partitions->n;
 	partitions->all[partitions->n++] = partition;
 	return partition;
@@ -112,6 +113,9 @@ int64_t partitions_assign(struct partitions *partitions, int32_t id, int64_t com
 	if (!partition)
 		return PARTITIONS_NO_MEMORY;
 	partitions->is_named[index] = true;
+	partition->was_unreadable = partition->unreadable;
+	partition->unreadable = -1;
+	partition->log_end = 0;
 	if (is_as_we_left_it(partition, committed, metadata))
 		return partition->next_received > 0 ? partition->next_received : start;
 	offsets_free(partition->offsets);
@@ -119,7 +123,8 @@ int64_t partitions_assign(struct partitions *partitions, int32_t id, int64_t com
 	if (!partition->offsets)
 		return PARTITIONS_NO_MEMORY;
 	partition->is_owned = true;
-	partition->is_paused = false;
+	partition->is_paused = partition->is_losing = false;
+	partition->was_unreadable = -1;
 	partition->epoch = ++partitions->last_epoch;
 	partition->start = committed > 0 ? committed : 0;
 	partition->next_received = 0;
@@ -138,8 +143,55 @@ void partitions_settle(struct partitions *partitions)
 	partitions->is_suspended = false;
 }
 
+static int64_t expected(const struct partition *partition)
+{
+	return partition->next_received > 0 ? partition->next_received : partition->start;
+}
+
+bool partition_is_unreadable(struct partition *partition, int64_t offset)
+{
+	if (offset < expected(partition))
+		return false;
+	partition->unreadable = offset;
+	if (partition->was_unreadable >= expected(partition) && partition->was_unreadable < offset)
+		partition->unreadable = partition->was_unreadable;
+	return true;
+}
+
+enum partition_place partition_find_place(struct partition *partition, int64_t offset, struct partition_loss *ret)
+{
+	int64_t unreadable = partition->unreadable;
+
+	if (unreadable < 0)
+		return PARTITION_PLACE_FOUND;
+	if (offset < unreadable)
+		return PARTITION_PLACE_BELOW;
+	if (partition->is_losing)
+		return PARTITION_PLACE_LATER;
+	*ret = (struct partition_loss){ .from = expected(partition), .to = offset };
+	ret->records = offsets_open(partition->offsets, unreadable, offset, &ret->first, &ret->last);
+	if (ret->records == 0) {
+		partition->unreadable = -1;
+		return PARTITION_PLACE_FOUND;
+	}
+	if (!offsets_has_room(partition->offsets, offset - 1))
+		return PARTITION_PLACE_LATER;
+	partition->is_losing = true;
+	return PARTITION_PLACE_LOSS;
+}
+
+bool partition_has_tail(const struct partition *partition, int64_t *ret_from, int64_t *ret_to)
+{
+	if (partition->unreadable >= 0 || partition->is_losing || partition->has_plan || !offsets_is_idle(partition->offsets))
+		return false;
+	*ret_from = offsets_next(partition->offsets);
+	*ret_to = partition->log_end;
+	return *ret_from >= expected(partition) && *ret_to > *ret_from;
+}
+
 enum partition_receipt partition_receive(struct partition *partition, int64_t offset)
 {
+	partition->log_end = 0;
 	if (offset < partition->start)
 		return PARTITION_RECEIPT_BELOW;
 	if (offset < partition->next_received)
@@ -150,12 +202,22 @@ enum partition_receipt partition_receive(struct partition *partition, int64_t of
 	return offsets_receive(partition->offsets, offset) ? PARTITION_RECEIPT_NEW : PARTITION_RECEIPT_AGAIN;
 }
 
-void partition_plan(struct partition *partition, int64_t offset)
+static struct offsets *plan_of(struct partition *partition)
 {
 	if (!partition->has_plan)
 		offsets_copy(partition->plan, partition->offsets);
 	partition->has_plan = true;
-	offsets_done(partition->plan, offset);
+	return partition->plan;
+}
+
+void partition_plan(struct partition *partition, int64_t offset)
+{
+	offsets_done(plan_of(partition), offset);
+}
+
+void partition_plan_range(struct partition *partition, int64_t from, int64_t to)
+{
+	offsets_skip(plan_of(partition), from, to);
 }
 
 const struct partition_position *partition_planned(struct partition *partition)
@@ -170,6 +232,16 @@ void partition_end_plan(struct partition *partition, bool is_committed)
 	partition->has_plan = false;
 	if (is_committed)
 		partition->position = partition->planned;
+}
+
+void partition_range_is_done(struct partition *partition, int64_t from, int64_t to)
+{
+	offsets_skip(partition->offsets, from, to);
+	if (partition->next_received < to)
+		partition->next_received = to;
+	partition->is_losing = false;
+	if (partition->unreadable >= 0 && partition->unreadable < to)
+		partition->unreadable = to; /* what comes next says whether that is all */
 }
 
 struct partition *partitions_next(struct partitions *partitions, size_t *cursor)

@@ -9,11 +9,14 @@
 #include "base/ident.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "wire/result.h"
 
 #define BATCH_MAX_ITEMS 5000            /* results of one transaction: measured optimum 1,000 to 5,000 */
+#define BATCH_CAREFUL_ITEMS 200         /* of one after a refusal, when they may go one by one: a second or so */
 #define BATCH_MAX_BYTES (32u << 20)     /* of one transaction: bounds what waits in the producer's queue */
 #define RETRY_MS 20                     /* after an aborted transaction; doubled for each that follows, up to: */
 #define RETRY_MAX_MS 1000
+#define UNTELLABLE_MS 5000              /* until a result whose shortest form was refused is tried again */
 
 struct item {
 	STAILQ_ENTRY(item) link;
@@ -22,7 +25,10 @@ struct item {
 	struct buf result;
 	struct dead_letter *dead;
 	struct publish_origin origin; /* of the dead letter */
-	bool is_dead_refused;
+	bool is_dead_refused, is_result_refused;
+	bool is_range; /* of offsets, instead of an answer to one: */
+	struct partition_loss range;
+	struct publish_loss loss; /* if any of it is lost */
 	const uint64_t *lease_ends_mono_ms; /* NULL: it has none */
 	report_fn fn;
 	void *ctx;
@@ -34,10 +40,11 @@ struct report {
 	struct publisher *publisher;
 	struct partitions *partitions;
 	const struct topics *topics;
-	struct item_list waiting, in_flight;
-	struct event *pump, *retry;
+	struct item_list waiting, in_flight, untellable; /* untellable: until the timer `again` */
+	struct event *pump, *retry, *again;
 	bool is_retrying;
 	unsigned retry_ms;
+	size_t batch_items; /* at most, now */
 	size_t backlog_bytes; /* of what waits or is in flight */
 	struct publish_batch batch;
 	struct publish_message *messages; /* BATCH_MAX_ITEMS * 2: a result and perhaps a dead letter each */
@@ -67,11 +74,11 @@ static void settle(struct report *report, struct item *item, bool is_told)
 	item_free(item);
 }
 
-static void add_result(struct report *report, const struct item *item)
+static void add_result(struct report *report, struct item *item)
 {
 	report->messages[report->batch.n_messages++] = (struct publish_message){
 		.topic = report->topics->results, .key = item->key, .key_len = strlen(item->key), .data = item->result.data,
-		.len = item->result.len
+		.len = item->result.len, .is_refused = &item->is_result_refused
 	};
 }
 
@@ -97,13 +104,72 @@ static bool has_dead_letter(const struct report *report, const struct item *item
 	return item->dead && !item->is_dead_refused;
 }
 
+/* Without key and value: what a sender wrote cannot look like it, for no header of a sender's is copied. */
+static void add_loss(struct report *report, struct item *item)
+{
+	item->origin = (struct publish_origin){ .topic = report->topics->tasks, .partition = item->source.partition,
+						.offset = item->range.first };
+	item->loss = (struct publish_loss){ .last = item->range.last, .records = item->range.records };
+	report->messages[report->batch.n_messages++] = (struct publish_message){
+		.topic = report->topics->dead, .origin = &item->origin, .loss = &item->loss, .is_refused = &item->is_dead_refused
+	};
+}
+
+static void warn_of_refusal(const struct report *report, const struct item *item, const char *what)
+{
+	log_error("report.result", "id=%s partition=%d offset=%lld bytes=%zu message=\"topic '%s' refuses this result for its size; %s; "
+		  "raise max.message.bytes of '%s'\"", item->key, item->source.partition, (long long)item->source.offset,
+		  item->result.len, report->topics->results, what, report->topics->results);
+}
+
+/* false: no form of it is shorter (the note takes room, too), or there is no memory for one. */
+static bool shorten(struct report *report, struct item *item)
+{
+	for (int form = RESULT_FORM_SHORT; form < RESULT_FORM_COUNT; form++) {
+		struct buf shorter = { 0 };
+
+		if (result_shorten(&item->result, (enum result_form)form, item->result.len, &shorter) < 0 ||
+		    shorter.len >= item->result.len) {
+			buf_free(&shorter);
+			continue;
+		}
+		warn_of_refusal(report, item, "it is told in a shorter form");
+		report->backlog_bytes -= item->result.len - shorter.len;
+		buf_free(&item->result);
+		item->result = shorter;
+		return true;
+	}
+	return false;
+}
+
+/* A result that its topic does not take must not hold up the others. false: not now. */
+static bool is_tellable(struct report *report, struct item *item)
+{
+	const struct timeval delay = { .tv_sec = UNTELLABLE_MS / 1000 };
+
+	if (!item->is_result_refused)
+		return true;
+	item->is_result_refused = false;
+	if (shorten(report, item))
+		return true;
+	warn_of_refusal(report, item, "it is the shortest form; the task stays untold, and is tried again");
+	STAILQ_INSERT_TAIL(&report->untellable, item, link);
+	(void)event_add(report->again, &delay); /* a timer that exists needs no memory */
+	return false;
+}
+
 static void add_item(struct report *report, struct item *item, struct partition *partition)
 {
 	if (item->result.len)
 		add_result(report, item);
 	if (has_dead_letter(report, item))
 		add_dead_letter(report, item);
-	partition_plan(partition, item->source.offset);
+	if (item->is_range && item->range.records && !item->is_dead_refused)
+		add_loss(report, item);
+	if (item->is_range)
+		partition_plan_range(partition, item->range.from, item->range.to);
+	else
+		partition_plan(partition, item->source.offset);
 	STAILQ_INSERT_TAIL(&report->in_flight, item, link);
 }
 
@@ -132,7 +198,7 @@ static void gather(struct report *report)
 	size_t n = 0;
 
 	report->batch.n_messages = report->batch.n_offsets = 0;
-	while (!STAILQ_EMPTY(&report->waiting) && n < BATCH_MAX_ITEMS && bytes < BATCH_MAX_BYTES) {
+	while (!STAILQ_EMPTY(&report->waiting) && n < report->batch_items && bytes < BATCH_MAX_BYTES) {
 		struct item *item = STAILQ_FIRST(&report->waiting);
 		struct partition *partition = partitions_find_epoch(report->partitions, item->source.partition,
 								    item->source.epoch);
@@ -142,6 +208,8 @@ static void gather(struct report *report)
 			settle(report, item, false);
 			continue;
 		}
+		if (!is_tellable(report, item))
+			continue;
 		bytes += bytes_of(item);
 		n++;
 		add_item(report, item, partition);
@@ -177,6 +245,16 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
 	report_pump(report);
 }
 
+static void on_again(evutil_socket_t fd, short what, void *arg)
+{
+	struct report *report = arg;
+
+	(void)fd;
+	(void)what;
+	STAILQ_CONCAT(&report->waiting, &report->untellable);
+	report_pump(report);
+}
+
 static void end_plans(struct report *report, bool is_committed)
 {
 	struct partition *partition;
@@ -192,7 +270,9 @@ static void mark_done(struct report *report, const struct item *item)
 	struct partition *partition =
 		partitions_find_epoch(report->partitions, item->source.partition, item->source.epoch);
 
-	if (partition)
+	if (partition && item->is_range)
+		partition_range_is_done(partition, item->range.from, item->range.to);
+	else if (partition)
 		offsets_done(partition->offsets, item->source.offset);
 }
 
@@ -202,6 +282,8 @@ static void on_committed(struct report *report)
 
 	end_plans(report, true);
 	report->retry_ms = RETRY_MS;
+	if (report->batch_items < BATCH_MAX_ITEMS)
+		report->batch_items += BATCH_CAREFUL_ITEMS;
 	STAILQ_INIT(&told);
 	STAILQ_CONCAT(&told, &report->in_flight);
 	while (!STAILQ_EMPTY(&told)) {
@@ -214,14 +296,26 @@ static void on_committed(struct report *report)
 	report_pump(report);
 }
 
+static void take_back(struct report *report)
+{
+	end_plans(report, false);
+	STAILQ_CONCAT(&report->in_flight, &report->waiting);
+	STAILQ_CONCAT(&report->waiting, &report->in_flight);
+}
+
+static void on_refused(struct report *report)
+{
+	take_back(report);
+	report->batch_items = BATCH_CAREFUL_ITEMS;
+	report_pump(report);
+}
+
 static void on_aborted(struct report *report)
 {
 	const struct timeval delay = { .tv_sec = report->retry_ms / 1000, .tv_usec = report->retry_ms % 1000 * 1000 };
 
-	end_plans(report, false);
+	take_back(report);
 	report->retry_ms = report->retry_ms * 2 > RETRY_MAX_MS ? RETRY_MAX_MS : report->retry_ms * 2;
-	STAILQ_CONCAT(&report->in_flight, &report->waiting);
-	STAILQ_CONCAT(&report->waiting, &report->in_flight);
 	report->is_retrying = true;
 	(void)event_add(report->retry, &delay); /* a timer that exists needs no memory */
 }
@@ -237,6 +331,10 @@ static void on_done(void *ctx, enum publish_verdict verdict, const char *why)
 	case PUBLISH_VERDICT_ABORTED:
 		log_warn("report.aborted", "message=\"%s\"", why);
 		on_aborted(report);
+		return;
+	case PUBLISH_VERDICT_REFUSED:
+		log_debug("report.refused", "message=\"%s\"", why);
+		on_refused(report);
 		return;
 	case PUBLISH_VERDICT_FENCED:
 		report->on_fenced(report->ctx, why);
@@ -257,7 +355,9 @@ int report_new(struct event_base *base, const struct report_config *config, stru
 		return err_set(err, ERR_HOST, ENOMEM, "reports");
 	STAILQ_INIT(&report->waiting);
 	STAILQ_INIT(&report->in_flight);
+	STAILQ_INIT(&report->untellable);
 	report->retry_ms = RETRY_MS;
+	report->batch_items = BATCH_MAX_ITEMS;
 	report->topics = config->topics;
 	report->partitions = partitions;
 	report->on_plan = config->on_plan;
@@ -266,9 +366,10 @@ int report_new(struct event_base *base, const struct report_config *config, stru
 	report->messages = calloc((size_t)BATCH_MAX_ITEMS * 2, sizeof(*report->messages));
 	report->pump = event_new(base, -1, 0, on_pump, report);
 	report->retry = evtimer_new(base, on_retry, report);
+	report->again = evtimer_new(base, on_again, report);
 	report->batch.messages = report->messages;
 	report->batch.offsets = report->offsets;
-	r = report->messages && report->pump && report->retry ? 0 : err_set(err, ERR_HOST, ENOMEM, "reports");
+	r = report->messages && report->pump && report->retry && report->again ? 0 : err_set(err, ERR_HOST, ENOMEM, "reports");
 	if (r == 0)
 		r = publisher_new(base, &config->publisher, consumer, on_done, report,
 				  &report->publisher, err);
@@ -301,6 +402,20 @@ int report_add(struct report *report, const struct report_source *source, const 
 	return 0;
 }
 
+int report_add_range(struct report *report, const struct partition *partition, const struct partition_loss *loss)
+{
+	struct item *item = calloc(1, sizeof(*item));
+
+	if (!item)
+		return -ENOMEM;
+	item->source = (struct report_source){ .partition = partition->id, .epoch = partition->epoch, .offset = loss->first };
+	item->is_range = true;
+	item->range = *loss;
+	STAILQ_INSERT_TAIL(&report->waiting, item, link);
+	event_active(report->pump, EV_TIMEOUT, 0);
+	return 0;
+}
+
 size_t report_backlog(const struct report *report)
 {
 	return report->backlog_bytes;
@@ -308,7 +423,7 @@ size_t report_backlog(const struct report *report)
 
 bool report_is_idle(const struct report *report)
 {
-	return STAILQ_EMPTY(&report->waiting) && STAILQ_EMPTY(&report->in_flight);
+	return STAILQ_EMPTY(&report->waiting) && STAILQ_EMPTY(&report->in_flight) && STAILQ_EMPTY(&report->untellable);
 }
 
 static void free_list(struct item_list *list)
@@ -328,10 +443,13 @@ void report_free(struct report *report)
 	publisher_free(report->publisher);
 	free_list(&report->waiting);
 	free_list(&report->in_flight);
+	free_list(&report->untellable);
 	if (report->pump)
 		event_free(report->pump);
 	if (report->retry)
 		event_free(report->retry);
+	if (report->again)
+		event_free(report->again);
 	free(report->messages);
 	free(report);
 }

@@ -41,11 +41,17 @@ struct report_source {
 typedef void (*report_fn)(void *ctx, bool is_told);
 
 /* The record is answered: publish `result` (may be empty: nothing to tell) under `key`, `dead` (may be NULL) to the dead
- * letters, and the record's offset, together or not at all; a dead letter that its topic refuses is left out. Takes the bytes
- * of `result` and the allocation `dead`. `fn` may be NULL. `lease_ends_mono_ms` (borrowed until fn; NULL: no lease) is looked at again before each try: when the lease is over,
- * somebody else may answer, and the item is dropped. 0 or -ENOMEM (then nothing was taken). */
+ * letters, and the record's offset, together or not at all. What its topic refuses for its size holds up nobody else: a dead letter
+ * is left out, a result is told in a shorter form (result_shorten()), and when even the shortest is refused, it is tried again every
+ * few seconds. Takes the bytes of `result` and the allocation `dead`. `fn` may be NULL. `lease_ends_mono_ms` (borrowed until fn;
+ * NULL: no lease) is looked at again before each try: when the lease is over, somebody else may answer, and the item is dropped.
+ * 0 or -ENOMEM (then nothing was taken). */
 int report_add(struct report *report, const struct report_source *source, const char *key, struct buf *result,
 	       struct dead_letter *dead, const uint64_t *lease_ends_mono_ms, report_fn fn, void *ctx);
+
+/* Nothing of this range will come: mark it as done; when records of it are lost (loss->records), tell that on the dead-letter topic,
+ * in the same transaction. Then partition_range_is_done(). 0 or -ENOMEM. */
+int report_add_range(struct report *report, const struct partition *partition, const struct partition_loss *loss);
 
 /* Hand over a batch if there is something to tell and nothing in flight. Called after rebalances and by itself. */
 void report_pump(struct report *report);

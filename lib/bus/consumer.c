@@ -29,6 +29,8 @@
 #define REOPENS_MS 60000
 #define BELT_MS 1000         /* a poll at least this often: librdkafka counts polls, and a wake-up may be missed */
 
+static_assert(CONSUMER_BEGINNING == RD_KAFKA_OFFSET_BEGINNING, "librdkafka's word for it");
+
 struct consumer {
 	struct event_base *base;
 	rd_kafka_t *kafka; /* NULL only while it is opened again */
@@ -48,10 +50,17 @@ struct consumer {
 	bool is_looking_up; /* a look-up is on its way: the one with this number */
 	uintptr_t lookup;   /* answers to earlier ones are about an assignment that is over */
 	unsigned n_refused; /* look-ups in a row */
+	rd_kafka_topic_partition_list_t *unreadable; /* of `assigned`, with the offset that is not there; NULL: none */
 	bool is_all_paused;
 	bool *is_paused; /* by partition number */
 	size_t n_paused;
 };
+
+static void forget_unreadable(struct consumer *consumer)
+{
+	if (consumer->unreadable)
+		rd_kafka_topic_partition_list_destroy(TAKE_PTR(consumer->unreadable));
+}
 
 static void assign_none(struct consumer *consumer)
 {
@@ -108,6 +117,14 @@ static void forward_records(struct consumer *consumer)
 	}
 }
 
+static int64_t unreadable_at(const struct consumer *consumer, int32_t partition)
+{
+	const rd_kafka_topic_partition_t *one =
+		consumer->unreadable ? rd_kafka_topic_partition_list_find(consumer->unreadable, consumer->topic, partition) : NULL;
+
+	return one ? one->offset : -1;
+}
+
 static void start_partitions(struct consumer *consumer, const rd_kafka_topic_partition_list_t *found)
 {
 	struct consumer_position *positions = calloc((size_t)found->cnt + 1, sizeof(*positions));
@@ -122,8 +139,10 @@ static void start_partitions(struct consumer *consumer, const rd_kafka_topic_par
 		positions[i].committed = one->offset >= 0 ? one->offset : -1;
 		metadata[i] = strndup(one->metadata ? one->metadata : "", one->metadata_size); /* theirs has no end */
 		positions[i].metadata = metadata[i] ? metadata[i] : "";
-		positions[i].start = one->offset >= 0 ? one->offset : RD_KAFKA_OFFSET_BEGINNING;
+		positions[i].start = one->offset >= 0 ? one->offset : CONSUMER_BEGINNING;
+		positions[i].unreadable = unreadable_at(consumer, one->partition);
 	}
+	forget_unreadable(consumer);
 	consumer->events->on_assigned(consumer->ctx, positions, (size_t)found->cnt);
 	for (int i = 0; i < found->cnt; i++) {
 		rd_kafka_topic_partition_t *one = rd_kafka_topic_partition_list_find(consumer->assigned, consumer->topic,
@@ -148,6 +167,7 @@ static void on_rebalance(struct consumer *consumer, rd_kafka_event_t *event)
 	rd_kafka_topic_partition_list_t *list = rd_kafka_event_topic_partition_list(event);
 
 	consumer->is_looking_up = consumer->is_unsettled = false;
+	forget_unreadable(consumer);
 	if (rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
 		assign_none(consumer);
 		consumer->events->on_revoked(consumer->ctx);
@@ -251,6 +271,41 @@ static void take_error(struct consumer *consumer, rd_kafka_event_t *event)
 	look_for_fence(consumer);
 }
 
+/* librdkafka has stopped reading it (auto.offset.reset=error). Only a whole new assignment moves it while the group rebalances
+ * eagerly; the others go on where they are. First nothing is assigned, as in a rebalance: what ends takes its queue's forward with it,
+ * and forward_records() has to come after that. */
+static void note_unreadable(struct consumer *consumer, const rd_kafka_topic_partition_t *where, const char *why)
+{
+	if (!consumer->assigned || !rd_kafka_topic_partition_list_find(consumer->assigned, consumer->topic, where->partition))
+		return;
+	log_warn("consumer.unreadable", "partition=%d offset=%lld message=\"%s\"", where->partition, (long long)where->offset, why);
+	if (!consumer->unreadable)
+		consumer->unreadable = rd_kafka_topic_partition_list_new(1);
+	if (!rd_kafka_topic_partition_list_find(consumer->unreadable, consumer->topic, where->partition))
+		rd_kafka_topic_partition_list_add(consumer->unreadable, consumer->topic, where->partition)->offset = where->offset;
+	if (consumer->is_unsettled)
+		return;
+	consumer->is_unsettled = true;
+	(void)rd_kafka_assign(consumer->kafka, NULL); /* the next one says what is wrong */
+	look_up(consumer);
+}
+
+/* Of one partition, in the order of its records. false: it is about something else. */
+static bool take_partition_event(struct consumer *consumer, rd_kafka_event_t *event)
+{
+	rd_kafka_topic_partition_t *where = rd_kafka_event_topic_partition(event);
+	rd_kafka_resp_err_t code = rd_kafka_event_error(event);
+	bool is_known = where && (code == RD_KAFKA_RESP_ERR__PARTITION_EOF || code == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET);
+
+	if (is_known && code == RD_KAFKA_RESP_ERR__PARTITION_EOF)
+		consumer->events->on_end(consumer->ctx, where->partition, where->offset);
+	else if (is_known)
+		note_unreadable(consumer, where, rd_kafka_event_error_string(event));
+	if (where)
+		rd_kafka_topic_partition_destroy(where);
+	return is_known;
+}
+
 static void on_group_wake(void *ctx)
 {
 	struct consumer *consumer = ctx;
@@ -259,7 +314,7 @@ static void on_group_wake(void *ctx)
 	while ((event = rd_kafka_queue_poll(consumer->group_events, 0))) {
 		if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_REBALANCE)
 			on_rebalance(consumer, event);
-		else if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_ERROR)
+		else if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_ERROR && !take_partition_event(consumer, event))
 			take_error(consumer, event);
 		rd_kafka_event_destroy(event);
 	}
@@ -270,7 +325,7 @@ static unsigned deliver_all(struct consumer *consumer, rd_kafka_event_t *event)
 	const rd_kafka_message_t *message;
 	unsigned n = 0;
 
-	if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_ERROR)
+	if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_ERROR && !take_partition_event(consumer, event))
 		take_error(consumer, event);
 	while (rd_kafka_event_type(event) == RD_KAFKA_EVENT_FETCH && (message = rd_kafka_event_message_next(event))) {
 		deliver(consumer, message);
@@ -337,7 +392,8 @@ static int make_handle(struct consumer *consumer, struct err *err)
 					    { "partition.assignment.strategy", "range" },
 					    { "enable.auto.commit", "false" },
 					    { "enable.auto.offset.store", "false" },
-					    { "auto.offset.reset", "earliest" },
+					    { "auto.offset.reset", "error" }, /* see note_unreadable() */
+					    { "enable.partition.eof", "true" },
 					    { "isolation.level", "read_committed" },
 					    { "queued.min.messages", "10000" }, /* so many wait here, or so many kB: */
 					    { "queued.max.messages.kbytes", "4096" },
@@ -377,6 +433,7 @@ static void close_wakes(struct consumer *consumer)
 	kafka_wake_free(TAKE_PTR(consumer->lookup_wake));
 	if (consumer->assigned)
 		rd_kafka_topic_partition_list_destroy(TAKE_PTR(consumer->assigned));
+	forget_unreadable(consumer);
 	consumer->is_looking_up = consumer->is_unsettled = false;
 }
 

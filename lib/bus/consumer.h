@@ -2,7 +2,8 @@
  * transactions (bus/publisher.h).
  *
  * On every assignment it looks up the group's committed offset and metadata of each partition without blocking the loop,
- * tells the owner, and starts each partition where the owner says. */
+ * tells the owner, and starts each partition where the owner says. A partition that cannot be read where it is (its records were
+ * deleted) is never moved silently: the assignment is settled anew, and the owner is told. */
 #pragma once
 
 #include <event2/event.h>
@@ -13,6 +14,8 @@
 #include "base/err.h"
 
 struct consumer;
+
+#define CONSUMER_BEGINNING (-2) /* as a start: the first record that there is, as librdkafka says it */
 
 struct consumer_config {
 	const char *brokers;
@@ -38,6 +41,7 @@ struct consumer_position {
 	int64_t committed;    /* next offset to read, or -1 when the group never committed here */
 	const char *metadata; /* NUL-terminated, "" when there is none */
 	int64_t start;        /* out: where to start; preset to committed or the beginning */
+	int64_t unreadable;   /* -1, or where it was read and Kafka has nothing any more: below the log's start, or beyond its end */
 };
 
 struct consumer_events {
@@ -47,6 +51,8 @@ struct consumer_events {
 	void (*on_assigned)(void *ctx, struct consumer_position *positions, size_t n);
 	/* Nothing is assigned until the next on_assigned. Records already delivered may belong to others now. */
 	void (*on_revoked)(void *ctx);
+	/* There is nothing more to deliver before this offset, now. */
+	void (*on_end)(void *ctx, int32_t partition, int64_t offset);
 	/* Fatal: the consumer is of no more use. Another process has its name, or there is no memory. */
 	void (*on_fault)(void *ctx, const struct err *err);
 };

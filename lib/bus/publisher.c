@@ -7,8 +7,7 @@
  * A new producer also undoes a fence. So a batch is committed only by the producer that was open when it was handed over:
  * what waited for a new one goes back as aborted, and its owner looks again whether it may still tell it.
  *
- * A broker refuses a batch of messages for its size, not a message: who is to blame shows only when each goes alone. So a
- * refusal makes the next transactions careful, until one is committed.
+ * A broker refuses a batch of messages for its size, not a message: bus/refusals.h says how the one that is to blame is found.
  *
  * The group's membership is captured when the batch is handed over: after a rebalance the broker refuses it, so that offsets
  * of a partition that moved are never committed by its former owner. */
@@ -28,11 +27,13 @@
 #include "base/own.h"
 #include "bus/consumer.h"
 #include "bus/kafka_conf.h"
+#include "bus/refusals.h"
 #include "bus/settlement.h"
 
 #define SLICE_MS 500        /* of calls that may be asked again */
 #define RETRY_BACKOFF_MS 50 /* between two tries to start or settle while the broker is away */
 #define REOPEN_MS 500       /* after one that failed for another reason */
+#define FLUSH_SLICE_MS 50   /* after a refusal the rest of a group may wait for ever */
 
 struct publisher {
 	char *brokers, *transactional_id, *group, *source_topic;
@@ -42,8 +43,10 @@ struct publisher {
 	rd_kafka_t *kafka;    /* the thread's, as are the next four, of the transaction in hand */
 	struct settlement_witness witness;
 	uint64_t began_mono_ms;
-	bool is_careful;  /* messages that may be refused go one by one */
-	bool has_refusal; /* of something, for its size */
+	struct refusals refusals;
+	size_t n_pending, pending_bytes; /* produced since the last flush, while careful */
+	bool has_refusal;  /* of something, for its size */
+	bool has_progress; /* it was learned from: the next try is another one */
 	pthread_t thread;
 	bool has_thread;
 
@@ -112,15 +115,43 @@ static size_t size_of(const struct publish_message *message)
 	return message->key_len + message->len;
 }
 
-/* Its topic refuses this message, which was alone, for its size: so it would all that are as large. */
-static void note_refusal(const struct publish_batch *batch, const struct publish_message *message)
+/* Marks what is known to be too large for its topic. Is there anything? */
+static bool mark_refused(struct publisher *publisher)
 {
-	for (size_t i = 0; i < batch->n_messages; i++) {
-		const struct publish_message *other = &batch->messages[i];
+	const struct publish_batch *batch = publisher->batch;
+	uint64_t now = clock_mono_ms();
+	bool is_any = false;
 
-		if (other->is_refused && strcmp(other->topic, message->topic) == 0 && size_of(other) >= size_of(message))
-			*other->is_refused = true;
+	for (size_t i = 0; i < batch->n_messages; i++) {
+		const struct publish_message *message = &batch->messages[i];
+
+		if (!message->is_refused || !refusals_has(&publisher->refusals, message->topic, size_of(message), now))
+			continue;
+		*message->is_refused = is_any = true;
 	}
+	return is_any;
+}
+
+/* Of one message; it was alone, or one of those that went together. A group that is refused tells of each of its messages. */
+static void note_refusal(struct publisher *publisher, const struct publish_message *message, bool is_alone)
+{
+	uint64_t now = clock_mono_ms();
+
+	if (publisher->has_refusal)
+		return;
+	publisher->has_refusal = true;
+	if (is_alone) {
+		refusals_note_alone(&publisher->refusals, message->topic, size_of(message), now);
+		publisher->has_progress = mark_refused(publisher);
+	} else {
+		refusals_note_group(&publisher->refusals, now);
+		publisher->has_progress = true;
+	}
+}
+
+static bool is_too_large(rd_kafka_resp_err_t code)
+{
+	return code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE || code == RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE;
 }
 
 static void on_delivered(rd_kafka_t *kafka, const rd_kafka_message_t *message, void *opaque)
@@ -129,11 +160,8 @@ static void on_delivered(rd_kafka_t *kafka, const rd_kafka_message_t *message, v
 	const struct publish_message *ours = message->_private;
 
 	(void)kafka;
-	if (message->err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE) {
-		publisher->has_refusal = true;
-		if (publisher->is_careful && ours->is_refused)
-			note_refusal(publisher->batch, ours);
-	}
+	if (is_too_large(message->err))
+		note_refusal(publisher, ours, publisher->n_pending == 1 || publisher->batch->n_messages == 1);
 	if (message->err || publisher->witness.topic)
 		return;
 	publisher->witness = (struct settlement_witness){ .topic = ours->topic,
@@ -206,13 +234,28 @@ static rd_kafka_resp_err_t add_origin(rd_kafka_headers_t *headers, const struct 
 	return code ? code : add_header(headers, "mayfly.source.offset", offset);
 }
 
+static rd_kafka_resp_err_t add_loss(rd_kafka_headers_t *headers, const struct publish_loss *loss, const char *group)
+{
+	char last[24], records[24];
+	rd_kafka_resp_err_t code;
+
+	(void)snprintf(last, sizeof(last), "%lld", (long long)loss->last);
+	(void)snprintf(records, sizeof(records), "%llu", (unsigned long long)loss->records);
+	code = add_header(headers, "mayfly.lost.last", last);
+	if (!code)
+		code = add_header(headers, "mayfly.lost.records", records);
+	return code ? code : add_header(headers, "mayfly.lost.group", group);
+}
+
 static rd_kafka_resp_err_t enqueue(struct publisher *publisher, const struct publish_message *message)
 {
-	rd_kafka_headers_t *headers = message->origin ? rd_kafka_headers_new(3) : NULL;
+	rd_kafka_headers_t *headers = message->origin ? rd_kafka_headers_new(6) : NULL;
 	rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
 
 	if (headers)
 		code = add_origin(headers, message->origin);
+	if (headers && !code && message->loss)
+		code = add_loss(headers, message->loss, publisher->group);
 	if (!code)
 		code = rd_kafka_producev(publisher->kafka, RD_KAFKA_V_TOPIC(message->topic),
 					 RD_KAFKA_V_KEY((void *)(uintptr_t)message->key, message->key_len),
@@ -232,8 +275,8 @@ static enum step produce_one(struct publisher *publisher, const struct publish_m
 		if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
 			return STEP_OK;
 		if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL) {
-			if (code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE)
-				note_refusal(publisher->batch, message);
+			if (is_too_large(code))
+				note_refusal(publisher, message, true);
 			(void)snprintf(publisher->why, sizeof(publisher->why), "produce: %s", rd_kafka_err2str(code));
 			return code == RD_KAFKA_RESP_ERR__FENCED ? STEP_FENCED :
 			       code == RD_KAFKA_RESP_ERR__FATAL	 ? STEP_UNKNOWN :
@@ -243,16 +286,47 @@ static enum step produce_one(struct publisher *publisher, const struct publish_m
 	}
 }
 
-/* Wait until this message, the only one on the way to its topic, is there. */
-static enum step send_alone(struct publisher *publisher, const struct publish_message *message)
+/* Wait until what was produced is there, or something of it is refused. */
+static enum step flush_group(struct publisher *publisher)
 {
-	rd_kafka_resp_err_t code = rd_kafka_flush(publisher->kafka, (int)publisher->timeout_ms);
+	uint64_t deadline = clock_mono_ms() + publisher->timeout_ms;
+	rd_kafka_resp_err_t code;
 
-	if (code == RD_KAFKA_RESP_ERR_NO_ERROR && !*message->is_refused)
+	do
+		code = rd_kafka_flush(publisher->kafka, FLUSH_SLICE_MS);
+	while (code == RD_KAFKA_RESP_ERR__TIMED_OUT && !publisher->has_refusal && clock_mono_ms() < deadline);
+	publisher->n_pending = publisher->pending_bytes = 0;
+	if (code == RD_KAFKA_RESP_ERR_NO_ERROR && !publisher->has_refusal)
 		return STEP_OK;
 	(void)snprintf(publisher->why, sizeof(publisher->why), "produce: %s",
-		       code ? rd_kafka_err2str(code) : "a dead letter is too large for its topic");
+		       publisher->has_refusal ? "something is too large for its topic" : rd_kafka_err2str(code));
 	return STEP_ABORT;
+}
+
+/* In groups of so many bytes, or alone. */
+static enum step produce_careful(struct publisher *publisher, const struct publish_message *message, size_t group_bytes)
+{
+	enum step step = STEP_OK;
+
+	if (publisher->n_pending && publisher->pending_bytes + size_of(message) > group_bytes)
+		step = flush_group(publisher);
+	if (step != STEP_OK)
+		return step;
+	publisher->n_pending++;
+	publisher->pending_bytes += size_of(message);
+	return produce_one(publisher, message);
+}
+
+static enum step produce_all(struct publisher *publisher)
+{
+	size_t group_bytes = refusals_group_bytes(&publisher->refusals, clock_mono_ms());
+	const struct publish_batch *batch = publisher->batch;
+	enum step step = STEP_OK;
+
+	for (size_t i = 0; i < batch->n_messages && step == STEP_OK; i++)
+		step = group_bytes == SIZE_MAX ? produce_one(publisher, &batch->messages[i]) :
+						 produce_careful(publisher, &batch->messages[i], group_bytes);
+	return step == STEP_OK && publisher->n_pending ? flush_group(publisher) : step;
 }
 
 static rd_kafka_topic_partition_list_t *list_offsets(const struct publisher *publisher)
@@ -304,21 +378,16 @@ static enum step doubt_old_fence(const struct publisher *publisher, enum step st
 
 static enum step run_transaction(struct publisher *publisher)
 {
-	const struct publish_batch *batch = publisher->batch;
 	enum step step;
 
 	publisher->witness = (struct settlement_witness){ 0 };
 	publisher->began_mono_ms = clock_mono_ms();
-	publisher->is_careful |= publisher->has_refusal;
-	publisher->has_refusal = false;
+	publisher->n_pending = publisher->pending_bytes = 0;
+	publisher->has_refusal = publisher->has_progress = false;
 	step = judge(publisher, "begin", rd_kafka_begin_transaction(publisher->kafka));
-
-	for (size_t i = 0; i < batch->n_messages && step == STEP_OK; i++) {
-		step = produce_one(publisher, &batch->messages[i]);
-		if (step == STEP_OK && publisher->is_careful && batch->messages[i].is_refused)
-			step = send_alone(publisher, &batch->messages[i]);
-	}
-	if (step == STEP_OK && batch->n_offsets)
+	if (step == STEP_OK)
+		step = produce_all(publisher);
+	if (step == STEP_OK && publisher->batch->n_offsets)
 		step = send_offsets(publisher);
 	return step == STEP_OK ? commit(publisher) : step;
 }
@@ -339,8 +408,13 @@ static enum publish_verdict settle(struct publisher *publisher)
 
 static enum publish_verdict publish(struct publisher *publisher)
 {
-	enum step step = run_transaction(publisher);
+	enum step step;
 
+	if (mark_refused(publisher)) {
+		(void)snprintf(publisher->why, sizeof(publisher->why), "something is too large for its topic");
+		return PUBLISH_VERDICT_REFUSED;
+	}
+	step = run_transaction(publisher);
 	if (step == STEP_ABORT) {
 		char why[sizeof(publisher->why)];
 
@@ -348,13 +422,11 @@ static enum publish_verdict publish(struct publisher *publisher)
 		step = judge(publisher, "abort", rd_kafka_abort_transaction(publisher->kafka, (int)publisher->timeout_ms));
 		if (step == STEP_OK) {
 			memcpy(publisher->why, why, sizeof(why));
-			return PUBLISH_VERDICT_ABORTED;
+			return publisher->has_progress ? PUBLISH_VERDICT_REFUSED : PUBLISH_VERDICT_ABORTED;
 		}
 	}
-	if (step == STEP_OK) {
-		publisher->is_careful = false;
+	if (step == STEP_OK)
 		return PUBLISH_VERDICT_COMMITTED;
-	}
 	if (doubt_old_fence(publisher, step) == STEP_FENCED)
 		return PUBLISH_VERDICT_FENCED;
 	return settle(publisher);

@@ -31,6 +31,13 @@ struct publish_origin {
 	int64_t offset;
 };
 
+/* A range of records that were deleted before they were done: its origin is the first of them. Further headers, mayfly.lost.last,
+ * .records and .group (schemas/dead.md). */
+struct publish_loss {
+	int64_t last;
+	uint64_t records;
+};
+
 struct publish_message {
 	const char *topic;
 	const void *key; /* NULL: none */
@@ -38,7 +45,8 @@ struct publish_message {
 	const void *data; /* NULL: a tombstone */
 	size_t len;
 	const struct publish_origin *origin; /* NULL: no headers */
-	bool *is_refused; /* NULL, or set before the batch is ABORTED because of it: too large for its topic, even alone */
+	const struct publish_loss *loss;     /* NULL: none; beside an origin */
+	bool *is_refused; /* NULL, or set before the batch is REFUSED because of it: too large for its topic, even alone */
 };
 
 struct publish_offset {
@@ -60,6 +68,9 @@ enum publish_verdict {
 	/* Nothing was told (a rebalance, a broker that is away or was, a producer that was not there yet). The owner looks
 	 * again what it may still tell, since time has passed, and hands that over with the offsets of now. */
 	PUBLISH_VERDICT_ABORTED,
+	/* Nothing was told, because something was too large for its topic: those messages' is_refused are set, or, when it is not
+	 * known yet which they are, none. Hand over at once what may be told without them: the publisher is more careful then. */
+	PUBLISH_VERDICT_REFUSED,
 	PUBLISH_VERDICT_FENCED, /* this worker was declared dead: stop, publish nothing more */
 	PUBLISH_VERDICT_COUNT
 };

@@ -124,6 +124,40 @@ void offsets_done(struct offsets *offsets, int64_t offset)
 	advance(offsets);
 }
 
+void offsets_skip(struct offsets *offsets, int64_t from, int64_t to)
+{
+	if (to <= offsets->next || from >= to)
+		return;
+	if (offsets->next == offsets->end && from <= offsets->next) {
+		offsets->next = offsets->end = to; /* nothing is open: however wide it is */
+		return;
+	}
+	assert(offsets_has_room(offsets, to - 1));
+	for (int64_t offset = from < offsets->next ? offsets->next : from; offset < to; offset++)
+		set_done(offsets, offset, true);
+	if (offsets->end < to)
+		offsets->end = to;
+	advance(offsets);
+}
+
+uint64_t offsets_open(const struct offsets *offsets, int64_t from, int64_t to, int64_t *ret_first, int64_t *ret_last)
+{
+	int64_t offset = from < offsets->next ? offsets->next : from;
+	uint64_t n = 0;
+
+	for (; offset < to && offset < offsets->end; offset++) {
+		if (is_done(offsets, offset))
+			continue;
+		*ret_first = n++ ? *ret_first : offset;
+		*ret_last = offset;
+	}
+	if (offset >= to)
+		return n;
+	*ret_first = n ? *ret_first : offset; /* beyond what is known nothing is done */
+	*ret_last = to - 1;
+	return n + (uint64_t)(to - offset);
+}
+
 bool offsets_is_done(const struct offsets *offsets, int64_t offset)
 {
 	return offset < offsets->next || (offset < offsets->end && is_done(offsets, offset));
@@ -132,6 +166,11 @@ bool offsets_is_done(const struct offsets *offsets, int64_t offset)
 int64_t offsets_next(const struct offsets *offsets)
 {
 	return offsets->next;
+}
+
+bool offsets_is_idle(const struct offsets *offsets)
+{
+	return offsets->next == offsets->end;
 }
 
 bool offsets_is_full(const struct offsets *offsets)

@@ -26,10 +26,19 @@ bool offsets_receive(struct offsets *offsets, int64_t offset);
 /* A received record is done. */
 void offsets_done(struct offsets *offsets, int64_t offset);
 
+/* Nothing in [from, to) will be delivered (again): all of it is done. Asserts that to - 1 is within the window. */
+void offsets_skip(struct offsets *offsets, int64_t from, int64_t to);
+
+/* How many in [from, to) are not done, and the first and the last of them. */
+uint64_t offsets_open(const struct offsets *offsets, int64_t from, int64_t to, int64_t *ret_first, int64_t *ret_last);
+
 /* Asks only, for any offset: is it known to be done? */
 bool offsets_is_done(const struct offsets *offsets, int64_t offset);
 
 int64_t offsets_next(const struct offsets *offsets);
+
+/* Nothing that was received is open. */
+bool offsets_is_idle(const struct offsets *offsets);
 
 /* Three quarters of the window are taken: take no new records until `next` moves. */
 bool offsets_is_full(const struct offsets *offsets);

@@ -122,6 +122,18 @@ int result_encode(const struct result *result, struct buf *out);
  * tool reads a newer worker. */
 int result_decode(const uint8_t *data, size_t len, struct result *ret, char why[160]);
 
+/* A topic may refuse a result for its size. */
+enum result_form {
+	RESULT_FORM_WHOLE,
+	RESULT_FORM_SHORT,    /* no head, no tail, no data of files */
+	RESULT_FORM_SHORTEST, /* no files and no labels either */
+	RESULT_FORM_COUNT
+};
+
+/* Encode again what result_encode() made, in a shorter form; `message` says so, and that `refused_bytes` were too many. 0, -ENOMEM
+ * or -EBADMSG. */
+int result_shorten(const struct buf *whole, enum result_form form, size_t refused_bytes, struct buf *ret);
+
 /* Add stream bytes: fills head and tail, counts bytes_kept (not bytes). sha256 is the caller's. 0 or -ENOMEM. */
 int result_stream_add(struct result_stream *stream, const uint8_t *data, size_t len);
 

@@ -133,6 +133,13 @@ static void on_assigned(void *ctx, struct consumer_position *positions, size_t n
 	report_pump(member->report);
 }
 
+static void on_end(void *ctx, int32_t partition, int64_t offset)
+{
+	(void)ctx;
+	(void)partition;
+	(void)offset;
+}
+
 static void on_revoked(void *ctx)
 {
 	struct member *member = ctx;
@@ -204,7 +211,7 @@ static void take_word(struct member *member, const char *brokers, const char *wo
 
 static int open_member(struct member *member, char **argv, struct err *err)
 {
-	static const struct consumer_events events = { on_record, on_assigned, on_revoked, on_fault };
+	static const struct consumer_events events = { on_record, on_assigned, on_revoked, on_end, on_fault };
 	const struct consumer_config consumer = { .brokers = argv[1],
 						  .group = argv[2],
 						  .instance_id = argv[3],

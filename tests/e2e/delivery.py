@@ -3,15 +3,17 @@
 import json
 import os
 import signal
+import subprocess
 import time
 import unittest
 
 import msgpack
-from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, ConfigResource
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
 from case import REPO, EndToEnd, wait_until  # first: it says where the next one is
 from seed import seeded
+from stack import BUILD
 
 VECTORS = os.path.join(REPO, "schemas", "vectors")
 choose = seeded()
@@ -231,13 +233,157 @@ class Queue(EndToEnd):
     def test_a_dead_letter_that_its_topic_refuses_stops_nobody(self):
         fleet = self.fleet(slots=4)
         fleet.start_worker()
-        topic = ConfigResource(ConfigResource.Type.TOPIC, fleet.topic("dead"), set_config={"max.message.bytes": "5000"})
-        admin = AdminClient({"bootstrap.servers": self.services.brokers})
-        for future in admin.alter_configs([topic]).values():
-            future.result(30)
+        self.set_limit(fleet, "dead", 5000)
         small = [os.urandom(1000) for _ in range(20)]  # together more than the topic takes at once
         self.answered_beside(fleet, [*small[:10], os.urandom(9000), os.urandom(6000), *small[10:]], kept=small)
         self.assertIn("raise max.message.bytes", fleet.log())
+
+    def set_limit(self, fleet, kind, most):
+        """max.message.bytes of a topic."""
+        topic = ConfigResource(ConfigResource.Type.TOPIC, fleet.topic(kind), set_config={"max.message.bytes": str(most)})
+        admin = AdminClient({"bootstrap.servers": self.services.brokers})
+        for future in admin.alter_configs([topic]).values():
+            future.result(30)
+
+    def test_a_result_that_its_topic_refuses_stops_nobody(self):
+        """It is told in a shorter form; when not even that is taken, the others are, and it is told when the limit is raised."""
+        fleet = self.fleet(slots=50)
+        worker = fleet.start_worker()
+        labels = {f"label-{i}": "v" * 120 for i in range(16)}
+        self.set_limit(fleet, "results", 2000)
+        small = [fleet.submit(argv=["true"]) for _ in range(100)]  # together more than the topic takes at once
+        large = [fleet.submit(argv=["true"], labels=labels) for _ in range(10)]
+        small += [fleet.submit(argv=["true"]) for _ in range(100)]
+        told = self.assert_each_told_once(fleet, small + large)
+        self.assertEqual({told[i][0]["message"] for i in small}, {"the null VMM runs nothing"})
+        for task_id in large:
+            result = told[task_id][0]
+            self.assertEqual((result["outcome"], result["labels"]), ("succeeded", {}))
+            self.assertRegex(result["message"], "runs nothing; told without output, files and labels: .* refuses [0-9]+ bytes")
+        self.assertIn("raise max.message.bytes", fleet.log())
+        self.set_limit(fleet, "results", 1000000)
+        whole = fleet.submit(argv=["true"], labels=labels)
+        time.sleep(6)  # what it knows of the old limit is forgotten after five
+        after = fleet.submit(argv=["true"], labels=labels)
+        told = self.assert_each_told_once(fleet, [*small, *large, whole, after])
+        self.assertEqual(told[after][0]["labels"], labels)
+        self.set_limit(fleet, "results", 100)
+        nothing = [fleet.submit(argv=["true"]) for _ in range(3)]
+        fleet.flush()
+        wait_until("it is seen that nothing can be told", lambda: "it is the shortest form" in fleet.log())
+        worker.terminate()
+        self.assertEqual(worker.wait(90), 0)
+        self.set_limit(fleet, "results", 1000000)
+        fleet.start_reaper()
+        fleet.start_worker()
+        self.assert_each_told_once(fleet, [*small, *large, whole, after, *nothing])
+
+    def delete_before(self, fleet, offset):
+        subprocess.run([os.path.join(BUILD, "tests", "component", "delete_records"), self.services.brokers, fleet.topic("tasks"), "0",
+                        str(offset)], check=True, timeout=60)
+
+    def losses(self, fleet):
+        """[(first, last, records)] as the dead-letter topic has them."""
+        found = []
+        with fleet.reader("dead") as letters:
+            for message in letters.to_the_end():
+                headers = {name: value.decode() for name, value in message.headers()}
+                self.assertEqual((message.key(), message.value(), headers["mayfly.source.topic"], headers["mayfly.lost.group"]),
+                                 (None, None, fleet.topic("tasks"), fleet.name))
+                found.append(tuple(int(headers[f"mayfly.{what}"]) for what in ("source.offset", "lost.last", "lost.records")))
+        return found
+
+    def restart(self, fleet, worker):
+        worker.terminate()
+        self.assertEqual(worker.wait(60), 0)
+        return fleet.start_worker()
+
+    def test_records_lost_to_retention_are_told_once(self):
+        fleet = self.fleet(slots=4, partitions=1)
+        worker = fleet.start_worker()
+        first = [fleet.submit(argv=["true"]) for _ in range(3)]
+        self.assert_each_told_once(fleet, first)
+        worker.terminate()
+        self.assertEqual(worker.wait(60), 0)
+        lost = [fleet.submit(argv=["true"]) for _ in range(4)]
+        kept = [fleet.submit(argv=["true"]) for _ in range(2)]
+        fleet.flush()
+        self.delete_before(fleet, len(first) + len(lost))
+        worker = fleet.start_worker()
+        self.assert_each_told_once(fleet, first + kept)
+        self.assertEqual(self.losses(fleet), [(3, 6, 4)])
+        self.assertRegex(fleet.log(), r" error engine intake\.lost topic=\S+ partition=0 first=3 last=6 records=4 ")
+        worker = self.restart(fleet, worker)
+        kept.append(fleet.submit(argv=["true"]))
+        self.assert_each_told_once(fleet, first + kept)
+        worker.terminate()
+        self.assertEqual(worker.wait(60), 0)
+        lost += [fleet.submit(argv=["true"]) for _ in range(2)]
+        fleet.flush()
+        self.delete_before(fleet, -1)  # nothing is left: the end of the log says what is lost
+        worker = fleet.start_worker()
+        wait_until("the second loss is told", lambda: len(self.losses(fleet)) > 1)
+        kept.append(fleet.submit(argv=["true"]))
+        self.assert_each_told_once(fleet, first + kept)
+        self.restart(fleet, worker)
+        self.assertEqual(self.losses(fleet), [(3, 6, 4), (10, 11, 2)])
+        self.assertEqual(fleet.log().count("intake.lost"), 2)
+
+    def test_records_lost_before_a_busy_worker_fetched_them(self):
+        fleet = self.fleet(slots=1, partitions=1, null_run_ms=300)
+        fleet.start_worker()
+        ids = [fleet.submit(argv=["true"], stdin=os.urandom(300000)) for _ in range(60)]  # it fetches 4 MB ahead
+        fleet.flush()
+        wait_until("it runs", lambda: "state=running" in fleet.log())
+        self.delete_before(fleet, 50)
+        last = fleet.submit(argv=["true"])
+        fleet.results([last])
+        (first, end, records), = self.losses(fleet)
+        self.assertEqual((end, records), (49, 50 - first))
+        self.assertGreater(first, 3)
+        self.assert_each_told_once(fleet, [*ids[:first], *ids[50:], last])
+
+    def test_what_was_no_record_is_not_lost(self):
+        """A transaction's marker at the end of the log, deleted like the record before it."""
+        fleet = self.fleet(slots=4, partitions=1)
+        worker = fleet.start_worker()
+        sender = Producer({"bootstrap.servers": self.services.brokers, "transactional.id": fleet.name + "-sender"})
+        sender.init_transactions(30)
+        sender.begin_transaction()
+        sender.produce(fleet.topic("tasks"), msgpack.packb({"v": 1, "kind": "run", "id": fleet.name + "-a", "image": "base", "argv": ["true"]}))
+        sender.commit_transaction(30)
+        self.assert_each_told_once(fleet, [fleet.name + "-a"])
+        wait_until("the marker is behind the group", lambda: self.committed(fleet) == 2)
+        worker.terminate()
+        self.assertEqual(worker.wait(60), 0)
+        self.delete_before(fleet, -1)
+        fleet.start_worker()
+        after = fleet.submit(argv=["true"])
+        self.assert_each_told_once(fleet, [fleet.name + "-a", after])
+        self.assertEqual(self.losses(fleet), [])
+        self.assertNotIn("intake.lost", fleet.log())
+
+    def committed(self, fleet):
+        consumer = Consumer({"bootstrap.servers": self.services.brokers, "group.id": fleet.name})
+        try:
+            return consumer.committed([TopicPartition(fleet.topic("tasks"), 0)], 30)[0].offset
+        finally:
+            consumer.close()
+
+    def test_a_log_that_starts_over_is_for_a_person(self):
+        """The group is beyond the end of the log: what is there may be answered, or new."""
+        fleet = self.fleet(slots=4, partitions=1)
+        admin = AdminClient({"bootstrap.servers": self.services.brokers})
+        admin.create_topics([NewTopic(fleet.topic("tasks"), 1, 1)])[fleet.topic("tasks")].result(30)
+        subprocess.run([os.path.join(BUILD, "tests", "component", "commit_position"), self.services.brokers, fleet.name,
+                        fleet.topic("tasks"), "0", "5"], check=True, timeout=60)
+        fleet.submit(argv=["true"])
+        fleet.flush()
+        worker = fleet.start_worker(wait=False)
+        self.assertEqual(worker.wait(60), 1)
+        self.assertRegex(fleet.log(), "engine.die .*has lost records: 5 was asked for, 0 came; .*reset the offsets")
+        self.assertNotIn("intake.lost", fleet.log())
+        self.assertEqual(fleet.told(), {})
 
     def test_a_gap_wider_than_the_map(self):
         """30,000 aborted records while a task before them is open: nothing is lost, and the worker lives."""

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/unit/unit.h"
@@ -184,6 +185,74 @@ static void test_largest_fits(void **state)
 	buf_free(&buf);
 }
 
+static void encode_shorter(struct buf *from, enum result_form form, struct result *ret)
+{
+	struct buf shorter = { 0 };
+	char why[160];
+
+	assert_int_equal(result_shorten(from, form, 60000, &shorter), 0);
+	assert_true(shorter.len < from->len);
+	assert_int_equal(result_decode(shorter.data, shorter.len, ret, why), 0);
+	buf_free(from);
+	*from = shorter;
+}
+
+static void test_shorter_forms(void **state)
+{
+	static uint8_t output[100000];
+	struct result result, shorter;
+	struct buf message = { 0 };
+
+	(void)state;
+	fill(&result);
+	assert_int_equal(result_stream_add(&result.out, output, sizeof(output)), 0);
+	result.files = calloc(1, sizeof(*result.files));
+	result.files[0] = (struct result_file){ .path = strdup("a"), .data = (uint8_t *)strdup("data"), .len = 4, .size = 4 };
+	result.labels = calloc(1, sizeof(*result.labels));
+	result.labels[0] = (struct task_pair){ .key = strdup("team"), .value = strdup("blue") };
+	result.n_files = result.n_labels = 1;
+	memset(result.message, 'm', sizeof(result.message) - 1); /* no room for what has to be added */
+	assert_int_equal(result_encode(&result, &message), 0);
+	encode_shorter(&message, RESULT_FORM_SHORT, &shorter);
+	assert_int_equal(shorter.out.head.len + shorter.out.tail.len + shorter.err_out.head.len, 0);
+	assert_int_equal(shorter.out.bytes_kept, result.out.bytes_kept);
+	assert_memory_equal(shorter.out.sha256, result.out.sha256, sizeof(result.out.sha256));
+	assert_int_equal(shorter.n_files, result.n_files);
+	for (size_t i = 0; i < shorter.n_files; i++) {
+		assert_null(shorter.files[i].data);
+		assert_true(shorter.files[i].error[0]);
+		assert_int_equal(shorter.files[i].size, result.files[i].size);
+	}
+	assert_int_equal(shorter.n_labels, result.n_labels);
+	assert_int_equal(shorter.outcome, result.outcome);
+	assert_memory_equal(shorter.message, "mmm", 3);
+	assert_non_null(strstr(shorter.message, "; told without inline output and files: the results topic refuses 60000 bytes"));
+	result_clear(&shorter);
+	encode_shorter(&message, RESULT_FORM_SHORTEST, &shorter);
+	assert_int_equal(shorter.n_files + shorter.n_labels, 0);
+	assert_string_equal(shorter.id, result.id);
+	assert_int_equal(shorter.offset, result.offset);
+	assert_true(message.len < 1500); /* every topic that is of any use takes it */
+	result_clear(&shorter);
+	result_clear(&result);
+	buf_free(&message);
+}
+
+static void test_small_things_get_no_larger(void **state)
+{
+	struct buf message = { 0 }, shorter = { 0 };
+	struct result result;
+
+	(void)state;
+	result_init(&result);
+	result.event = RESULT_EVENT_FINISHED;
+	assert_int_equal(result_encode(&result, &message), 0);
+	assert_int_equal(result_shorten(&message, RESULT_FORM_SHORT, 1, &shorter), 0);
+	assert_int_equal(result_shorten(&(struct buf){ .data = (uint8_t *)"x", .len = 1 }, RESULT_FORM_SHORT, 1, &shorter), -EBADMSG);
+	buf_free(&message);
+	buf_free(&shorter);
+}
+
 static void test_started(void **state)
 {
 	struct result result, again;
@@ -238,6 +307,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_head_and_tail), cmocka_unit_test(test_round_trip),
 		cmocka_unit_test(test_files),	      cmocka_unit_test(test_largest_fits),
+		cmocka_unit_test(test_shorter_forms), cmocka_unit_test(test_small_things_get_no_larger),
 		cmocka_unit_test(test_started),	      cmocka_unit_test(test_output_and_control),
 	};
 
