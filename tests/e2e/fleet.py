@@ -185,7 +185,7 @@ class Fitness(EndToEnd):
         fleet.flush()
         self.assertEqual(worker.wait(120), 1)
         with fleet.kept_running("w1", worker):
-            fleet.start_worker("w2", wait=False, state_dir=fit, host=fleet.name + "-2")
+            fleet.start_worker("w2", wait=False, state_dir=fit)
             results = [r[0] for r in fleet.results(ids).values()]
             self.assertEqual({(r["outcome"], r["worker"]) for r in results}, {("succeeded", fleet.name + "-w2")})
             self.assertGreater(fleet.log().count("engine.host"), 1)  # it was started again, and saw the same
