@@ -383,7 +383,7 @@ static int open_bus(struct engine *engine, struct err *err)
 					     .host = settings->host,
 					     .lease_ms = (unsigned)settings->lease_ms,
 					     .max_attempts = (unsigned)settings->max_attempts };
-	const struct consumer_config consumer = { .brokers = settings->brokers,
+	struct consumer_config consumer = { .brokers = settings->brokers,
 						  .group = settings->group,
 						  .instance_id = settings->worker,
 						  .topic = engine->topics.tasks,
@@ -405,7 +405,7 @@ static int open_bus(struct engine *engine, struct err *err)
 		r = leases_new(engine->base, &leases, &engine->leases, err);
 	if (r == 0)
 		r = committed_new(engine->base, settings->brokers, engine->topics.tasks, &engine->committed, err);
-	doubts.committed = engine->committed;
+	doubts.committed = consumer.committed = engine->committed;
 	if (r == 0)
 		r = doubts_new(engine->base, &doubts, &engine->doubts, err);
 	if (r == 0)
@@ -512,10 +512,10 @@ static void engine_close(struct engine *engine)
 	report_free(engine->report);
 	streamer_free(engine->streamer);
 	control_reader_free(engine->control);
+	committed_free(engine->committed); /* nobody is answered any more */
 	consumer_free(engine->consumer);
 	leases_free(engine->leases);
 	fitness_free(engine->fitness);
-	committed_free(engine->committed);
 	doubts_free(engine->doubts);
 	redis_door_free(engine->redis_door);
 	for (int i = 0; i < ENGINE_LANE_COUNT; i++)

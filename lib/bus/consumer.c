@@ -1,7 +1,6 @@
 /* Rebalances and errors come on the group's queue, which is always polled. Records come on a queue of their own: back-pressure is
  * not polling that, which costs nothing. (rd_kafka_pause_partitions() throws away what was fetched already; with it, a queue
- * that runs full again and again fetches everything three times. It is for single partitions, where that is rare.) The look-up
- * of committed offsets answers on a third queue.
+ * that runs full again and again fetches everything three times. It is for single partitions, where that is rare.)
  *
  * A rebalance is answered in two steps: the event says which partitions are ours, the look-up what the group committed for
  * them; only then rd_kafka_assign() starts them. Eager assignment (range): a new one always follows a revocation of all.
@@ -22,9 +21,8 @@
 #include "base/own.h"
 #include "bus/kafka_conf.h"
 
-#define LOOKUP_MS 5000       /* of one look-up; then it is asked again */
 #define LOOKUP_AGAIN_MS 100  /* a dead member's open transaction holds the offsets until it is fenced or times out */
-#define LOOKUPS_TO_WARN 100  /* refused in a row: longer than any transaction takes to time out */
+#define LOOKUPS_TO_WARN 10   /* refused in a row: longer than any transaction takes to time out */
 #define REOPENS_MAX 3        /* of the handle, in: */
 #define REOPENS_MS 60000
 #define BELT_MS 1000         /* a poll at least this often: librdkafka counts polls, and a wake-up may be missed */
@@ -33,9 +31,10 @@ static_assert(CONSUMER_BEGINNING == RD_KAFKA_OFFSET_BEGINNING, "librdkafka's wor
 
 struct consumer {
 	struct event_base *base;
+	struct committed *committed;
 	rd_kafka_t *kafka; /* NULL only while it is opened again */
-	rd_kafka_queue_t *group_events, *records, *lookups; /* the wakes' references keep them */
-	struct kafka_wake *group_wake, *records_wake, *lookup_wake;
+	rd_kafka_queue_t *group_events, *records; /* the wakes' references keep them */
+	struct kafka_wake *group_wake, *records_wake;
 	struct event *belt, *lookup_again, *reopen;
 	char *brokers, *topic, *group, *instance_id;
 	unsigned session_timeout_ms;
@@ -48,7 +47,9 @@ struct consumer {
 	rd_kafka_topic_partition_list_t *assigned; /* being looked up, then what is assigned; NULL: nothing */
 	bool is_unsettled;  /* `assigned` is new and its positions are not known yet */
 	bool is_looking_up; /* a look-up is on its way: the one with this number */
-	uintptr_t lookup;   /* answers to earlier ones are about an assignment that is over */
+	uint64_t lookup;    /* answers to earlier ones are about an assignment that is over */
+	bool is_asking;	    /* Kafka is being asked, for the look-up with this number: */
+	uint64_t asked;
 	unsigned n_refused; /* look-ups in a row */
 	rd_kafka_topic_partition_list_t *unreadable; /* of `assigned`, with the offset that is not there; NULL: none */
 	bool is_all_paused;
@@ -72,22 +73,29 @@ static void assign_none(struct consumer *consumer)
 		rd_kafka_topic_partition_list_destroy(TAKE_PTR(consumer->assigned));
 }
 
+static void on_positions(void *ctx, const struct committed_position *positions, size_t n, const char *why);
+
+static void ask(struct consumer *consumer)
+{
+	size_t n = (size_t)consumer->assigned->cnt;
+	int32_t *partitions = calloc(n, sizeof(*partitions));
+
+	assert(partitions); /* a few bytes a partition */
+	for (size_t i = 0; i < n; i++)
+		partitions[i] = consumer->assigned->elems[i].partition;
+	consumer->is_asking = true;
+	consumer->asked = consumer->lookup;
+	committed_read(consumer->committed, consumer->group, partitions, n, on_positions, consumer);
+	free(partitions);
+}
+
+/* One question at a time: the answer to an earlier one asks again. */
 static void look_up(struct consumer *consumer)
 {
-	rd_kafka_AdminOptions_t *options =
-		rd_kafka_AdminOptions_new(consumer->kafka, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
-	rd_kafka_ListConsumerGroupOffsets_t *request =
-		rd_kafka_ListConsumerGroupOffsets_new(consumer->group, consumer->assigned);
-	char why[200];
-
-	/* Stable: offsets of transactions that are still open are waited for, else records would be run twice. */
-	rd_kafka_error_destroy(rd_kafka_AdminOptions_set_require_stable_offsets(options, 1));
-	(void)rd_kafka_AdminOptions_set_request_timeout(options, LOOKUP_MS, why, sizeof(why)); /* in range */
-	rd_kafka_AdminOptions_set_opaque(options, (void *)++consumer->lookup);
 	consumer->is_looking_up = true;
-	rd_kafka_ListConsumerGroupOffsets(consumer->kafka, &request, 1, options, consumer->lookups);
-	rd_kafka_ListConsumerGroupOffsets_destroy(request);
-	rd_kafka_AdminOptions_destroy(options);
+	consumer->lookup++;
+	if (!consumer->is_asking)
+		ask(consumer);
 }
 
 static void pause_what_was(struct consumer *consumer)
@@ -125,35 +133,28 @@ static int64_t unreadable_at(const struct consumer *consumer, int32_t partition)
 	return one ? one->offset : -1;
 }
 
-static void start_partitions(struct consumer *consumer, const rd_kafka_topic_partition_list_t *found)
+static void start_partitions(struct consumer *consumer, const struct committed_position *found, size_t n)
 {
-	struct consumer_position *positions = calloc((size_t)found->cnt + 1, sizeof(*positions));
+	struct consumer_position *positions = calloc(n + 1, sizeof(*positions));
 	rd_kafka_resp_err_t code;
-	char **metadata = calloc((size_t)found->cnt + 1, sizeof(*metadata));
 
-	assert(positions && metadata); /* a few bytes a partition */
-	for (int i = 0; i < found->cnt; i++) {
-		const rd_kafka_topic_partition_t *one = &found->elems[i];
-
-		positions[i].partition = one->partition;
-		positions[i].committed = one->offset >= 0 ? one->offset : -1;
-		metadata[i] = strndup(one->metadata ? one->metadata : "", one->metadata_size); /* theirs has no end */
-		positions[i].metadata = metadata[i] ? metadata[i] : "";
-		positions[i].start = one->offset >= 0 ? one->offset : CONSUMER_BEGINNING;
-		positions[i].unreadable = unreadable_at(consumer, one->partition);
+	assert(positions); /* a few bytes a partition */
+	for (size_t i = 0; i < n; i++) {
+		positions[i].partition = found[i].partition;
+		positions[i].committed = found[i].next;
+		positions[i].metadata = found[i].metadata;
+		positions[i].start = found[i].next >= 0 ? found[i].next : CONSUMER_BEGINNING;
+		positions[i].unreadable = unreadable_at(consumer, found[i].partition);
 	}
 	forget_unreadable(consumer);
-	consumer->events->on_assigned(consumer->ctx, positions, (size_t)found->cnt);
-	for (int i = 0; i < found->cnt; i++) {
+	consumer->events->on_assigned(consumer->ctx, positions, n);
+	for (size_t i = 0; i < n; i++) {
 		rd_kafka_topic_partition_t *one = rd_kafka_topic_partition_list_find(consumer->assigned, consumer->topic,
 										     positions[i].partition);
 
 		if (one)
 			one->offset = positions[i].start;
 	}
-	for (int i = 0; i < found->cnt; i++)
-		free(metadata[i]);
-	free(metadata);
 	free(positions);
 	forward_records(consumer);
 	code = rd_kafka_assign(consumer->kafka, consumer->assigned);
@@ -181,60 +182,31 @@ static void on_rebalance(struct consumer *consumer, rd_kafka_event_t *event)
 	if (consumer->is_unsettled)
 		look_up(consumer);
 	else /* more members than partitions; Kafka does not look up the offsets of nothing */
-		start_partitions(consumer, consumer->assigned);
+		start_partitions(consumer, NULL, 0);
 }
 
-/* The look-up's list, when it is whole and free of errors. */
-static const rd_kafka_topic_partition_list_t *found_positions(rd_kafka_event_t *event, const char **why)
-{
-	const rd_kafka_group_result_t **groups;
-	const rd_kafka_topic_partition_list_t *list;
-	size_t n = 0;
-
-	*why = rd_kafka_event_error_string(event);
-	if (rd_kafka_event_error(event))
-		return NULL;
-	groups = rd_kafka_ListConsumerGroupOffsets_result_groups(
-		rd_kafka_event_ListConsumerGroupOffsets_result(event), &n);
-	if (n != 1 || rd_kafka_group_result_error(groups[0])) {
-		*why = n == 1 ? rd_kafka_error_string(rd_kafka_group_result_error(groups[0])) : "no group in the answer";
-		return NULL;
-	}
-	list = rd_kafka_group_result_partitions(groups[0]);
-	for (int i = 0; list && i < list->cnt; i++) {
-		if (!list->elems[i].err)
-			continue;
-		*why = rd_kafka_err2str(list->elems[i].err);
-		return NULL;
-	}
-	return list;
-}
-
-static void on_lookup_wake(void *ctx)
+static void on_positions(void *ctx, const struct committed_position *positions, size_t n, const char *why)
 {
 	const struct timeval again = { .tv_usec = LOOKUP_AGAIN_MS * 1000 };
 	struct consumer *consumer = ctx;
-	rd_kafka_event_t *event;
 
-	while ((event = rd_kafka_queue_poll(consumer->lookups, 0))) {
-		const rd_kafka_topic_partition_list_t *found = NULL;
-		const char *why = "";
-
-		if (consumer->is_looking_up && (uintptr_t)rd_kafka_event_opaque(event) == consumer->lookup) {
-			found = found_positions(event, &why);
-			consumer->is_looking_up = false;
-			if (found) {
-				consumer->is_unsettled = false;
-				start_partitions(consumer, found);
-			} else {
-				if (++consumer->n_refused % LOOKUPS_TO_WARN == 0)
-					log_warn("consumer.lookup", "tries=%u message=\"the group's committed offsets cannot be "
-							    "read: %s\"", consumer->n_refused, why);
-				(void)event_add(consumer->lookup_again, &again); /* a timer that exists needs no memory */
-			}
-		}
-		rd_kafka_event_destroy(event);
+	consumer->is_asking = false;
+	if (!consumer->is_looking_up)
+		return; /* what it was about is over */
+	if (consumer->asked != consumer->lookup) {
+		ask(consumer);
+		return;
 	}
+	consumer->is_looking_up = false;
+	if (positions) {
+		consumer->is_unsettled = false;
+		start_partitions(consumer, positions, n);
+		return;
+	}
+	if (++consumer->n_refused % LOOKUPS_TO_WARN == 0)
+		log_warn("consumer.lookup", "tries=%u message=\"the group's committed offsets cannot be read: %s\"", consumer->n_refused,
+			 why);
+	(void)event_add(consumer->lookup_again, &again); /* a timer that exists needs no memory */
 }
 
 static void deliver(struct consumer *consumer, const rd_kafka_message_t *message)
@@ -417,12 +389,9 @@ static int open_kafka(struct consumer *consumer, struct err *err)
 	rd_kafka_poll_set_consumer(consumer->kafka);
 	consumer->group_events = rd_kafka_queue_get_consumer(consumer->kafka);
 	consumer->records = rd_kafka_queue_new(consumer->kafka);
-	consumer->lookups = rd_kafka_queue_new(consumer->kafka);
 	r = kafka_wake_new(base, consumer->group_events, on_group_wake, consumer, &consumer->group_wake, err);
 	if (r == 0)
 		r = kafka_wake_new(base, consumer->records, on_records_wake, consumer, &consumer->records_wake, err);
-	if (r == 0)
-		r = kafka_wake_new(base, consumer->lookups, on_lookup_wake, consumer, &consumer->lookup_wake, err);
 	return r < 0 ? r : subscribe(consumer, err);
 }
 
@@ -430,7 +399,6 @@ static void close_wakes(struct consumer *consumer)
 {
 	kafka_wake_free(TAKE_PTR(consumer->group_wake));
 	kafka_wake_free(TAKE_PTR(consumer->records_wake));
-	kafka_wake_free(TAKE_PTR(consumer->lookup_wake));
 	if (consumer->assigned)
 		rd_kafka_topic_partition_list_destroy(TAKE_PTR(consumer->assigned));
 	forget_unreadable(consumer);
@@ -485,6 +453,7 @@ int consumer_new(struct event_base *base, const struct consumer_config *config, 
 	if (!consumer)
 		return err_set(err, ERR_HOST, ENOMEM, "a consumer");
 	consumer->base = base;
+	consumer->committed = config->committed;
 	consumer->brokers = strdup(config->brokers);
 	consumer->topic = strdup(config->topic);
 	consumer->group = strdup(config->group);

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "bus/committed.h"
 
 struct consumer;
 
@@ -22,6 +23,7 @@ struct consumer_config {
 	const char *group;       /* consumer group id */
 	const char *instance_id; /* static membership: a restarted worker takes its partitions back at once */
 	const char *topic;
+	struct committed *committed; /* of that topic; borrowed. It answers nobody after consumer_free(): free it before */
 	unsigned session_timeout_ms;
 	unsigned per_turn;       /* records handed out in one turn of the loop; at least 1 */
 };

@@ -30,6 +30,7 @@ LIST_HEAD(work_list, work);
 
 struct member {
 	struct event_base *base;
+	struct committed *committed;
 	struct consumer *consumer;
 	struct partitions *partitions;
 	struct report *report;
@@ -212,7 +213,7 @@ static void take_word(struct member *member, const char *brokers, const char *wo
 static int open_member(struct member *member, char **argv, struct err *err)
 {
 	static const struct consumer_events events = { on_record, on_assigned, on_revoked, on_end, on_fault };
-	const struct consumer_config consumer = { .brokers = argv[1],
+	struct consumer_config consumer = { .brokers = argv[1],
 						  .group = argv[2],
 						  .instance_id = argv[3],
 						  .topic = member->topics.tasks,
@@ -224,8 +225,11 @@ static int open_member(struct member *member, char **argv, struct err *err)
 							     .group = argv[2],
 							     .source_topic = member->topics.tasks,
 							     .transaction_timeout_ms = (unsigned)member->timeout_ms } };
-	int r = consumer_new(member->base, &consumer, &events, member, &member->consumer, err);
+	int r = committed_new(member->base, argv[1], member->topics.tasks, &member->committed, err);
 
+	consumer.committed = member->committed;
+	if (r == 0)
+		r = consumer_new(member->base, &consumer, &events, member, &member->consumer, err);
 	if (r == 0)
 		r = report_new(member->base, &report, member->consumer, member->partitions, on_fenced, member,
 			       &member->report, err);
@@ -261,6 +265,7 @@ int main(int argc, char **argv)
 	}
 	(void)event_base_dispatch(member.base);
 	report_free(member.report);
+	committed_free(member.committed);
 	consumer_free(member.consumer);
 	partitions_free(member.partitions);
 	while (!LIST_EMPTY(&member.works))
