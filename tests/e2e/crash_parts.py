@@ -118,6 +118,8 @@ class Machine(InState):
         """Also when the guard, which would kill it at once, does nothing."""
         fleet = self.fleet()
         fleet.start_worker()
+        first = self.one_task(fleet)
+        self.result_of(fleet, first)  # a worker's first transaction may take longer than a guard is waited for
         task_id = self.one_task(fleet)
         self.at_state(fleet, task_id, "running")
         self.assertNotEqual(self.members(fleet), set())  # they are seen
@@ -129,7 +131,7 @@ class Machine(InState):
             os.kill(guard, signal.SIGCONT)
         self.assertEqual(members, set())
         self.assertEqual((result["outcome"], result["key_destroyed"]), ("succeeded", True))
-        self.settle(fleet, [task_id])
+        self.settle(fleet, [first, task_id])
 
     def test_one_that_cannot_be_killed_is_told_of(self):
         """A result does not wait for it for ever, and does not claim what is not so."""

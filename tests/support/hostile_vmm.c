@@ -201,7 +201,7 @@ int main(void)
 	if (fd < 0 || read(fd, word, sizeof(word) - 1) <= 0)
 		return 1;
 	if (is_probe() && !strchr(word, '!'))
-		(void)strcpy(word, "well");
+		(void)snprintf(word, sizeof(word), "well");
 	say("{\"QMP\":{\"version\":{},\"capabilities\":[]}}\r\n");
 	run_guest();
 	be_evil();
