@@ -81,13 +81,21 @@ class Services:
         return subprocess.Popen(["java", "-Xmx512m", quiet, *here, "-cp", f"{libs}/*", *args], stdin=subprocess.DEVNULL,
                                 stdout=log, stderr=log, cwd=self.directory)
 
+    def properties(self):
+        return KAFKA_PROPERTIES.format(port=self.kafka_port, controller=self.controller_port, data=self.data)
+
+    def format_args(self):
+        """What Kafka's storage is to hold from the beginning."""
+        return []
+
     def start_kafka(self):
         properties = os.path.join(self.directory, "server.properties")
         with open(os.path.join(self.directory, "kafka.log"), "ab") as log:
             if not os.path.exists(properties):
                 with open(properties, "w", encoding="ascii") as f:
-                    f.write(KAFKA_PROPERTIES.format(port=self.kafka_port, controller=self.controller_port, data=self.data))
-                made = self._java("kafka.tools.StorageTool", "format", "-t", "bWF5Zmx5LXRlc3QtMDAwMQ", "-c", properties, log=log)
+                    f.write(self.properties())
+                made = self._java("kafka.tools.StorageTool", "format", "-t", "bWF5Zmx5LXRlc3QtMDAwMQ", "-c", properties,
+                                  *self.format_args(), log=log)
                 assert made.wait(60) == 0, "formatting Kafka's storage failed: " + self.kafka_log()
             self.kafka = self._java("kafka.Kafka", properties, log=log)
         wait_until("Kafka listens", lambda: is_listening(self.kafka_port) or self._fail_if_dead())

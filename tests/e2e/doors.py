@@ -1,0 +1,260 @@
+#!/usr/bin/python3
+"""A cluster with TLS, SASL and ACLs, and a Redis with users: docs/operations.md is what each part is given there, nothing more."""
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import unittest
+
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from case import REPO, EndToEnd, wait_until  # first: it says where the next ones are
+import kafka_acl
+import processes
+from cli import mayfly
+from ports import claim_ports, is_listening
+from stack import BUILD, KAFKA_PROPERTIES, Fleet, Services
+
+REFUSED = 4
+TOPICS = {"tasks": 2, "results": 2, "output": 2, "dead": 2, "control": 1}
+PASSWORD = "correct-horse-battery"
+WRONG = "incorrect-horse"
+PAGE = os.path.join(REPO, "docs", "operations.md")
+
+
+def openssl(*args, cwd):
+    subprocess.run(["openssl", *args], cwd=cwd, check=True, capture_output=True)
+
+
+class Certificates:
+    """An authority, servers and clients that it vouches for, some of them in the past; and another authority."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        os.makedirs(folder)
+        for authority in ("ca", "other-ca"):
+            openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={authority}", "-keyout",
+                    authority + ".key", "-out", authority + ".pem", cwd=folder)
+        for name in ("server", "worker", "reaper", "submitter", "stale"):
+            self.issue(name, "ca")
+        self.issue("stranger", "other-ca")
+
+    def issue(self, name, authority):
+        """`stale` ended long ago."""
+        openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}", "-keyout", name + ".key", "-out", name + ".csr",
+                cwd=self.folder)
+        with open(self.path(name + ".ext"), "w", encoding="ascii") as f:
+            f.write("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
+        with open(self.path(authority + ".txt"), "w", encoding="ascii"):
+            pass
+        with open(self.path("ca.cnf"), "w", encoding="ascii") as f:
+            f.write(f"[ca]\ndefault_ca=a\n[a]\ndatabase={authority}.txt\nnew_certs_dir=.\nrand_serial=yes\ndefault_md=sha256\n"
+                    "policy=p\nunique_subject=no\nemail_in_dn=no\n[p]\ncommonName=supplied\n")
+        times = ["-startdate", "20200101000000Z", "-enddate", "20200201000000Z"] if name == "stale" else ["-days", "2"]
+        openssl("ca", "-batch", "-notext", "-config", "ca.cnf", "-cert", authority + ".pem", "-keyfile", authority + ".key", "-in",
+                name + ".csr", "-out", name + ".pem", "-extfile", name + ".ext", *times, cwd=self.folder)
+        os.chmod(self.path(name + ".key"), 0o600)
+        with open(self.path(name + ".both"), "w", encoding="ascii") as both:
+            for part in (".key", ".pem"):
+                with open(self.path(name + part), encoding="ascii") as f:
+                    both.write(f.read())
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+
+class Guarded(Services):
+    """The same broker and Redis behind several doors: plain for the test itself, who may do everything."""
+
+    def __init__(self):
+        super().__init__()
+        self.scram_port = claim_ports(4)
+        self.mutual_port, self.stale_port, self.guarded_redis_port = (self.scram_port + i for i in (1, 2, 3))
+        self.certificates = Certificates(os.path.join(self.directory, "certificates"))
+        self.guarded_redis = None
+        self.socket = os.path.join(self.directory, "redis.sock")
+
+    def properties(self):
+        path = self.certificates.path
+        ports = {"SCRAM": self.scram_port, "MUTUAL": self.mutual_port, "STALE": self.stale_port}
+        text = KAFKA_PROPERTIES.format(port=self.kafka_port, controller=self.controller_port, data=self.data)
+        listeners = "".join(f",{name}://127.0.0.1:{port}" for name, port in ports.items())
+        text = re.sub(r"(?m)^((?:advertised\.)?listeners=.*)$", lambda m: m.group(1) + listeners, text)
+        text = text.replace("CONTROLLER:PLAINTEXT,", "CONTROLLER:PLAINTEXT,SCRAM:SASL_SSL,MUTUAL:SSL,STALE:SSL,")
+        text += "inter.broker.listener.name=PLAINTEXT\nsuper.users=User:ANONYMOUS\n" \
+            "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n" \
+            "sasl.enabled.mechanisms=SCRAM-SHA-512\nssl.principal.mapping.rules=RULE:^CN=([^,]*).*$/$1/\n" \
+            "listener.name.mutual.ssl.client.auth=required\n" \
+            "listener.name.scram.scram-sha-512.sasl.jaas.config=" \
+            "org.apache.kafka.common.security.scram.ScramLoginModule required;\n"
+        for name in ports:
+            server = "stale" if name == "STALE" else "server"
+            prefix = f"listener.name.{name.lower()}.ssl."
+            text += f"{prefix}keystore.type=PEM\n{prefix}keystore.location={path(server + '.both')}\n" \
+                f"{prefix}truststore.type=PEM\n{prefix}truststore.location={path('ca.pem')}\n"
+        return text
+
+    def format_args(self):
+        return [arg for user in ("worker", "reaper", "submitter") for arg in
+                ("--add-scram", f"SCRAM-SHA-512=[name={user},password={PASSWORD}]")]
+
+    def start_redis(self):
+        super().start_redis()
+        path = self.certificates.path
+        with open(os.path.join(self.directory, "users.acl"), "w", encoding="ascii") as f:
+            f.write("user default off\nuser test on nopass ~* &* +@all\n")
+        os.chmod(self.directory, 0o755)
+        self.guarded_redis = subprocess.Popen(
+            ["redis-server", "--port", str(self.guarded_redis_port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
+             "--maxmemory-policy", "noeviction", "--dir", self.directory, "--aclfile", os.path.join(self.directory, "users.acl"),
+             "--unixsocket", self.socket, "--unixsocketperm", "770"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, group=65534)
+        assert path
+        wait_until("the guarded Redis listens", lambda: is_listening(self.guarded_redis_port) and os.path.exists(self.socket))
+
+    def acl(self, *args):
+        out = subprocess.run(["redis-cli", "-p", str(self.guarded_redis_port), "--user", "test", "--pass", "x", "ACL", *args],
+                             capture_output=True, check=True, text=True, timeout=30)
+        assert out.stdout.strip() == "OK" or args[0] != "SETUSER", out.stdout + out.stderr
+
+    def __exit__(self, *args):
+        if self.guarded_redis and self.guarded_redis.poll() is None:
+            self.guarded_redis.kill()
+            self.guarded_redis.wait()
+        super().__exit__(*args)
+
+
+def page_rules(role, fleet, worker):
+    """The rows of the page's table for one role, with the names of this fleet."""
+    with open(PAGE, encoding="utf-8") as f:
+        rows = re.findall(r"(?m)^\| (\w+) \| (\w+) \| (\S+) \| (\w+) \| (\w+) \|", f.read())
+    names = [("host-1-a.", worker + "."), ("mayfly", fleet.name)]
+    rules = []
+    for who, resource, name, pattern, operation in rows:
+        if who == role:
+            for old, new in names:
+                if name.startswith(old):
+                    name = new + name[len(old):]
+                    break
+            rules.append((f"User:{role}", resource, name, pattern, operation))
+    assert rules, f"{PAGE} has no rows for {role}"
+    return rules
+
+
+def page_redis(role, fleet):
+    """The words of the page's ACL rule for one role, but its password."""
+    with open(PAGE, encoding="utf-8") as f:
+        words = re.search(rf"(?m)^user {role} on #<[^>]*> (.*)$", f.read()).group(1)
+    return words.replace("~mayfly:", f"~{fleet.name}:").split()
+
+
+class Doors(EndToEnd):
+    settings = {"vmm": "null", "allow_null_vmm": "yes", "lease_ms": 3000, "grace_ms": 500}
+
+    @classmethod
+    def setUpClass(cls):
+        cls.services = Guarded()
+        cls.services.__enter__()
+
+    def secret(self, name, text=PASSWORD):
+        """A file that root alone may read."""
+        path = os.path.join(self.services.directory, name)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as f:
+            f.write(text + "\n")
+        return path
+
+    def guarded(self, **settings):
+        """A fleet whose topics are made, and which has no right at all yet."""
+        rights = []  # taken back when the fleet is closed
+        self.addCleanup(lambda: kafka_acl.remove(self.services.kafka_port, rights))
+        fleet = self.fleet(**settings)
+        fleet.rights = rights
+        admin = AdminClient({"bootstrap.servers": self.services.brokers})
+        made = admin.create_topics([NewTopic(fleet.topic(kind), n, 1) for kind, n in TOPICS.items()])
+        for future in made.values():
+            future.result(30)
+        return fleet
+
+    def grant(self, fleet, role, but=()):
+        """All that the page lists, but those."""
+        rules = [rule for rule in page_rules(role, fleet, f"{fleet.name}-w1") if rule not in but]
+        return self.allow(fleet, rules)
+
+    def allow(self, fleet, rules):
+        kafka_acl.add(self.services.kafka_port, rules)
+        fleet.rights += rules
+        return rules
+
+    def grant_redis(self, fleet, role, without=None, password=PASSWORD):
+        words = [word for word in page_redis(role, fleet) if word != without]
+        self.services.acl("SETUSER", f"{role}-{fleet.name}", "reset", "on", "#" + hashlib.sha256(password.encode()).hexdigest(), *words)
+
+    def scram(self, role, password=PASSWORD):
+        return {"brokers": f"127.0.0.1:{self.services.scram_port}", "kafka.security.protocol": "SASL_SSL",
+                "kafka.ssl.ca.location": self.services.certificates.path("ca.pem"), "kafka.sasl.mechanism": "SCRAM-SHA-512",
+                "kafka.sasl.username": role, "kafka.sasl.password_file": self.secret(f"{role}.{password}", password)}
+
+    def mutual(self, name, ca="ca.pem", port=None):
+        path = self.services.certificates.path
+        return {"brokers": f"127.0.0.1:{port or self.services.mutual_port}", "kafka.security.protocol": "SSL",
+                "kafka.ssl.ca.location": path(ca), "kafka.ssl.certificate.location": path(name + ".pem"),
+                "kafka.ssl.key.location": path(name + ".key")}
+
+    def redis(self, fleet, role, password=PASSWORD):
+        return {"redis_host": "127.0.0.1", "redis_port": self.services.guarded_redis_port, "redis_user": f"{role}-{fleet.name}",
+                "redis_password_file": self.secret(f"redis.{password}", password)}
+
+    def options(self, settings, argv=()):
+        """The same for a command."""
+        words = []
+        for key, value in settings.items():
+            words += ["-X", f"{key[6:]}={value}"] if key.startswith("kafka.") else ["--brokers", value] if key == "brokers" else []
+        return [*words, *argv]
+
+    def assert_refused(self, fleet, kind, settings, *words):
+        """It ends with the status for that, and one line of its log says what to mend."""
+        before = len(fleet.log())
+        start = fleet.start_worker if kind == "worker" else fleet.start_reaper
+        process = start(wait=False, **settings) if kind == "worker" else start(**settings)
+        self.assertEqual(process.wait(60), REFUSED, fleet.log()[before:])
+        loud = [line for line in fleet.log()[before:].splitlines() if " error " in line or " warn " in line]
+        self.assertEqual(len(loud), 1, "\n".join(loud))
+        for word in words:
+            self.assertIn(word, loud[0])
+        for secret in (PASSWORD, WRONG):
+            self.assertNotIn(secret, loud[0].replace("incorrect-horse", "") if secret == PASSWORD else loud[0])
+
+    def test_a_guarded_fleet_works_with_what_the_page_lists(self):
+        for doors in (self.scram, self.mutual):
+            with self.subTest(doors=doors.__name__):
+                fleet = self.guarded(partitions=2, null_run_ms=300)
+                for role in ("worker", "reaper", "submitter"):
+                    self.grant(fleet, role)
+                self.allow(fleet, [("User:submitter", *rule[1:]) for rule in page_rules("reader", fleet, "")])
+                for role in ("worker", "reaper"):
+                    self.grant_redis(fleet, role)
+                worker_doors = {**doors("worker"), **self.redis(fleet, "worker"), "redis_socket": self.services.socket}
+                fleet.start_reaper(**doors("reaper"), **self.redis(fleet, "reaper"), lost_after_ms=2000)
+                worker = fleet.start_worker(**worker_doors)
+                out = mayfly(fleet, "submit", *self.options(doors("submitter"), ["--wait", "--json", "--", "true"]))
+                self.assertEqual((out.returncode, out.stderr), (0, b""))
+                self.assertIn(b'"succeeded"', out.stdout)
+                self.assert_no_secret(fleet, worker)
+                task = fleet.submit(argv=["true"])
+                fleet.flush()
+                wait_until("it runs", lambda: f"id={task} state=running" in fleet.log())
+                fleet.kill_group(worker)
+                self.assertEqual(fleet.result(task)["outcome"], "lost")
+                self.assertNotRegex(fleet.log(), "(?i)authoriz|NOPERM|not let us")
+
+    def assert_no_secret(self, fleet, worker):
+        for pid in [worker.pid, *processes.children(worker.pid)]:
+            self.assertNotIn(PASSWORD.encode(), processes.command_line(pid))
+            with open(f"/proc/{pid}/environ", "rb") as f:
+                self.assertNotIn(PASSWORD.encode(), f.read())
+        self.assertNotIn(PASSWORD, fleet.log())
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
