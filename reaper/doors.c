@@ -25,7 +25,7 @@ static int check_kafka(const struct reaper_settings *settings, struct err *err)
 {
 	struct topics topics;
 	char ledger_group[CONF_TEXT_MAX + 16];
-	const char *const reads[] = { topics.tasks };
+	const char *const reads[] = { topics.tasks, topics.results };
 	const char *const writes[] = { topics.results };
 	const char *const groups[] = { settings->group, ledger_group };
 	const struct access_needs needs = { .brokers = settings->brokers,

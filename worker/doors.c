@@ -1,9 +1,12 @@
 #include "worker/doors.h"
 
+#include <stdio.h>
+
 #include "base/log.h"
 #include "base/own.h"
 #include "bus/access.h"
 #include "bus/kafka_properties.h"
+#include "wire/ledger.h"
 
 #define KAFKA_MS 10000
 #define REDIS_MS 2000
@@ -35,19 +38,22 @@ static int check_redis(const struct settings *settings, const struct redis_door 
 int doors_check(const struct settings *settings, const struct redis_door *redis, const struct topics *topics,
 		const char *transactional_id, struct err *err)
 {
-	const char *const reads[] = { topics->tasks, topics->control };
+	char ledger_group[CONF_TEXT_MAX + sizeof(LEDGER_GROUP_FORMAT)];
+	const char *const reads[] = { topics->tasks, topics->control, topics->results, topics->dead };
 	const char *const writes[] = { topics->results, topics->output, topics->dead };
-	const char *const groups[] = { settings->group };
+	const char *const groups[] = { ledger_group, settings->group };
 	const struct access_needs needs = { .brokers = settings->brokers,
 					    .reads = reads,
 					    .n_reads = ARRAY_SIZE(reads),
 					    .writes = writes,
 					    .n_writes = ARRAY_SIZE(writes),
-					    .does_fetch = true,
 					    .groups = groups,
 					    .n_groups = ARRAY_SIZE(groups),
 					    .transactional_id = transactional_id };
-	int r = access_check(&needs, KAFKA_MS, err);
+	int r;
+
+	(void)snprintf(ledger_group, sizeof(ledger_group), LEDGER_GROUP_FORMAT, settings->group);
+	r = access_check(&needs, KAFKA_MS, err);
 
 	if (r < 0 && err->kind != ERR_INPUT) { /* it answered a moment ago, and will again */
 		log_warn("doors.kafka", "message=\"%s\"", err->msg);

@@ -43,6 +43,7 @@ struct report {
 	struct item_list waiting, in_flight, untellable; /* untellable: until the timer `again` */
 	struct event *pump, *retry, *again;
 	bool is_retrying;
+	uint64_t obstacle; /* log_likeness() of why the last batch was not committed; 0: it was */
 	unsigned retry_ms;
 	size_t batch_items; /* at most, now */
 	size_t backlog_bytes; /* of what waits or is in flight */
@@ -281,6 +282,7 @@ static void on_committed(struct report *report)
 	struct item_list told;
 
 	end_plans(report, true);
+	report->obstacle = 0;
 	report->retry_ms = RETRY_MS;
 	if (report->batch_items < BATCH_MAX_ITEMS)
 		report->batch_items += BATCH_CAREFUL_ITEMS;
@@ -320,6 +322,16 @@ static void on_aborted(struct report *report)
 	(void)event_add(report->retry, &delay); /* a timer that exists needs no memory */
 }
 
+/* Aloud once, and tried again for as long as it lasts. */
+static void tell_obstacle(struct report *report, const char *why)
+{
+	uint64_t likeness = log_likeness(why);
+	enum log_level level = report->obstacle == likeness ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN;
+
+	report->obstacle = likeness;
+	log_event(level, "report.aborted", "message=\"%s\"", why);
+}
+
 static void on_done(void *ctx, enum publish_verdict verdict, const char *why)
 {
 	struct report *report = ctx;
@@ -329,7 +341,7 @@ static void on_done(void *ctx, enum publish_verdict verdict, const char *why)
 		on_committed(report);
 		return;
 	case PUBLISH_VERDICT_ABORTED:
-		log_warn("report.aborted", "message=\"%s\"", why);
+		tell_obstacle(report, why);
 		on_aborted(report);
 		return;
 	case PUBLISH_VERDICT_REFUSED:

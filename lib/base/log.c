@@ -62,3 +62,13 @@ void log_event(enum log_level level, const char *event, const char *fmt, ...)
 	if (write(STDERR_FILENO, line, used) < 0)
 		return; /* nobody is left to tell */
 }
+
+uint64_t log_likeness(const char *text)
+{
+	uint64_t hash = 0xcbf29ce484222325; /* FNV-1a */
+
+	for (; *text; text++)
+		if (*text < '0' || *text > '9')
+			hash = (hash ^ (unsigned char)*text) * 0x100000001b3;
+	return hash ? hash : 1;
+}

@@ -1,6 +1,8 @@
 /* One line of logfmt to stderr per event. Keys and other secrets are never arguments to it. */
 #pragma once
 
+#include <stdint.h>
+
 enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERROR, LOG_LEVEL_COUNT };
 
 /* `process` names the process in every line ("engine", "disk-lane"); it must outlive the process. */
@@ -13,6 +15,9 @@ int log_level_parse(const char *name);
  * escaped here (base/logfmt.h), so that no text, whoever wrote it, can end its value, add a field or begin a line. */
 void log_event(enum log_level level, const char *event, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/* Equal for texts that differ in numbers alone, never 0: what is tried again and again is told once. */
+uint64_t log_likeness(const char *text);
 
 #define log_debug(event, ...) log_event(LOG_LEVEL_DEBUG, event, __VA_ARGS__)
 #define log_info(event, ...) log_event(LOG_LEVEL_INFO, event, __VA_ARGS__)

@@ -9,8 +9,10 @@
 #include "bus/kafka_conf.h"
 
 #define SLICE_MS   200  /* of a question that is asked again while there is no answer */
+#define REGISTER_MS 150 /* for a topic to be made part of a transaction, and that to be answered */
 #define SECOND_MS  1000 /* after a refusal, for another broker of the list to let us in */
 #define TRANSACTION_MS "10000" /* of a check whose process died: readers wait for its end */
+#define SCRAM_VERSION 0x020601ff /* librdkafka's first that answers with the server's nonce as it is; Kafka 4 takes no other */
 #define NEVER_SENT "9000"      /* linger.ms, which must be less: longer than a check takes; and if not, the record is aborted */
 
 /* A handle, its queue or a topic that could not be made is NULL, which librdkafka does not take. */
@@ -50,10 +52,18 @@ bool access_is_refusal(rd_kafka_resp_err_t code)
 }
 
 struct asking {
-	bool is_refused;
+	bool is_refused, is_scram, is_our_certificate;
 	uint64_t refused_mono_ms;
-	char why[160]; /* the last error that says something */
+	char why[200]; /* the last error that says something */
 };
+
+/* With TLS 1.3 it comes after the handshake, and librdkafka calls it a lost connection. */
+static bool is_our_certificate(const char *text)
+{
+	const char *alert = strstr(text, " alert ");
+
+	return alert && (strstr(alert, "certificate") || strstr(alert, "unknown ca"));
+}
 
 static void hear(struct asking *asking, rd_kafka_event_t *event)
 {
@@ -63,12 +73,41 @@ static void hear(struct asking *asking, rd_kafka_event_t *event)
 	if (rd_kafka_event_type(event) != RD_KAFKA_EVENT_ERROR || asking->is_refused ||
 	    (asking->why[0] && code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN))
 		return;
-	(void)snprintf(asking->why, sizeof(asking->why), "%.159s", text);
+	(void)snprintf(asking->why, sizeof(asking->why), "%.199s", text);
 	asking->why[strcspn(asking->why, "\n")] = '\0';
-	if (!access_is_refusal(code))
+	asking->is_our_certificate = is_our_certificate(text);
+	if (!access_is_refusal(code) && !asking->is_our_certificate)
 		return;
 	asking->is_refused = true;
+	asking->is_scram = strstr(text, "SCRAM");
 	asking->refused_mono_ms = clock_mono_ms();
+}
+
+/* What librdkafka and OpenSSL say is for those who know their sources. "": as they say it. */
+static const char *explain(const struct asking *asking)
+{
+	if (strstr(asking->why, "certificate verify failed"))
+		return "the broker's certificate is not one we trust: it expired, is for another name, or of an authority that "
+		       "ssl.ca.location does not have";
+	if (asking->is_our_certificate)
+		return "the broker does not trust our certificate: it expired, or is of an authority that is not known there";
+	return "";
+}
+
+static int refuse_entry(const struct asking *asking, struct err *err)
+{
+	const char *meaning = explain(asking);
+	int broker_len = (int)strcspn(asking->why, " ");
+
+	if (*meaning)
+		return err_set(err, ERR_INPUT, 0, "Kafka does not let us in: %.*s %s", broker_len < 70 ? broker_len : 70,
+			       asking->why, meaning);
+	if (!asking->is_scram || rd_kafka_version() >= SCRAM_VERSION)
+		return err_set(err, ERR_INPUT, 0, "Kafka does not let us in: %s", asking->why);
+	return err_set(err, ERR_INPUT, 0,
+		       "Kafka does not let us in: %.*s SCRAM fails. The user or the password is wrong, or it is Kafka 4, with which "
+		       "librdkafka %.12s cannot do SCRAM (2.6.1 can)",
+		       broker_len < 70 ? broker_len : 70, asking->why, rd_kafka_version_str());
 }
 
 static void listen_once(struct asking *asking, rd_kafka_queue_t *queue)
@@ -93,7 +132,7 @@ int access_ask(rd_kafka_t *kafka, rd_kafka_queue_t *queue, rd_kafka_topic_t *top
 
 		listen_once(&asking, queue);
 		if (asking.is_refused && now - asking.refused_mono_ms >= SECOND_MS)
-			return err_set(err, ERR_INPUT, 0, "Kafka does not let us in: %s", asking.why);
+			return refuse_entry(&asking, err);
 		if (now >= deadline)
 			return err_set(err, ERR_HOST, 0, "%s", asking.why[0] ? asking.why : rd_kafka_err2str(code));
 	}
@@ -189,22 +228,36 @@ static int send_offset(rd_kafka_t *kafka, const struct access_needs *needs, cons
 	return judge(error, written ? "write to topic" : "commit offsets as group", written ? written : group, err);
 }
 
+/* A producer that does not know the topic yet would register nothing. */
+static int try_write(rd_kafka_t *kafka, rd_kafka_queue_t *queue, const struct access_needs *needs, const char *name,
+		     unsigned timeout_ms, struct err *err)
+{
+	cleanup_(rd_kafka_topic_destroyp) rd_kafka_topic_t *topic = rd_kafka_topic_new(kafka, name, NULL);
+	const struct rd_kafka_metadata *metadata;
+	int r = access_ask(kafka, queue, topic, timeout_ms, &metadata, err);
+
+	if (r < 0)
+		return r;
+	rd_kafka_metadata_destroy(metadata);
+	if (rd_kafka_produce(topic, 0, 0, NULL, 0, NULL, 0, NULL) < 0)
+		return 0; /* told by who writes in earnest */
+	for (uint64_t until = clock_mono_ms() + REGISTER_MS; r == 0 && clock_mono_ms() < until;)
+		r = send_offset(kafka, needs, name, timeout_ms, err);
+	return r;
+}
+
 /* Writing to a topic and for a group begins with making it part of the transaction, which is refused without its ACL; the record
- * itself lingers and is dropped by the abort. A topic is registered by a timer of a millisecond and on the connection that the
- * offsets' requests take, so that it has been answered when the second of them has. */
-static int try_writes(rd_kafka_t *kafka, const struct access_needs *needs, unsigned timeout_ms, struct err *err)
+ * itself lingers and is dropped by the abort. A topic is registered by a timer of a millisecond; that it was refused is
+ * the answer of a request about offsets after that. */
+static int try_writes(rd_kafka_t *kafka, rd_kafka_queue_t *queue, const struct access_needs *needs, unsigned timeout_ms,
+		      struct err *err)
 {
 	int r = judge(rd_kafka_begin_transaction(kafka), "begin a transaction as", needs->transactional_id, err);
 
 	if (r == 0)
 		r = send_offset(kafka, needs, NULL, timeout_ms, err);
-	for (size_t i = 0; i < needs->n_writes && r == 0; i++) {
-		if (rd_kafka_producev(kafka, RD_KAFKA_V_TOPIC(needs->writes[i]), RD_KAFKA_V_PARTITION(0), RD_KAFKA_V_END))
-			continue;
-		r = send_offset(kafka, needs, needs->writes[i], timeout_ms, err);
-		if (r == 0)
-			r = send_offset(kafka, needs, needs->writes[i], timeout_ms, err);
-	}
+	for (size_t i = 0; i < needs->n_writes && r == 0; i++)
+		r = try_write(kafka, queue, needs, needs->writes[i], timeout_ms, err);
 	return r;
 }
 
@@ -226,11 +279,25 @@ static int check_transaction(const struct access_needs *needs, unsigned timeout_
 		return r;
 	r = judge(rd_kafka_init_transactions(kafka, (int)timeout_ms), "use the transactional id", needs->transactional_id, err);
 	if (r == 0)
-		r = try_writes(kafka, needs, timeout_ms, err);
+		r = try_writes(kafka, queue, needs, timeout_ms, err);
 	error = rd_kafka_abort_transaction(kafka, (int)timeout_ms);
 	if (error) /* the broker does it, after TRANSACTION_MS or when the id is used again */
 		rd_kafka_error_destroy(error);
 	return r;
+}
+
+/* That the group's coordinator may not be asked for is said in the queue alone, and asked again. */
+static rd_kafka_resp_err_t heard_refusal(rd_kafka_t *kafka)
+{
+	rd_kafka_resp_err_t found = RD_KAFKA_RESP_ERR_NO_ERROR;
+	rd_kafka_message_t *message;
+
+	while ((message = rd_kafka_consumer_poll(kafka, 0))) {
+		if (access_is_refusal(message->err))
+			found = message->err;
+		rd_kafka_message_destroy(message);
+	}
+	return found;
 }
 
 /* A handle looks at its own group's. */
@@ -239,10 +306,16 @@ static int check_group(const struct access_needs *needs, const char *group, rd_k
 {
 	cleanup_(rd_kafka_topic_partition_list_destroyp) rd_kafka_topic_partition_list_t *list =
 		rd_kafka_topic_partition_list_new(1);
+	uint64_t deadline = clock_mono_ms() + timeout_ms;
 	rd_kafka_resp_err_t code;
 
+	(void)rd_kafka_poll_set_consumer(kafka);
 	rd_kafka_topic_partition_list_add(list, needs->reads[0], 0);
-	code = rd_kafka_committed(kafka, list, (int)timeout_ms);
+	while ((code = rd_kafka_committed(kafka, list, SLICE_MS)) && !access_is_refusal(code)) {
+		code = heard_refusal(kafka);
+		if (code || clock_mono_ms() >= deadline)
+			break;
+	}
 	return access_is_refusal(code) ? refuse(code, "see offsets of group", group, err) : 0;
 }
 
@@ -285,7 +358,7 @@ static int check_as_group(const struct access_needs *needs, size_t which, unsign
 
 	if (r == 0)
 		r = check_group(needs, group, kafka, timeout_ms, err);
-	return r == 0 && which == 0 && needs->does_fetch ? try_reads(kafka, needs, timeout_ms, err) : r;
+	return r == 0 && which == 0 ? try_reads(kafka, needs, timeout_ms, err) : r;
 }
 
 static int check_reads(const struct access_needs *needs, unsigned timeout_ms, struct err *err)

@@ -24,10 +24,9 @@ int access_ask(rd_kafka_t *kafka, rd_kafka_queue_t *queue, rd_kafka_topic_t *top
 
 struct access_needs {
 	const char *brokers;
-	const char *const *reads, *const *writes; /* topics; what is read is named first */
+	const char *const *reads, *const *writes; /* topics */
 	size_t n_reads, n_writes;
-	bool does_fetch; /* else only offsets of what is read are looked at */
-	const char *const *groups; /* whose committed offsets of reads[0] are looked at; in a transaction those of the last are written */
+	const char *const *groups; /* whose committed offsets of reads[0] are looked at; the last writes its own in a transaction */
 	size_t n_groups;
 	const char *transactional_id; /* results are written in its transactions */
 };

@@ -7,11 +7,14 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/own.h"
 #include "bus/kafka_properties.h"
 
 #define SYSLOG_WARNING 4
+#define REPEAT_MS	60000 /* a warning that comes again within it is for those who debug */
+#define SAID_MAX	16
 
 struct kafka_wake {
 	rd_kafka_queue_t *queue;
@@ -21,13 +24,45 @@ struct kafka_wake {
 	void *ctx;
 };
 
+/* What librdkafka's threads have warned of. */
+static struct {
+	uint64_t likeness, mono_ms;
+} said[SAID_MAX];
+static pthread_mutex_t said_mutex = PTHREAD_MUTEX_INITIALIZER;
+
+/* Takes the place of the oldest. */
+static bool is_repeated(const char *text)
+{
+	uint64_t likeness = log_likeness(text), now = clock_mono_ms();
+	size_t place = 0;
+	bool result;
+
+	(void)pthread_mutex_lock(&said_mutex);
+	for (size_t i = 0; i < SAID_MAX && said[place].likeness != likeness; i++)
+		if (said[i].likeness == likeness || said[i].mono_ms < said[place].mono_ms)
+			place = i;
+	result = said[place].likeness == likeness && now - said[place].mono_ms < REPEAT_MS;
+	if (!result) {
+		said[place].likeness = likeness;
+		said[place].mono_ms = now;
+	}
+	(void)pthread_mutex_unlock(&said_mutex);
+	return result;
+}
+
+/* Not for everybody: a property of a consumer that a producer has no use for, or the other way round; a fatal error, which the call
+ * that meets it tells. */
+static bool is_routine(const char *facility)
+{
+	return strcmp(facility, "CONFWARN") == 0 || strcmp(facility, "FATAL") == 0;
+}
+
 static void on_log(const rd_kafka_t *kafka, int level, const char *facility, const char *text)
 {
+	bool is_loud = level <= SYSLOG_WARNING && !is_routine(facility) && !is_repeated(text);
+
 	(void)kafka;
-	if (strcmp(facility, "CONFWARN") == 0) /* a producer has no use for a consumer's property, and the other way round */
-		level = SYSLOG_WARNING + 1;
-	log_event(level <= SYSLOG_WARNING ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG, "kafka", "facility=%s message=\"%s\"", facility,
-		  text);
+	log_event(is_loud ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG, "kafka", "facility=%s message=\"%s\"", facility, text);
 }
 
 /* client.id is a name in the broker's log: an operator's comes first. */

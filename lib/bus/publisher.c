@@ -40,6 +40,7 @@ struct publisher {
 	struct publisher_config config; /* of these */
 	unsigned timeout_ms;
 	struct consumer *consumer; /* borrowed; NULL: no membership */
+	rd_kafka_resp_err_t obstacle; /* the thread's: what was told to keep it from a transaction; 0: nothing */
 	rd_kafka_t *kafka;    /* the thread's, as are the next four, of the transaction in hand */
 	struct settlement_witness witness;
 	uint64_t began_mono_ms;
@@ -187,6 +188,15 @@ static int make_producer(struct publisher *publisher, struct err *err)
 	return kafka_new_reporting(pairs, ARRAY_SIZE(pairs), on_delivered, publisher, &publisher->kafka, err);
 }
 
+/* Each once: it is tried for as long as it lasts. */
+static void tell_obstacle(struct publisher *publisher, rd_kafka_resp_err_t code, const char *text)
+{
+	if (code == publisher->obstacle)
+		return;
+	publisher->obstacle = code;
+	log_error("publisher.init", "message=\"%s; nothing can be told until this is over\"", text);
+}
+
 /* A producer that is ready for a transaction; tries until the broker is there. false: stopping. */
 static bool open_producer(struct publisher *publisher)
 {
@@ -201,13 +211,14 @@ static bool open_producer(struct publisher *publisher)
 			continue;
 		}
 		error = rd_kafka_init_transactions(publisher->kafka, SLICE_MS);
-		if (!error)
+		if (!error) {
+			publisher->obstacle = RD_KAFKA_RESP_ERR_NO_ERROR;
 			return true;
+		}
 		if (rd_kafka_error_is_retriable(error)) {
 			log_debug("publisher.init", "message=\"%s\"", rd_kafka_error_string(error));
 		} else {
-			log_warn("publisher.init", "message=\"%s; nothing can be told until this is over\"",
-				 rd_kafka_error_string(error));
+			tell_obstacle(publisher, rd_kafka_error_code(error), rd_kafka_error_string(error));
 			drop_producer(publisher);
 			(void)usleep(REOPEN_MS * 1000);
 		}

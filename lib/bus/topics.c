@@ -96,7 +96,8 @@ static int exists(rd_kafka_t *kafka, rd_kafka_queue_t *queue, const char *name, 
 	code = metadata->topic_cnt == 1 ? metadata->topics[0].err : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
 	rd_kafka_metadata_destroy(metadata);
 	if (access_is_refusal(code))
-		return err_set(err, ERR_INPUT, 0, "Kafka does not let us see topic '%s': %s", name, rd_kafka_err2str(code));
+		return err_set(err, ERR_INPUT, 0, "Kafka does not let us see topic '%s': %s (docs/operations.md has the list)",
+			       name, rd_kafka_err2str(code));
 	return code == RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 

@@ -1,23 +1,26 @@
 #!/usr/bin/python3
 """A cluster with TLS, SASL and ACLs, and a Redis with users: docs/operations.md is what each part is given there, nothing more."""
+import contextlib
 import hashlib
 import os
 import re
-import shutil
 import subprocess
 import unittest
+import unittest.mock
 
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from case import REPO, EndToEnd, wait_until  # first: it says where the next ones are
 import kafka_acl
+import librdkafka
 import processes
 from cli import mayfly
 from ports import claim_ports, is_listening
-from stack import BUILD, KAFKA_PROPERTIES, Fleet, Services
+from stack import KAFKA_PROPERTIES, Services
 
 REFUSED = 4
 TOPICS = {"tasks": 2, "results": 2, "output": 2, "dead": 2, "control": 1}
+USERS = ("worker", "reaper", "submitter")
 PASSWORD = "correct-horse-battery"
 WRONG = "incorrect-horse"
 PAGE = os.path.join(REPO, "docs", "operations.md")
@@ -84,10 +87,12 @@ class Guarded(Services):
         text = text.replace("CONTROLLER:PLAINTEXT,", "CONTROLLER:PLAINTEXT,SCRAM:SASL_SSL,MUTUAL:SSL,STALE:SSL,")
         text += "inter.broker.listener.name=PLAINTEXT\nsuper.users=User:ANONYMOUS\n" \
             "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n" \
-            "sasl.enabled.mechanisms=SCRAM-SHA-512\nssl.principal.mapping.rules=RULE:^CN=([^,]*).*$/$1/\n" \
+            "sasl.enabled.mechanisms=SCRAM-SHA-512,PLAIN\nssl.principal.mapping.rules=RULE:^CN=([^,]*).*$/$1/\n" \
             "listener.name.mutual.ssl.client.auth=required\n" \
             "listener.name.scram.scram-sha-512.sasl.jaas.config=" \
-            "org.apache.kafka.common.security.scram.ScramLoginModule required;\n"
+            "org.apache.kafka.common.security.scram.ScramLoginModule required;\n" \
+            "listener.name.scram.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required " + \
+            " ".join(f'user_{user}="{PASSWORD}"' for user in USERS) + ";\n"
         for name in ports:
             server = "stale" if name == "STALE" else "server"
             prefix = f"listener.name.{name.lower()}.ssl."
@@ -96,12 +101,11 @@ class Guarded(Services):
         return text
 
     def format_args(self):
-        return [arg for user in ("worker", "reaper", "submitter") for arg in
+        return [arg for user in USERS for arg in
                 ("--add-scram", f"SCRAM-SHA-512=[name={user},password={PASSWORD}]")]
 
     def start_redis(self):
         super().start_redis()
-        path = self.certificates.path
         with open(os.path.join(self.directory, "users.acl"), "w", encoding="ascii") as f:
             f.write("user default off\nuser test on nopass ~* &* +@all\n")
         os.chmod(self.directory, 0o755)
@@ -110,7 +114,6 @@ class Guarded(Services):
              "--maxmemory-policy", "noeviction", "--dir", self.directory, "--aclfile", os.path.join(self.directory, "users.acl"),
              "--unixsocket", self.socket, "--unixsocketperm", "770"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, group=65534)
-        assert path
         wait_until("the guarded Redis listens", lambda: is_listening(self.guarded_redis_port) and os.path.exists(self.socket))
 
     def acl(self, *args):
@@ -190,10 +193,13 @@ class Doors(EndToEnd):
         words = [word for word in page_redis(role, fleet) if word != without]
         self.services.acl("SETUSER", f"{role}-{fleet.name}", "reset", "on", "#" + hashlib.sha256(password.encode()).hexdigest(), *words)
 
-    def scram(self, role, password=PASSWORD):
+    def scram(self, role, password=PASSWORD, mechanism="SCRAM-SHA-512"):
         return {"brokers": f"127.0.0.1:{self.services.scram_port}", "kafka.security.protocol": "SASL_SSL",
-                "kafka.ssl.ca.location": self.services.certificates.path("ca.pem"), "kafka.sasl.mechanism": "SCRAM-SHA-512",
+                "kafka.ssl.ca.location": self.services.certificates.path("ca.pem"), "kafka.sasl.mechanism": mechanism,
                 "kafka.sasl.username": role, "kafka.sasl.password_file": self.secret(f"{role}.{password}", password)}
+
+    def plain(self, role, password=PASSWORD):
+        return self.scram(role, password, "PLAIN")
 
     def mutual(self, name, ca="ca.pem", port=None):
         path = self.services.certificates.path
@@ -212,48 +218,119 @@ class Doors(EndToEnd):
             words += ["-X", f"{key[6:]}={value}"] if key.startswith("kafka.") else ["--brokers", value] if key == "brokers" else []
         return [*words, *argv]
 
+    def loud(self, fleet, before=0):
+        return [line for line in fleet.log()[before:].splitlines() if " error " in line or " warn " in line]
+
     def assert_refused(self, fleet, kind, settings, *words):
         """It ends with the status for that, and one line of its log says what to mend."""
         before = len(fleet.log())
-        start = fleet.start_worker if kind == "worker" else fleet.start_reaper
-        process = start(wait=False, **settings) if kind == "worker" else start(**settings)
+        process = fleet.start_worker(wait=False, **settings) if kind == "worker" else fleet.start_reaper(**settings)
         self.assertEqual(process.wait(60), REFUSED, fleet.log()[before:])
-        loud = [line for line in fleet.log()[before:].splitlines() if " error " in line or " warn " in line]
+        loud = self.loud(fleet, before)
         self.assertEqual(len(loud), 1, "\n".join(loud))
+        self.assert_says(loud[0], words)
+
+    def assert_says(self, line, words):
         for word in words:
-            self.assertIn(word, loud[0])
+            self.assertIn(word, line)
         for secret in (PASSWORD, WRONG):
-            self.assertNotIn(secret, loud[0].replace("incorrect-horse", "") if secret == PASSWORD else loud[0])
+            self.assertNotIn(secret, line)
+
+    def assert_command_refused(self, fleet, settings, args, *words):
+        out = mayfly(fleet, args[0], *self.options(settings, args[1:]))
+        self.assertIn(out.returncode, (1, 2), out)
+        self.assertEqual(len(out.stderr.splitlines()), 1, out.stderr.decode())
+        self.assert_says(out.stderr.decode(), words)
+
+    def daemon(self, fleet, role, doors, **settings):
+        return {**doors(role), **self.redis(fleet, role), **settings}
+
+    def granted(self, *roles, **settings):
+        fleet = self.guarded(partitions=2, **settings)
+        for role in roles:
+            self.grant(fleet, role)
+            if role in ("worker", "reaper"):
+                self.grant_redis(fleet, role)
+        return fleet
 
     def test_a_guarded_fleet_works_with_what_the_page_lists(self):
-        for doors in (self.scram, self.mutual):
+        for doors in (self.mutual, self.plain):
             with self.subTest(doors=doors.__name__):
-                fleet = self.guarded(partitions=2, null_run_ms=300)
-                for role in ("worker", "reaper", "submitter"):
-                    self.grant(fleet, role)
-                self.allow(fleet, [("User:submitter", *rule[1:]) for rule in page_rules("reader", fleet, "")])
-                for role in ("worker", "reaper"):
-                    self.grant_redis(fleet, role)
-                worker_doors = {**doors("worker"), **self.redis(fleet, "worker"), "redis_socket": self.services.socket}
-                fleet.start_reaper(**doors("reaper"), **self.redis(fleet, "reaper"), lost_after_ms=2000)
-                worker = fleet.start_worker(**worker_doors)
-                out = mayfly(fleet, "submit", *self.options(doors("submitter"), ["--wait", "--json", "--", "true"]))
-                self.assertEqual((out.returncode, out.stderr), (0, b""))
-                self.assertIn(b'"succeeded"', out.stdout)
-                self.assert_no_secret(fleet, worker)
-                task = fleet.submit(argv=["true"])
-                fleet.flush()
-                wait_until("it runs", lambda: f"id={task} state=running" in fleet.log())
-                fleet.kill_group(worker)
-                self.assertEqual(fleet.result(task)["outcome"], "lost")
-                self.assertNotRegex(fleet.log(), "(?i)authoriz|NOPERM|not let us")
+                self.work_behind(doors)
+
+    def test_scram(self):
+        """Debian 12's librdkafka cannot do it with Kafka 4; then one that can is put in its place, and this one says so."""
+        fleet = self.granted("worker")
+        newer = librdkafka.newer()
+        if newer:
+            self.assert_refused(fleet, "worker", self.daemon(fleet, "worker", self.scram), "SCRAM fails", "(2.6.1 can)")
+        with unittest.mock.patch.dict(os.environ, {"LD_LIBRARY_PATH": newer} if newer else {}):
+            self.work_behind(self.scram)
+            self.assert_refused(fleet, "worker", {**self.redis(fleet, "worker"), **self.scram("worker", WRONG)}, "invalid credentials")
+
+    def work_behind(self, doors):
+        fleet = self.granted("worker", "reaper", "submitter", null_run_ms=300)
+        self.allow(fleet, [("User:submitter", *rule[1:]) for rule in page_rules("reader", fleet, "")])
+        fleet.start_reaper(**self.daemon(fleet, "reaper", doors, lost_after_ms=2000))
+        worker = fleet.start_worker(**self.daemon(fleet, "worker", doors, redis_socket=self.services.socket))
+        out = mayfly(fleet, "submit", *self.options(doors("submitter"), ["--wait", "--json", "--", "true"]))
+        self.assertEqual((out.returncode, out.stderr), (0, b""))
+        self.assertIn(b'"succeeded"', out.stdout)
+        self.assert_no_secret(fleet, worker)
+        task = fleet.submit(argv=["true"])
+        fleet.flush()
+        wait_until("it runs", lambda: f"id={task} state=running" in fleet.log())
+        fleet.kill_group(worker)
+        self.assertEqual(fleet.result(task)["outcome"], "lost")
+        self.assertNotRegex(fleet.log(), "(?i)authoriz|NOPERM|not let us")
 
     def assert_no_secret(self, fleet, worker):
+        self.assertEqual(self.where_is(PASSWORD, fleet, worker), [])
+        self.assertNotEqual(self.where_is(fleet.state, fleet, worker), [])  # what is there is found
+
+    def where_is(self, secret, fleet, worker):
+        found = ["log"] if secret in fleet.log() else []
         for pid in [worker.pid, *processes.children(worker.pid)]:
-            self.assertNotIn(PASSWORD.encode(), processes.command_line(pid))
             with open(f"/proc/{pid}/environ", "rb") as f:
-                self.assertNotIn(PASSWORD.encode(), f.read())
-        self.assertNotIn(PASSWORD, fleet.log())
+                found += [pid for text in (processes.command_line(pid), f.read()) if secret.encode() in text]
+        return found
+
+    @contextlib.contextmanager
+    def without(self, rule):
+        """Until it is given back."""
+        kafka_acl.remove(self.services.kafka_port, [rule])
+        try:
+            yield
+        finally:
+            kafka_acl.add(self.services.kafka_port, [rule])
+
+    def test_each_right_of_a_daemon_is_needed(self):
+        """At its start, but for the one that is about other processes' names. With all of them it starts: see above."""
+        for role in ("worker", "reaper"):
+            fleet = self.granted(role)
+            settings = self.daemon(fleet, role, self.mutual)
+            for rule in page_rules(role, fleet, f"{fleet.name}-w1"):
+                if role == "reaper" and rule[3] == "prefixed":
+                    continue
+                with self.subTest(rule=rule), self.without(rule):
+                    self.assert_refused(fleet, role, settings, f"'{rule[2]}", "docs/operations.md")
+
+    def test_who_is_not_known_is_told_so_once(self):
+        fleet = self.granted("worker", "reaper", "submitter")
+        refused = {
+            "a wrong password": (self.plain("worker", WRONG), "uthentication failed"),
+            "an unknown user": ({**self.plain("worker"), "kafka.sasl.username": "nobody"}, "uthentication failed"),
+            "a server's certificate that expired": (self.mutual("worker", port=self.services.stale_port), "certificate is not one we trust: it expired"),
+            "an authority that we do not trust": (self.mutual("worker", ca="other-ca.pem"), "authority that ssl.ca.location"),
+            "our certificate, expired": (self.mutual("stale"), "our certificate: it expired"),
+            "our certificate, of another authority": (self.mutual("stranger"), "authority that is not known there"),
+        }
+        for what, (door, word) in refused.items():
+            for role in ("worker", "reaper"):
+                with self.subTest(what, role=role):
+                    self.assert_refused(fleet, role, {**self.redis(fleet, role), **door}, "Kafka does not let us in", word)
+            with self.subTest(what, role="submitter"):
+                self.assert_command_refused(fleet, door, ["submit", "--", "true"], "Kafka does not let us in", word)
 
 
 if __name__ == "__main__":
