@@ -20,6 +20,10 @@ static const char member_reason[] = "how the workers of a group share its tasks 
 static const char flow_reason[] = "the flow of records is balanced with it";
 static const char code_reason[] = "it loads or runs other programs' code, which the daemons may not";
 static const char broker_reason[] = "it would put something else in the place of the cluster";
+static const char answer_reason[] = "it would withhold what Mayfly waits for: Kafka's word for each record, or news";
+static const char place_reason[] = "a task's records are looked for in the partition that its id gives";
+static const char topic_reason[] = "it would hide topics that Mayfly needs";
+static const char signal_reason[] = "it would send signals to Mayfly's threads";
 static const char log_reason[] = "the log is Mayfly's; see log_level";
 
 /* Aliases, too. All that is set in this folder and in tools/client.c is here: kafka_conf.c sees to that. */
@@ -44,6 +48,7 @@ static const struct {
 	{ "max.in.flight.requests.per.connection", once_reason },
 	{ "message.timeout.ms", once_reason },
 	{ "delivery.timeout.ms", once_reason },
+	{ "queuing.strategy", once_reason },
 	{ "isolation.level", once_reason },
 	{ "api.version.request", once_reason },
 	{ "broker.version.fallback", once_reason },
@@ -56,6 +61,11 @@ static const struct {
 	{ "offset.store.path", offset_reason },
 	{ "offset.store.sync.interval.ms", offset_reason },
 	{ "enable.partition.eof", offset_reason },
+	{ "delivery.report.only.error", answer_reason },
+	{ "enabled_events", answer_reason },
+	{ "partitioner", place_reason },
+	{ "topic.blacklist", topic_reason },
+	{ "internal.termination.signal", signal_reason },
 	{ "partition.assignment.strategy", member_reason },
 	{ "group.protocol", member_reason },
 	{ "group.protocol.type", member_reason },

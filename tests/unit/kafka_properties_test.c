@@ -64,12 +64,26 @@ static void refused(const char *key, const char *value, unsigned line, const cha
 
 static void test_refusals_name_the_place_and_never_the_secret(void **state)
 {
+	static const char *const pointers[] = { "dr_cb",	 "dr_msg_cb",	  "partitioner_cb", "rebalance_cb",
+						"consume_cb",	 "opaque",	  "interceptors",   "background_event_cb",
+						"offset_commit_cb", "error_cb", "log_cb",	  "default_topic_conf",
+						"msg_order_cmp" };
+
 	(void)state;
 	refused("enable.idempotence", "false", 7, "w.conf:7: kafka.enable.idempotence cannot be set: ");
 	refused("acks", "1", 0, "-X acks cannot be set: ");
 	refused("group.id", "x", 1, "Mayfly's own settings");
 	refused("plugin.library.paths", "/tmp/x.so", 1, "other programs' code");
 	refused("transactional.id_file", "/etc/passwd", 1, "transactional.id cannot be set");
+	refused("delivery.report.only.error", "true", 7, "w.conf:7: kafka.delivery.report.only.error cannot be set: it would withhold");
+	refused("delivery.report.only.error", "true", 0, "Kafka's word for each record");
+	refused("enabled_events", "0", 1, "enabled_events cannot be set");
+	refused("partitioner", "murmur2_random", 1, "in the partition that its id gives");
+	refused("queuing.strategy", "lifo", 1, "told exactly once");
+	refused("topic.blacklist", ".*", 1, "hide topics");
+	refused("internal.termination.signal", "9", 1, "signals");
+	for (size_t i = 0; i < sizeof(pointers) / sizeof(pointers[0]); i++)
+		refused(pointers[i], "x", 1, pointers[i]); /* librdkafka's to refuse: text is no function */
 	refused("no.such.thing", "x", 3, "w.conf:3: kafka.no.such.thing: No such configuration property");
 	refused("security.protocol", "tls", 3, "w.conf:3: kafka.security.protocol: Invalid value \"tls\"");
 	refused("security.protocol", "", 3, "has no value");
