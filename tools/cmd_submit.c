@@ -361,6 +361,8 @@ static int submit_raw(struct submit *submit, int n, char **paths, struct err *er
 			got = fread(bytes.data + bytes.len, 1, 4096, file);
 			bytes.len += got;
 		} while (got);
+		if (ferror(file))
+			return err_set(err, ERR_INPUT, errno, "read '%s'", paths[i]);
 		if (send_record(submit, paths[i], "", &bytes, err) < 0)
 			return -EIO;
 	}
