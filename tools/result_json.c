@@ -174,7 +174,9 @@ int result_json_print(const struct result *result, FILE *to, struct err *err)
 	cleanup_(decrefp) json_t *object = json_object();
 	cleanup_free char *line = NULL;
 
+	put(object, "v", "", json_integer(RESULT_SCHEMA_VERSION));
 	put(object, "id", "", json_string(result->id));
+	put(object, "kind", "", json_string(task_kind_name(result->kind)));
 	put(object, "event", "", json_string(result_event_name(result->event)));
 	if (result_is_answer(result))
 		put_finish(object, result);

@@ -21,7 +21,7 @@ from cli import MAYFLY, begin, environment, mayfly
 
 BAD = os.path.join(REPO, "schemas", "vectors", "bad")
 SILENT_S = 120  # what says nothing for so long hangs
-RESULT_KEYS = set(("id outcome ran exit_code signal stdout stderr timings_ms isolation key_destroyed message field files labels "
+RESULT_KEYS = set(("v id kind outcome ran exit_code signal stdout stderr timings_ms isolation key_destroyed message field files labels "
                    "host attempt usage stdout_bytes stderr_bytes stdout_sha256 stdout_truncated "
                    "stdout_encoding stderr_encoding").split())
 
@@ -206,7 +206,11 @@ class Queue(EndToEnd):
         for says in ("this looks like JSON text; the message must be one msgpack map", "the message is empty; send one msgpack map"):
             self.assertIn(says, [r["message"] for r in results])
         self.assertEqual([RESULT_KEYS - r.keys() for r in results], [set()] * len(files))
-        self.assertEqual(self.mayfly("submit", "--raw", "/no/such/file", code=2).stdout, b"")
+        for path, says in (("/no/such/file", b"open '/no/such/file': No such file"), (BAD, b": Is a directory"),
+                           ("/proc/self/mem", b"read '/proc/self/mem': ")):
+            done = self.mayfly("submit", "--raw", path, code=2)
+            self.assertEqual(done.stdout, b"")
+            self.assertIn(says, done.stderr)
 
     def test_an_impossible_task_is_answered_in_full(self):
         result = json.loads(self.mayfly("submit", "--wait", "--json", "-", stdin=task(memory_mib=900 << 10).encode()).stdout)
