@@ -18,6 +18,7 @@
 #define APPEAR_MS	10000 /* a topic that the first worker is just making */
 #define SETTLE_MS 200 /* between two tries */
 #define EVENTS_PER_TURN 256
+#define QUEUE_FULL_TURN_MS 100
 #define FLUSH_POLL_MS	5
 #define UUID_CHARS	36
 #define READ_AHEAD_KIB	"8192" /* beyond what is wanted, at most: a reader of a few records wants no more */
@@ -124,6 +125,11 @@ static uint64_t time_left(const struct client *client, uint64_t most_ms)
 	uint64_t left = client->deadline_mono_ms > now ? client->deadline_mono_ms - now : 0;
 
 	return client->deadline_mono_ms && left < most_ms ? left : most_ms;
+}
+
+static bool is_late(const struct client *client)
+{
+	return client->deadline_mono_ms && clock_mono_ms() >= client->deadline_mono_ms;
 }
 
 static int no_answer(const struct client *client, const char *why, struct err *err)
@@ -358,8 +364,10 @@ int client_range(struct client *client, enum client_topic topic, int32_t partiti
 	*ret = (struct client_range){ .topic = topic, .partition = partition };
 	if (r < 0)
 		return r;
+	if (is_late(client)) /* librdkafka may ask for longer than it was told to */
+		return no_answer(client, rd_kafka_err2str(RD_KAFKA_RESP_ERR__TIMED_OUT), err);
 	code = rd_kafka_query_watermark_offsets(client->consumer, topic_name(client, topic), partition, &ret->from, &ret->to,
-						ANSWER_MS);
+						(int)time_left(client, ANSWER_MS));
 	return code ? no_answer(client, rd_kafka_err2str(code), err) : 0;
 }
 
@@ -370,7 +378,7 @@ int client_offset_at(struct client *client, const struct client_range *range, in
 	rd_kafka_resp_err_t code;
 
 	rd_kafka_topic_partition_list_add(list, topic_name(client, range->topic), range->partition)->offset = time_ms;
-	code = rd_kafka_offsets_for_times(client->consumer, list, ANSWER_MS);
+	code = rd_kafka_offsets_for_times(client->consumer, list, (int)time_left(client, ANSWER_MS));
 	code = code ? code : list->elems[0].err;
 	*ret = list->elems[0].offset < 0 ? -1 : list->elems[0].offset;
 	rd_kafka_topic_partition_list_destroy(list);
@@ -400,10 +408,12 @@ int client_send(struct client *client, enum client_topic topic, const char *key,
 			client->producer, RD_KAFKA_V_TOPIC(topic_name(client, topic)),
 			RD_KAFKA_V_KEY((void *)(uintptr_t)key, key_len), RD_KAFKA_V_VALUE((void *)(uintptr_t)data, len),
 			RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_OPAQUE(opaque), RD_KAFKA_V_END);
-		if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL)
+		if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL || is_late(client))
 			break;
-		client_turn(client, NULL, 0, 100);
+		client_turn(client, NULL, 0, (int)time_left(client, QUEUE_FULL_TURN_MS));
 	}
+	if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL)
+		return err_set(err, ERR_HOST, 0, "Kafka did not take what was sent before it in time; gave up (--within)");
 	if (code)
 		return err_set(err, ERR_HOST, 0, "send to '%s': %s", topic_name(client, topic), rd_kafka_err2str(code));
 	client->in_flight++;
@@ -543,13 +553,13 @@ int client_read(struct client *client, const struct client_range *range,
 
 	reading.is_over = range->from >= range->to;
 	while (r == 0 && !reading.is_over) {
-		rd_kafka_event_t *event = rd_kafka_queue_poll(client->consumer_queue, SETTLE_MS);
+		rd_kafka_event_t *event = rd_kafka_queue_poll(client->consumer_queue, (int)time_left(client, SETTLE_MS));
 
 		take_of_range(client, &reading, event);
 		rd_kafka_event_destroy(event);
 		if (client_refusal(client))
 			return err_set(err, ERR_INPUT, 0, "%s", client_refusal(client));
-		if (clock_mono_ms() - reading.heard_mono_ms > SILENT_MS)
+		if (!reading.is_over && (is_late(client) || clock_mono_ms() - reading.heard_mono_ms > SILENT_MS))
 			r = no_answer(client, rd_kafka_err2str(RD_KAFKA_RESP_ERR__TIMED_OUT), err);
 	}
 	return r;

@@ -90,8 +90,9 @@ int client_follow_ranges(struct client *client, const struct client_range *range
 /* Ask Kafka for a topic that records are to be sent to, so that client_send() need not ask and wait. ERR_HOST as there. */
 int client_know(struct client *client, enum client_topic topic, struct err *err);
 
-/* Copies. ERR_HOST when Kafka does not answer or the topic does not exist. Waits with client_turn() while the producer's queue is full; then on_delivered() comes once for it, also when it
- * fails later. After an error it does not. */
+/* Copies. ERR_HOST when Kafka does not answer or the topic does not exist, or the producer's queue is full until the time of
+ * client_until(): it waits for room with client_turn(). Then on_delivered() comes once for it, also when it fails later; after an
+ * error it does not. */
 int client_send(struct client *client, enum client_topic topic, const char *key, size_t key_len, const void *data,
 		size_t len, void *opaque, struct err *err);
 

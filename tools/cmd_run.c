@@ -109,7 +109,7 @@ static void look_for_shared(struct run *run)
 	struct err err;
 
 	run->is_shared = false;
-	if (!run->is_finished && history_answer(run->target, run->order.task->id, run->partition, run->offset, &run->result,
+	if (!run->is_finished && history_answer(run->target, 0, run->order.task->id, run->partition, run->offset, &run->result,
 						&run->is_finished, &err) < 0)
 		say(run, SCREEN_BAD, err.msg);
 }

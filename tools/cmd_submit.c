@@ -157,6 +157,18 @@ static void take_finished(struct submit *submit, const struct result *result)
 	}
 }
 
+/* Is the time of --within over? */
+static bool is_late(const struct submit *submit)
+{
+	return submit->has_within && clock_mono_ms() - submit->start_mono_ms >= submit->within_ms;
+}
+
+/* Of client_until(). */
+static uint64_t deadline_mono_ms(const struct submit *submit)
+{
+	return submit->has_within ? submit->start_mono_ms + submit->within_ms : 0;
+}
+
 /* A record of ours was the same task as another record: that one's result answers it, which may be there already. */
 static void take_duplicate(struct submit *submit, const struct result *duplicate)
 {
@@ -169,8 +181,11 @@ static void take_duplicate(struct submit *submit, const struct result *duplicate
 	if (waiting_answer(submit->waiting, duplicate->partition, duplicate->offset) != WAITING_VERDICT_FIRST ||
 	    waiting_has(submit->waiting, partition, offset))
 		return; /* with both records ours, the one result is shown once */
-	if (waiting_add(submit->waiting, partition, offset, &err) < 0 ||
-	    history_answer(submit->target, duplicate->id, partition, offset, &result, &is_found, &err) < 0)
+	if (waiting_add(submit->waiting, partition, offset, &err) < 0)
+		complain(submit, err.msg);
+	else if (history_answer(submit->target, deadline_mono_ms(submit), duplicate->id, partition, offset, &result, &is_found,
+				&err) < 0 &&
+		 !is_late(submit)) /* else it is one of those that have no result yet */
 		complain(submit, err.msg);
 	if (!is_found)
 		return;
@@ -312,12 +327,6 @@ static void hint(struct submit *submit)
 			      "mayfly submit: no result for %d s, %zu to come; is a worker running and not full? None of them "
 			      "has started; see `mayfly dev status`, `mayfly ps`\n",
 			      NO_WORKER_MS / 1000, waiting_left(submit->waiting));
-}
-
-/* Is the time of --within over? */
-static bool is_late(const struct submit *submit)
-{
-	return submit->has_within && clock_mono_ms() - submit->start_mono_ms >= submit->within_ms;
 }
 
 /* To wait in one turn. */
@@ -496,7 +505,7 @@ static int connect_to(struct submit *submit, struct target *target, struct err *
 	if (r < 0 || !submit->does_wait)
 		return r;
 	catch_interrupts();
-	client_until(submit->client, submit->has_within ? submit->start_mono_ms + submit->within_ms : 0);
+	client_until(submit->client, deadline_mono_ms(submit));
 	r = waiting_new(&submit->waiting, err);
 	if (r == 0)
 		r = client_follow(submit->client, topics, ARRAY_SIZE(topics), CLIENT_FROM_NOW, err);

@@ -157,8 +157,8 @@ static void on_nothing_followed(void *ctx, const struct client_record *record)
 	(void)record;
 }
 
-int history_answer(const struct target *target, const char *id, int32_t partition, int64_t offset, struct result *ret,
-		   bool *ret_found, struct err *err)
+int history_answer(const struct target *target, uint64_t deadline_mono_ms, const char *id, int32_t partition, int64_t offset,
+		   struct result *ret, bool *ret_found, struct err *err)
 {
 	const struct client_events events = { .on_delivered = on_nothing_delivered, .on_record = on_nothing_followed };
 	cleanup_(history_clear) struct history history;
@@ -167,8 +167,10 @@ int history_answer(const struct target *target, const char *id, int32_t partitio
 
 	history_init(&history);
 	r = client_new(target, &events, NULL, &client, err);
-	if (r == 0)
-		r = history_read(client, id, 0, false, &history, err);
+	if (r < 0)
+		return r;
+	client_until(client, deadline_mono_ms);
+	r = history_read(client, id, 0, false, &history, err);
 	if (r < 0)
 		return r;
 	*ret_found = history.has_finished && history.finished.partition == partition && history.finished.offset == offset;

@@ -24,9 +24,9 @@ struct history {
 bool history_is_running(const struct history *history);
 
 /* The result that answers this record, if Kafka has it and no later task of the id was answered. A client of its own reads it, so
- * the caller's may follow topics meanwhile. */
-int history_answer(const struct target *target, const char *id, int32_t partition, int64_t offset, struct result *ret,
-		   bool *ret_found, struct err *err);
+ * the caller's may follow topics meanwhile; it waits as client_until() says. */
+int history_answer(const struct target *target, uint64_t deadline_mono_ms, const char *id, int32_t partition, int64_t offset,
+		   struct result *ret, bool *ret_found, struct err *err);
 
 /* Events of the id since then (wall clock, ms; 0: whatever Kafka has). Stops at its latest result, with `wants_start` not before
  * its start is known, too. The history is history_clear()ed by the caller, also after an error. */

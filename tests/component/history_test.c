@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "tests/unit/unit.h"
 
@@ -186,6 +187,25 @@ static void test_a_record_that_waits_is_known(void **state)
 	assert_int_equal(when, 0);
 }
 
+static void test_nothing_waits_beyond_its_time(void **state)
+{
+	struct fixture *fixture = *state;
+	static uint8_t large[1000000];
+	struct client_range range = { .topic = CLIENT_TOPIC_RESULTS, .to = 1 };
+	struct err err = { 0 };
+	int r = client_know(fixture->client, CLIENT_TOPIC_TASKS, &err);
+
+	assert_int_equal(r, 0);
+	assert_int_equal(client_partitions(fixture->client, CLIENT_TOPIC_RESULTS, &r, &err), 0);
+	assert_int_equal(rd_kafka_mock_broker_set_down(fixture->cluster, 1), 0);
+	client_until(fixture->client, clock_mono_ms() + 500);
+	for (r = 0; r == 0;) /* until the producer's queue is full */
+		r = client_send(fixture->client, CLIENT_TOPIC_TASKS, "k", 1, large, sizeof(large), NULL, &err);
+	assert_non_null(strstr(err.msg, "gave up (--within)"));
+	assert_true(client_read(fixture->client, &range, on_record, fixture, &err) < 0);
+	assert_true(client_range(fixture->client, CLIENT_TOPIC_RESULTS, 0, &range, &err) < 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, set_up, tear_down)
 
 int main(void)
@@ -194,6 +214,7 @@ int main(void)
 		TEST(a_range_ends_at_its_end_and_at_the_partitions),
 		TEST(the_latest_of_an_id_is_found),
 		TEST(a_record_that_waits_is_known),
+		TEST(nothing_waits_beyond_its_time),
 	};
 
 	log_init("history_test", LOG_LEVEL_COUNT); /* as the command does */
