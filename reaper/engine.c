@@ -431,6 +431,7 @@ int engine_main(const struct reaper_settings *settings, const struct redis_door 
 		rest(&engine);
 		if (event_base_dispatch(engine.base) < 0)
 			engine.status = 1;
+		signals_ignore_stop();
 		log_info("reaper.stop", "owner=%s", engine.owner);
 	}
 	engine_close(&engine);

@@ -175,13 +175,17 @@ static int read_ledger(struct teller *teller, struct pages *pages, struct err *e
 		positions[i].partition = pages->pages[i].partition;
 	r = positions_read(teller->ledger, teller->topics.tasks, positions, pages->n, KAFKA_TIMEOUT_MS, err);
 	for (size_t i = 0; i < pages->n && r == 0; i++) {
+		size_t n_before;
+
 		if (ledger_decode(positions[i].metadata, &pages->pages[i].ledger) < 0)
 			return err_set(
 				err, ERR_HOST, EBADMSG,
 				"group %s holds something that is no ledger in partition %d: another client uses this "
 				"group; give the fleet another one",
 				teller->ledger_group, positions[i].partition);
+		n_before = pages->pages[i].ledger.n;
 		ledger_prune(&pages->pages[i].ledger, is_done, &pages->pages[i]);
+		pages->pages[i].is_touched = pages->pages[i].ledger.n != n_before;
 	}
 	return r;
 }
@@ -247,6 +251,12 @@ static bool enter(struct page *page, const struct reap_lease *lease, struct tell
 	return false;
 }
 
+/* Not over for a reason of its own. Its state says nothing: who takes an orphan to tell it makes it an ended one first. */
+static bool is_worth_waiting(const struct teller *teller, const struct teller_item *item)
+{
+	return !item->is_expired && item->lease.attempt < teller->settings->max_attempts;
+}
+
 /* An orphan is lost when nobody is there to take it, not when those who are there have a long queue. */
 static int spare_wanted(struct teller *teller, const struct teller_request *request, struct teller_reply *reply,
 			struct err *err)
@@ -256,12 +266,12 @@ static int spare_wanted(struct teller *teller, const struct teller_request *requ
 
 	for (uint32_t i = 0; i < request->n; i++)
 		has_orphans |= reply->verdicts[i] == TELLER_VERDICT_NOT_TOLD &&
-			       request->items[i].lease.state == REAP_STATE_ORPHAN;
+			       is_worth_waiting(teller, &request->items[i]);
 	if (!has_orphans)
 		return 0;
 	r = positions_has_members(teller->workers, KAFKA_TIMEOUT_MS, &has_workers, err);
 	for (uint32_t i = 0; i < request->n && r == 0 && has_workers; i++)
-		if (reply->verdicts[i] == TELLER_VERDICT_NOT_TOLD && request->items[i].lease.state == REAP_STATE_ORPHAN)
+		if (reply->verdicts[i] == TELLER_VERDICT_NOT_TOLD && is_worth_waiting(teller, &request->items[i]))
 			reply->verdicts[i] = TELLER_VERDICT_WANTED;
 	return r;
 }
@@ -380,7 +390,7 @@ static int tidy_some(struct teller *teller, int32_t first, uint32_t n, struct er
 	for (size_t i = 0; i < pages.n && r == 0; i++) {
 		size_t n_withdrawn = ledger_withdraw(&pages.pages[i].ledger);
 
-		pages.pages[i].is_touched = n_withdrawn || pages.pages[i].ledger.n;
+		pages.pages[i].is_touched |= n_withdrawn || pages.pages[i].ledger.n;
 	}
 	if (r < 0)
 		return r;

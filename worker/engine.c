@@ -13,6 +13,7 @@
 #include "host/confine.h"
 #include "host/disk.h"
 #include "host/vm.h"
+#include "loop/signals.h"
 #include "worker/doors.h"
 #include "worker/intake.h"
 #include "worker/stages.h"
@@ -110,6 +111,14 @@ void engine_job_leaves_held(struct engine *engine, struct job *job)
 	engine->n_active++;
 }
 
+/* Before the result of `job` could be seen: it had come by then, or it was in the same log. */
+static bool was_sent_before(const struct engine *engine, const struct job *twin, const struct job *job,
+			    const struct partition *partition)
+{
+	return twin->arrival <= engine->arrived_at_plan ||
+	       (partition && twin->partition == job->partition && twin->offset < partition->end_at_plan);
+}
+
 /* The result of `job` can be seen now. Records of its id that came before it could are the same task, or a mistake. */
 static void end_twins(struct engine *engine, const struct job *job)
 {
@@ -120,7 +129,7 @@ static void end_twins(struct engine *engine, const struct job *job)
 		if (twin == job)
 			continue;
 		twin->not_before_mono_ms = 0;
-		if (twin->arrival <= engine->arrived_at_plan && twin->twin == JOB_TWIN_NONE)
+		if (twin->twin == JOB_TWIN_NONE && was_sent_before(engine, twin, job, partition))
 			job_set_twin(twin, job->content, job->partition, job->offset);
 	}
 	if (partition && partition->end_at_plan > partition->next_received &&
@@ -553,6 +562,7 @@ int engine_main(const struct settings *settings, const struct engine_ends *ends)
 			 engine.accel, (unsigned long long)settings->slots);
 		(void)event_base_dispatch(engine.base); /* its only failure is having no events */
 	}
+	signals_ignore_stop();
 	if (!engine.is_cut_short)
 		engine_close(&engine);
 	log_info("engine.stop", "owner=%s", engine.owner);

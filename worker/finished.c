@@ -24,25 +24,36 @@ struct finished *finished_new(void)
 	return finished;
 }
 
-static void forget_oldest(struct finished *finished)
+static void forget(struct finished *finished, struct finished_task *task)
 {
-	struct finished_task *task = TAILQ_FIRST(&finished->tasks);
-
 	TAILQ_REMOVE(&finished->tasks, task, by_age);
 	LIST_REMOVE(task, same_bucket);
 	finished->n--;
 	free(task);
 }
 
+static struct finished_task *find_same(struct finished *finished, const char *id, int32_t partition)
+{
+	struct finished_task *task;
+
+	LIST_FOREACH(task, &finished->buckets[ident_hash(id, finished->seed) % BUCKETS], same_bucket)
+		if (task->partition == partition && strcmp(task->id, id) == 0)
+			return task;
+	return NULL;
+}
+
 int finished_add(struct finished *finished, const char *id, const char *content, int32_t partition, int64_t offset,
 		 int64_t end)
 {
-	struct finished_task *task = calloc(1, sizeof(*task));
+	struct finished_task *task = find_same(finished, id, partition);
 
+	if (task) /* an older end can never matter again */
+		forget(finished, task);
+	task = calloc(1, sizeof(*task));
 	if (!task)
 		return -ENOMEM;
 	if (finished->n == FINISHED_MAX)
-		forget_oldest(finished);
+		forget(finished, TAILQ_FIRST(&finished->tasks));
 	memcpy(task->id, id, strnlen(id, IDENT_ID_MAX));
 	memcpy(task->content, content, strnlen(content, LEASE_CONTENT_MAX));
 	task->partition = partition;
@@ -71,6 +82,6 @@ void finished_free(struct finished *finished)
 	if (!finished)
 		return;
 	while (finished->n)
-		forget_oldest(finished);
+		forget(finished, TAILQ_FIRST(&finished->tasks));
 	free(finished);
 }

@@ -14,10 +14,12 @@ static void on_flaw_told(void *ctx, bool is_told)
 	engine_ask_admission(ctx); /* there may be room again */
 }
 
-/* A living task has the id that somebody wrote into a record that is none: the answer is not to be taken for its result. */
-static bool is_id_of_another(struct engine *engine, const char *id)
+/* A task has, or had when it was sent, the id that somebody wrote into a record that is none: the answer is not to be taken for its
+ * result. */
+static bool is_id_of_another(struct engine *engine, const char *id, const struct consumer_record *record)
 {
-	return id[0] && job_index_next(engine->index, id, NULL);
+	return id[0] && (job_index_next(engine->index, id, NULL) ||
+			 finished_find(engine->finished, id, record->partition, record->offset));
 }
 
 /* A record that is no task: it never becomes a job and has no lease; it is answered and goes to the dead letters. */
@@ -31,7 +33,7 @@ static void answer_flaw(struct engine *engine, const struct partition *partition
 	struct dead_letter *dead = dead_letter_new(record);
 
 	result_init(&result);
-	result.event = is_id_of_another(engine, flaw->id) ? RESULT_EVENT_REFUSED : RESULT_EVENT_FINISHED;
+	result.event = is_id_of_another(engine, flaw->id, record) ? RESULT_EVENT_REFUSED : RESULT_EVENT_FINISHED;
 	result.outcome = RESULT_OUTCOME_REJECTED;
 	result.ran = RESULT_RAN_NOT_STARTED;
 	(void)snprintf(result.id, sizeof(result.id), "%s", flaw->id);
@@ -180,6 +182,14 @@ static void on_end(void *ctx, int32_t id, int64_t offset)
 		partition->log_end = offset;
 }
 
+/* What is in the log when we look first was sent before; when that is not known, at least this record was. */
+static int64_t end_of_doubt(const struct engine *engine, const struct partition *partition, const struct consumer_record *record)
+{
+	int64_t end = consumer_log_end(engine->consumer, partition->id);
+
+	return end > record->offset ? end : record->offset + 1;
+}
+
 static void on_record(void *ctx, const struct consumer_record *record)
 {
 	struct engine *engine = ctx;
@@ -191,7 +201,7 @@ static void on_record(void *ctx, const struct consumer_record *record)
 	if (!partition || engine->drain_mono_ms)
 		return; /* it will be delivered to whoever owns it next */
 	if (partition->doubt_end < 0)
-		partition->doubt_end = consumer_log_end(engine->consumer, partition->id);
+		partition->doubt_end = end_of_doubt(engine, partition, record);
 	if (!is_in_place(engine, partition, record->offset))
 		return;
 	receipt = partition_receive(partition, record->offset);
@@ -229,6 +239,15 @@ static void drop_strangers(struct engine *engine, struct job_list *list)
 	}
 }
 
+/* Others may have had what we hold, and a reaper may have told it. */
+static void doubt_all(struct job_list *list)
+{
+	struct job *job;
+
+	TAILQ_FOREACH(job, list, link)
+		job->is_in_doubt = true;
+}
+
 static void on_assigned(void *ctx, struct consumer_position *positions, size_t n)
 {
 	struct engine *engine = ctx;
@@ -254,6 +273,8 @@ static void on_assigned(void *ctx, struct consumer_position *positions, size_t n
 			consumer_resume(engine->consumer, partition->id);
 	}
 	log_info("intake.assigned", "partitions=%zu", n);
+	doubt_all(&engine->held);
+	doubt_all(&engine->active);
 	drop_strangers(engine, &engine->active);
 	drop_strangers(engine, &engine->held);
 	report_pump(engine->report);

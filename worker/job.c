@@ -192,6 +192,7 @@ void job_hold_again(struct job *job)
 	job->result.timings_ms[RESULT_STAGE_QUEUED] = queued_ms;
 	job->has_run_before = job_may_have_run(job);
 	job->guest = GUEST_SILENT;
+	job->had_lease = job->is_shared = job->is_holders_twin = false;
 	job->has_hello = job->is_timed_out = job->is_oom = job->is_vm_left = false;
 	job->oom_kills = 0;
 	job->next_seq = job->chunk_failures = 0;

@@ -81,10 +81,7 @@ struct job {
 	uint64_t arrival; /* its number among all records that came */
 	enum job_twin twin;
 	bool is_shared; /* JOB_END_SKIP: another record's result answers it, and this is told: */
-	struct {
-		int32_t partition;
-		int64_t offset;
-	} twin_of; /* the other record, with `twin` or is_shared */
+	struct lease_place twin_of; /* the other record, with `twin` or is_shared */
 	uint64_t created_wall_ms; /* when its record was made: the zero of queue_ms, and what a cancellation is compared with */
 	uint64_t queue_ends_mono_ms; /* 0: never. Until then a workspace may be begun */
 	uint64_t ttl_ends_mono_ms;   /* of the workspace: valid while STAGE_LEASE is ready */
@@ -112,6 +109,8 @@ struct job {
 	bool is_in_doubt;	/* somebody else may have answered the record, and Redis may have forgotten: ask Kafka */
 	bool waits_for_lease;	/* somebody else's lease on its record or id has to end first: it takes no place in the hold */
 	uint64_t redis_epoch;	/* number of connections to Redis when the record came */
+	bool had_lease;		/* in this try: what it tells must be told before that lease ends, or not at all */
+	bool is_holder_answered; /* the record twin_of, which has the id, was answered: its orphan may be taken over */
 	bool is_holders_twin;	/* while Kafka is asked about the record that has its id, twin_of: it has the same content */
 
 	/* STAGE_DISK */

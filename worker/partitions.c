@@ -113,6 +113,7 @@ int64_t partitions_assign(struct partitions *partitions, int32_t id, int64_t com
 	if (!partition)
 		return PARTITIONS_NO_MEMORY;
 	partitions->is_named[index] = true;
+	partition->doubt_end = -1; /* also of one that comes back: somebody may have had it meanwhile */
 	partition->was_unreadable = partition->unreadable;
 	partition->unreadable = -1;
 	partition->log_end = 0;

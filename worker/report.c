@@ -97,12 +97,19 @@ static void add_dead_letter(struct report *report, struct item *item)
 /* A dead letter that its topic does not take must not hold up everybody's results: the record stays where it came from. */
 static bool has_dead_letter(const struct report *report, const struct item *item)
 {
+	if (item->is_range && item->is_dead_refused)
+		log_error("report.dead", "partition=%d first=%lld last=%lld message=\"topic '%s' refuses even the few bytes that say that these "
+			  "records of '%s' are lost; raise max.message.bytes of '%s'\"",
+			  item->source.partition, (long long)item->range.first, (long long)item->range.last, report->topics->dead,
+			  report->topics->tasks, report->topics->dead);
+	if (!item->dead)
+		return false;
 	if (item->is_dead_refused)
 		log_error("report.dead", "partition=%d offset=%lld bytes=%zu message=\"topic '%s' refuses this dead letter for its "
 			  "size; its record stays in '%s'; raise max.message.bytes of '%s'\"",
 			  item->source.partition, (long long)item->source.offset, dead_letter_size(item->dead), report->topics->dead,
 			  report->topics->tasks, report->topics->dead);
-	return item->dead && !item->is_dead_refused;
+	return !item->is_dead_refused;
 }
 
 /* Without key and value: what a sender wrote cannot look like it, for no header of a sender's is copied. */

@@ -59,7 +59,8 @@ static void on_own_record(void *ctx, enum doubt_answer answer)
 	}
 }
 
-/* Another record has the id. If that one is answered, the id is free as soon as its lease is gone. */
+/* Another record has the id. If that one is answered, the id is free as soon as its lease is gone: then this claim says whose it was,
+ * in case it is an orphan that nobody will come for. */
 static void on_holders_record(void *ctx, enum doubt_answer answer)
 {
 	struct job *job = ctx;
@@ -74,6 +75,7 @@ static void on_holders_record(void *ctx, enum doubt_answer answer)
 		return;
 	case DOUBT_ANSWER_TOLD:
 	case DOUBT_ANSWER_DONE:
+		job->is_holder_answered = true;
 		wait_for_lease(job, RETRY_FREED_MS, "the lease of an earlier task of this id is just going");
 		return;
 	case DOUBT_ANSWER_UNKNOWN:
@@ -84,19 +86,31 @@ static void on_holders_record(void *ctx, enum doubt_answer answer)
 	}
 }
 
+/* Was the own record answered before? Then another record of its id is none of its business. */
+static void on_own_record_first(void *ctx, enum doubt_answer answer)
+{
+	struct job *job = ctx;
+
+	if (answer == DOUBT_ANSWER_OPEN)
+		doubts_ask(job->engine->doubts, job->twin_of.partition, job->twin_of.offset, on_holders_record, job);
+	else
+		on_own_record(job, answer);
+}
+
 static void take_grant(struct job *job, const struct lease_grant *grant)
 {
-	job->has_lease = true;
+	job->has_lease = job->had_lease = true;
+	job->is_holder_answered = false;
 	job->token = grant->token;
 	job->attempt = grant->attempt;
 	job->lease_deadline_mono_ms = grant->deadline_mono_ms;
 	job_mark_timing(job, RESULT_STAGE_LEASE, job->stage_mono_ns[STAGE_LEASE]);
 }
 
-/* A later attempt is no question: Redis remembers the earlier ones, and that nobody told. */
+/* A later attempt is a question like the first: Redis may have lost its last word, or its memory before an attempt that it counts. */
 static void judge_grant(struct job *job)
 {
-	bool is_in_doubt = job->is_in_doubt && job->attempt == 1;
+	bool is_in_doubt = job->is_in_doubt || job->redis_epoch != leases_connections(job->engine->leases);
 
 	job->waits_for_lease = false;
 	job->is_in_doubt = true; /* from now on a reaper may find this lease */
@@ -127,9 +141,8 @@ static void on_claimed(void *ctx, const struct lease_grant *grant)
 	case LEASE_VERDICT_DUPLICATE:
 	case LEASE_VERDICT_CONFLICT:
 		job->is_holders_twin = grant->verdict == LEASE_VERDICT_DUPLICATE;
-		job->twin_of.partition = grant->holder.partition;
-		job->twin_of.offset = grant->holder.offset;
-		doubts_ask(job->engine->doubts, grant->holder.partition, grant->holder.offset, on_holders_record, job);
+		job->twin_of = grant->holder;
+		doubts_ask(job->engine->doubts, job->partition, job->offset, on_own_record_first, job);
 		return;
 	case LEASE_VERDICT_TOLD:
 		job_skip(job, "the reaper answered for this record");
@@ -152,10 +165,13 @@ void stage_lease_start(struct job *job)
 {
 	struct engine *engine = job->engine;
 	const struct lease_source source = { .topic = engine->topics.tasks, .partition = job->partition,
-					     .offset = job->offset, .content = job->content };
+					     .offset = job->offset, .content = job->content,
+					     .answered = job->is_holder_answered ? &job->twin_of : NULL };
 
-	if (job->redis_epoch != leases_connections(engine->leases))
-		job->is_in_doubt = true; /* what Redis knew of it may be lost */
+	if (job->twin != JOB_TWIN_NONE) { /* its lease is not wanted: whoever holds the id may be another task by now */
+		intake_tell_foregone(job);
+		return;
+	}
 	job->is_claiming = true;
 	lease_claim(engine->leases, job->task->id, &source, job->task->ttl_ms, job->reservation.slot, on_claimed, job);
 }

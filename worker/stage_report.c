@@ -109,7 +109,7 @@ static int tell(struct job *job)
 	}
 	if (r == 0)
 		r = report_add(job->engine->report, &source, job->task->id, &message, dead,
-			       job->has_lease ? &job->lease_deadline_mono_ms : NULL, on_told, job);
+			       job->had_lease ? &job->lease_deadline_mono_ms : NULL, on_told, job);
 	if (r < 0)
 		free(dead);
 	buf_free(&message);

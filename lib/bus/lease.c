@@ -211,6 +211,10 @@ void lease_claim(struct leases *leases, const char *id, const struct lease_sourc
 	redis_args_add_number(args, ttl_ms);
 	redis_args_add(args, source_text);
 	redis_args_add(args, source->content);
+	if (source->answered)
+		(void)snprintf(source_text, sizeof(source_text), "%" PRId32 " %" PRId64, source->answered->partition,
+			       source->answered->offset); /* fits */
+	redis_args_add(args, source->answered ? source_text : "-");
 }
 
 /* Answers its arguments so far. */

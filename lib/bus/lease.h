@@ -31,11 +31,17 @@ struct lease_config {
 	unsigned max_attempts; /* a claim beyond it answers EXHAUSTED */
 };
 
+struct lease_place {
+	int32_t partition;
+	int64_t offset;
+};
+
 struct lease_source {
 	const char *topic; /* borrowed during the call */
 	int32_t partition;
 	int64_t offset;
 	const char *content; /* what the task is, in a word: a digest. Borrowed likewise */
+	const struct lease_place *answered; /* NULL, or another record of the id that was answered: its orphan is in nobody's way */
 };
 
 enum lease_verdict {
@@ -55,10 +61,7 @@ struct lease_grant {
 	uint64_t token;
 	uint32_t attempt;	   /* from 1 */
 	uint64_t deadline_mono_ms; /* local monotonic end of the lease, grace not included */
-	struct {		   /* of DUPLICATE and CONFLICT: the record that has the id, of the same topic */
-		int32_t partition;
-		int64_t offset;
-	} holder;
+	struct lease_place holder; /* of DUPLICATE and CONFLICT: the record that has the id, of the same topic */
 };
 
 typedef void (*lease_fn)(void *ctx, const struct lease_grant *grant);

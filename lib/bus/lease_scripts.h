@@ -60,14 +60,15 @@
 	"  return line and string.sub(line, 1, #head) == head\n"          \
 	"end\n"
 
-/* ARGV: owner host lease_ms max_attempts, then per claim: id slot ttl_ms "topic partition offset" content. Answers per
+/* ARGV: owner host lease_ms max_attempts, then per claim: id slot ttl_ms "topic partition offset" content answered. Answers per
  * claim: verdict, token, attempt (0, 0 when nothing was granted), and the record that has the id ("partition offset", else "").
  *
  * While a task lives its id is its own: another record of that id is the same task again (DUPLICATE) or somebody's mistake
  * (CONFLICT), as their contents say. Whether the record that the line names still is unanswered is not known here: Kafka
  * knows, and the caller asks. Of a told lease it is known: its id is free for other records, and its own record waits for
  * nothing but being marked done. An ended one is not told yet: a record that was marked done before its result is in
- * Kafka would look answered to the reaper, and nobody would ever tell it. */
+ * Kafka would look answered to the reaper, and nobody would ever tell it. `answered` is "-", or the place of a record that the
+ * caller knows to be answered: its orphan is a line that was forgotten, and the id is free. */
 static const char lease_claim_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_NOW LEASE_LUA_TOKEN LEASE_LUA_READ
 	"local max_attempts = tonumber(ARGV[4])\n"
 	"local function compare(content, its_content, source)\n"
@@ -75,13 +76,15 @@ static const char lease_claim_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_NOW LEASE_LUA
 	"  if not place then return HELD, 0, '' end\n" /* objects without a record: a reaper is at it */
 	"  return content == its_content and DUPLICATE or CONFLICT, 0, place\n"
 	"end\n"
-	"local function judge(line, source, content)\n"
+	"local function judge(line, source, content, answered)\n"
 	"  local field = fields_of(line)\n"
 	"  local state, topic = field[1], field[8]\n"
 	"  if not field[10] or not tonumber(field[4]) then return HELD, 0, '' end\n" /* no lease: an operator's to delete */
 	"  if topic ~= string.match(source, '^[^ ]+') then return HELD, 0, '' end\n"
 	"  local its_source = topic .. ' ' .. field[9] .. ' ' .. field[10]\n"
 	"  if its_source ~= source and state == 'told' then return CLAIMED, 1, '' end\n"
+	"  local is_free = state == 'orphan' and answered == field[9] .. ' ' .. field[10]\n"
+	"  if its_source ~= source and is_free then return CLAIMED, 1, '' end\n"
 	"  if its_source ~= source then return compare(content, field[13], its_source) end\n"
 	"  if state == 'told' then return TOLD, 0, '' end\n"
 	"  if state ~= 'orphan' then return HELD, 0, '' end\n"
@@ -90,10 +93,10 @@ static const char lease_claim_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_NOW LEASE_LUA
 	"end\n"
 	"local ends = now + tonumber(ARGV[3])\n"
 	"local ends_text = string.format('%.0f', ends)\n"
-	"local keys, lines = read_all(5, 5)\n"
+	"local keys, lines = read_all(5, 6)\n"
 	"local answers, grants, due, granted = {}, {}, {}, {}\n"
 	"for n = 1, #keys do\n"
-	"  local i = 5 * n\n"
+	"  local i = 6 * n - 1\n"
 	"  local id, source, content = ARGV[i], ARGV[i + 3], ARGV[i + 4]\n"
 	"  local expires = string.format('%.0f', now + tonumber(ARGV[i + 2]))\n"
 	"  local verdict, attempt, holder, mine = CLAIMED, 1, '', 0\n"
@@ -102,7 +105,7 @@ static const char lease_claim_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_NOW LEASE_LUA
 	"  elseif granted[id] then\n"
 	"    verdict, attempt, holder = compare(content, ARGV[granted[id] + 4], ARGV[granted[id] + 3])\n"
 	"  elseif lines[n] then\n"
-	"    verdict, attempt, holder = judge(lines[n], source, content)\n"
+	"    verdict, attempt, holder = judge(lines[n], source, content, ARGV[i + 5])\n"
 	"  end\n"
 	"  if verdict == CLAIMED or verdict == EXHAUSTED then\n"
 	"    local mine_text = next_token()\n"
@@ -200,10 +203,10 @@ static const char lease_abandon_lua[] =
  * owner and record decide; a job of this very process that still held the same record would lose it and stop, which
  * is safe. */
 static const char lease_undo_lua[] = LEASE_LUA_VERDICTS LEASE_LUA_READ LEASE_LUA_GIVE_BACK
-	"local keys, lines = read_all(5, 5)\n"
+	"local keys, lines = read_all(5, 6)\n"
 	"local answers = {}\n"
 	"for n = 1, #keys do\n"
-	"  local i = 5 * n\n"
+	"  local i = 6 * n - 1\n"
 	"  local field = fields_of(lines[n] or '')\n"
 	"  local is_mine = field[1] == 'running' and field[2] == ARGV[1] and field[10]\n"
 	"    and field[8] .. ' ' .. field[9] .. ' ' .. field[10] == ARGV[i + 3]\n"

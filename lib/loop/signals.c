@@ -45,3 +45,13 @@ void signals_free(struct signals *signals)
 			event_free(signals->events[i]);
 	free(signals);
 }
+
+void signals_ignore_stop(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < ARRAY_SIZE(stop_signals); i++)
+		sigaddset(&set, stop_signals[i]);
+	(void)sigprocmask(SIG_BLOCK, &set, NULL); /* cannot fail with a valid set */
+}

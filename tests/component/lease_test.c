@@ -39,9 +39,9 @@ struct answer {
 	struct lease_grant grant;
 };
 
-static const struct lease_source source_1 = { "mayfly.tasks", 3, 100, CONTENT };
-static const struct lease_source source_other = { "mayfly.tasks", 4, 7, "ffffffffffffffffffffffffffffffff" };
-static const struct lease_source source_2 = { "mayfly.tasks", 3, 101, CONTENT };
+static const struct lease_source source_1 = { "mayfly.tasks", 3, 100, CONTENT, NULL };
+static const struct lease_source source_other = { "mayfly.tasks", 4, 7, "ffffffffffffffffffffffffffffffff", NULL };
+static const struct lease_source source_2 = { "mayfly.tasks", 3, 101, CONTENT, NULL };
 
 static void on_answer(void *ctx, const struct lease_grant *grant)
 {
@@ -324,6 +324,22 @@ static void test_attempts_of_an_orphan(void **state)
 	assert_int_equal(claim(fixture, fixture->leases, "c", &source_1).verdict, LEASE_VERDICT_EXHAUSTED);
 }
 
+/* Nobody comes for an orphan whose record was answered: who knows that may have its id, and only that one's. */
+static void test_the_orphan_of_an_answered_record(void **state)
+{
+	struct fixture *fixture = *state;
+	struct lease_place place = { source_1.partition, source_1.offset + 1 };
+	struct lease_source source = source_other;
+
+	source.answered = &place;
+	set_state(fixture, "a", "orphan", "-", 1, 100);
+	check_holder(claim(fixture, fixture->leases, "a", &source), LEASE_VERDICT_CONFLICT);
+	place.offset = source_1.offset;
+	set_state(fixture, "b", "running", "w9", 1, 100); /* its end comes by itself */
+	check_holder(claim(fixture, fixture->leases, "b", &source), LEASE_VERDICT_CONFLICT);
+	assert_int_equal(claim(fixture, fixture->leases, "a", &source).verdict, LEASE_VERDICT_CLAIMED);
+}
+
 /* What a task is stays known over its attempts. */
 static void test_content_outlives_an_attempt(void **state)
 {
@@ -435,7 +451,7 @@ static void test_many_in_one_turn(void **state)
 	memset(answers, 0, sizeof(answers));
 	(void)redis_server_ask(&fixture->server, "CONFIG RESETSTAT");
 	for (int i = 0; i < MANY; i++) {
-		struct lease_source source = { "mayfly.tasks", i % 8, i, CONTENT };
+		struct lease_source source = { "mayfly.tasks", i % 8, i, CONTENT, NULL };
 
 		(void)snprintf(id, sizeof(id), "id-%d", i);
 		lease_claim(fixture->leases, id, &source, FAR_MS, 0, on_answer, &answers[i]);
@@ -676,6 +692,7 @@ int main(void)
 		TEST(verdicts_of_a_claim),
 		TEST(a_line_that_names_no_record_of_ours),
 		TEST(content_outlives_an_attempt),
+		TEST(the_orphan_of_an_answered_record),
 		TEST(attempts_of_an_orphan),
 		TEST(release_does_not_count),
 		TEST(abandoning_counts),

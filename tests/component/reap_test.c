@@ -37,7 +37,7 @@ struct answer {
 	size_t n;
 };
 
-static const struct lease_source source = { "t.tasks", 3, 100, "0123456789abcdef0123456789abcdef" };
+static const struct lease_source source = { "t.tasks", 3, 100, "0123456789abcdef0123456789abcdef", NULL };
 
 static void on_change(void *ctx, const struct reap_server *server, const char *why)
 {
