@@ -563,7 +563,8 @@ static void test_least_memory(void **state)
 	assert_out("small\n");
 }
 
-/* A host that never takes output cannot keep a program alive beyond its time. */
+/* While a host takes no output, the time is not the program's (its guard ends it then, at the end of its workspace's life); afterwards it
+ * has what was left. */
 static void test_timeout_without_a_reader(void **state)
 {
 	const struct plan plan = {
@@ -585,7 +586,7 @@ static void test_timeout_without_a_reader(void **state)
 	while (take(guest_vm_next(&vm)))
 		;
 	assert_true(result.exit.is_timed_out);
-	assert_in_range(result.exit.run_ms, plan.timeout_ms, waited_ms); /* it was dead before anything was taken */
+	assert_true(result.exit.run_ms > waited_ms); /* it was alive when something was taken */
 	assert_int_equal(result.exit.stdout_bytes, result.streams[0].total);
 }
 
