@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """What is installed is whole: whatever units, compose file, Dockerfile, configuration and builders name is in the tree that
 `cmake --install` makes, and the installed command finds its parts there."""
+import configparser
 import glob
 import os
 import re
@@ -47,7 +48,11 @@ class Installed(unittest.TestCase):
 
     def test_units_and_what_to_configure_them_with(self):
         for part in ("worker", "reaper"):
-            self.assertTrue(os.path.exists(os.path.join(self.usr, "lib/systemd/system", f"mayfly-{part}.service")))
+            unit = configparser.RawConfigParser(strict=False)
+            unit.optionxform = str
+            unit.read_string(read(os.path.join(self.usr, "lib/systemd/system", f"mayfly-{part}.service")))
+            # Else systemd gives it up after five ends in ten seconds, and one whose host is fit again never joins.
+            self.assertEqual((unit["Unit"]["StartLimitIntervalSec"], unit["Service"]["Restart"]), ("0", "always"))
             self.assertTrue(os.path.exists(os.path.join(self.usr, "share/doc/mayfly/examples", f"{part}.conf")))
 
     def test_the_small_kernel_has_its_config(self):
