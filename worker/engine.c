@@ -505,7 +505,10 @@ void engine_is_fit(struct engine *engine)
 {
 	struct err err;
 
-	if (!has_joined(engine) && open_bus(engine, &err) < 0)
+	if (has_joined(engine))
+		return;
+	supervisor_tell_fit(engine->supervisor_fd);
+	if (open_bus(engine, &err) < 0)
 		engine_die(engine, err.msg);
 }
 

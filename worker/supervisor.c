@@ -46,12 +46,23 @@ struct supervisor {
 	int signal_fd;
 };
 
-/* Control messages are one byte: the lane's number, both ways; the supervisor's carries the new lane's socket. */
+#define HOST_IS_FIT ENGINE_LANE_COUNT
+
+/* Control messages are one byte: the lane's number, both ways; the supervisor's carries the new lane's socket. The engine has one
+ * more: HOST_IS_FIT. */
 int supervisor_ask_lane(int supervisor_fd, unsigned lane)
 {
 	uint8_t byte = (uint8_t)lane;
 
 	return send(supervisor_fd, &byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1 ? 0 : -EPIPE;
+}
+
+/* One that is lost costs the next engine a look. */
+void supervisor_tell_fit(int supervisor_fd)
+{
+	uint8_t byte = HOST_IS_FIT;
+
+	(void)send(supervisor_fd, &byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 int supervisor_receive_lane(int supervisor_fd, unsigned *ret_lane, int *ret_fd)
@@ -119,7 +130,8 @@ static int start_lane(struct supervisor *supervisor, unsigned index, struct err 
 	return 0;
 }
 
-/* There while this worker's last engine ended because the host was not fit: the next one joins the group when it is. */
+/* There from an engine's end because the host was not fit until a look of a later one finds that it is: until then none joins the
+ * group, however often they end in between. */
 static void unfit_path(const struct settings *settings, char out[PATH_MAX])
 {
 	(void)snprintf(out, PATH_MAX, "%s/unfit/%s", settings->state_dir, settings->worker);
@@ -139,17 +151,27 @@ static void note_unfit(const struct settings *settings)
 		log_warn("supervisor.unfit", "message=\"make '%s': %s\"", path, strerror(errno));
 }
 
-static bool take_unfit(const struct settings *settings)
+static bool is_noted_unfit(const struct settings *settings)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	unfit_path(settings, path);
+	return lstat(path, &st) == 0;
+}
+
+static void forget_unfit(const struct settings *settings)
 {
 	char path[PATH_MAX];
 
 	unfit_path(settings, path);
-	return unlink(path) == 0;
+	if (unlink(path) < 0 && errno != ENOENT)
+		log_warn("supervisor.unfit", "message=\"remove '%s': %s\"", path, strerror(errno));
 }
 
 static int start_engine(struct supervisor *supervisor, const char *accel, struct err *err)
 {
-	struct engine_ends ends = { .accel = accel, .must_prove_host = take_unfit(supervisor->settings) };
+	struct engine_ends ends = { .accel = accel, .must_prove_host = is_noted_unfit(supervisor->settings) };
 	pid_t parent = getpid();
 	int pair[2];
 	int r = 0;
@@ -258,6 +280,22 @@ static int take_signal(struct supervisor *supervisor)
 	return -1;
 }
 
+/* Negative: this worker ends. */
+static int take_message(struct supervisor *supervisor, short revents)
+{
+	uint8_t message;
+
+	if (revents & POLLIN && recv(supervisor->engine_fd, &message, 1, MSG_DONTWAIT) == 1) {
+		if (message < ENGINE_LANE_COUNT)
+			return replace_lane(supervisor, message);
+		if (message == HOST_IS_FIT)
+			forget_unfit(supervisor->settings);
+	} else if (revents & (POLLHUP | POLLERR)) {
+		close_fd(&supervisor->engine_fd); /* its exit follows */
+	}
+	return 0;
+}
+
 static int watch(struct supervisor *supervisor)
 {
 	int status = reap_children(supervisor); /* the guard of the probe has ended before there was a signalfd to say so */
@@ -265,16 +303,11 @@ static int watch(struct supervisor *supervisor)
 	while (status < 0) {
 		struct pollfd fds[] = { { .fd = supervisor->signal_fd, .events = POLLIN },
 					{ .fd = supervisor->engine_fd, .events = POLLIN } };
-		uint8_t lane;
 
 		if (poll(fds, ARRAY_SIZE(fds), -1) < 0 && errno != EINTR)
 			return 1;
-		if (fds[1].revents & POLLIN && recv(supervisor->engine_fd, &lane, 1, MSG_DONTWAIT) == 1 &&
-		    lane < ENGINE_LANE_COUNT) {
-			if (replace_lane(supervisor, lane) < 0)
-				return 1;
-		} else if (fds[1].revents & (POLLHUP | POLLERR))
-			close_fd(&supervisor->engine_fd); /* its exit follows */
+		if (fds[1].revents && take_message(supervisor, fds[1].revents) < 0)
+			return 1;
 		if (fds[0].revents & POLLIN)
 			status = take_signal(supervisor);
 	}

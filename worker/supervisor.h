@@ -13,4 +13,5 @@ int supervise(const struct settings *settings);
 
 /* The engine's side of the control socket. */
 int supervisor_ask_lane(int supervisor_fd, unsigned lane);
+void supervisor_tell_fit(int supervisor_fd); /* this host proved itself: the mark of an unfit one goes */
 int supervisor_receive_lane(int supervisor_fd, unsigned *ret_lane, int *ret_fd); /* negative: the supervisor is gone */
