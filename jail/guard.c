@@ -38,6 +38,7 @@
 
 #define SOCKET_FD 3
 #define VM_PIDS 48         /* threads of one VMM beside its vCPUs: 16 I/O workers, monitor, RCU */
+#define VMM_OOM_SCORE_ADJ 500 /* of 1000 */
 #define DESTROY_MS 10000
 #define TAIL_BYTES 512     /* of the VMM's last words */
 #define HIGH_FD 100        /* the guard's own descriptors start here */
@@ -68,12 +69,28 @@ static int parse(struct guard *guard, int argc, char **argv)
 	return guard->limits.memory_bytes && guard->limits.cpus && guard->deadline_boot_ms ? 0 : -EINVAL;
 }
 
+/* The guard's is what the worker's unit gave it, so that the kernel spares it; the VMM is to go before what a host is for. Higher is
+ * always allowed. */
+static int stop_being_spared(void)
+{
+	cleanup_fd int fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
+	char text[16] = "";
+
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0)
+		return -errno;
+	if (strtol(text, NULL, 10) >= VMM_OOM_SCORE_ADJ)
+		return 0;
+	return dprintf(fd, "%d", VMM_OOM_SCORE_ADJ) < 0 ? -errno : 0;
+}
+
 /* In the child, first of all and never to return: into the group, descriptors to their places, then the jail. */
 static void become_jail(const struct guard *guard, int stderr_write_fd)
 {
 	struct err err = { 0 };
 	int fd;
 
+	if (stop_being_spared() < 0)
+		_exit(124);
 	if (cgroup_enter(guard->cgroup, &err) < 0 || dup2(stderr_write_fd, STDERR_FILENO) < 0)
 		_exit(120);
 	for (fd = SOCKET_FD + 1; fcntl(fd, F_GETFD) >= 0 && fd < SOCKET_FD + 1 + VM_MAX_FDS; fd++)

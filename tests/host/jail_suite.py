@@ -194,6 +194,27 @@ class Jail(unittest.TestCase):
         ours.send(b"k")
         self.assertEqual(self.end_of(guard, ours, "holds"), (signal.SIGKILL, False, False))
 
+    def oom_score_adj(self, pid):
+        with open(f"/proc/{pid}/oom_score_adj", encoding="ascii") as f:
+            return int(f.read())
+
+    def members(self, group):
+        with open(os.path.join(self.groups(group)[0], "cgroup.procs"), encoding="ascii") as f:
+            return f.read().split()
+
+    def test_the_vmm_goes_before_its_guard_when_the_host_has_no_memory(self):
+        """A worker's unit spares the worker, and children inherit that: the guard does, and is the control."""
+        mine = self.oom_score_adj("self")
+        self.assertLess(mine, 500, "nothing to see here")
+        guard, ours = self.start_guard("spared", "stay")
+        end = time.monotonic() + 60
+        while not self.groups("spared") or not self.members("spared"):
+            self.assertLess(time.monotonic(), end, "nobody entered the group")
+            time.sleep(0.01)
+        self.assertEqual(([self.oom_score_adj(vmm) for vmm in self.members("spared")], self.oom_score_adj(guard.pid)), ([500], mine))
+        ours.send(b"k")
+        self.assertEqual(self.end_of(guard, ours, "spared"), (signal.SIGKILL, False, False))
+
     def test_memory_is_limited(self):
         self.assertEqual(self.guarded("use_memory", 200), (False, True))
         self.assertEqual(self.guarded("use_memory", 2000), (True, False))
