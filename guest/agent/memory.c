@@ -143,7 +143,7 @@ static void kill_for_memory(struct memory *memory)
 	if (memory->is_ending_all)
 		cgroup_kill();
 	else
-		(void)kill(victim.pid, SIGKILL); /* nobody but the agent reaps it, so the number is still its own */
+		(void)kill(victim.pid, SIGKILL); /* read just now: its parent may have reaped it, but numbers come round late */
 }
 
 bool memory_step(struct memory *memory)
