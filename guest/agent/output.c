@@ -19,9 +19,9 @@ bool output_is_wanted(const struct output *output, const struct channel *channel
 	return output->unacknowledged < output->window && channel->out.len < QUEUE_ENOUGH_BYTES;
 }
 
-bool output_is_stalled(const struct output *output)
+bool output_is_stalled(const struct output *output, const struct channel *channel)
 {
-	return left_of(output) > 0 && output->unacknowledged >= output->window;
+	return output->unacknowledged > 0 && !output_is_wanted(output, channel);
 }
 
 static int keep(struct output *output, unsigned which, const uint8_t *data, size_t len, struct channel *channel)

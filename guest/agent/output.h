@@ -24,8 +24,8 @@ struct output {
 /* Is there a reason to read from the pipes now? */
 bool output_is_wanted(const struct output *output, const struct channel *channel);
 
-/* The whole window is on its way: the program that writes waits for the host. */
-bool output_is_stalled(const struct output *output);
+/* The whole window is on its way, or what frames make of less of it fills the channel: the program that writes waits for the host. */
+bool output_is_stalled(const struct output *output, const struct channel *channel);
 
 /* Read one pipe once and queue what is kept. 1: there may be more, 0: there is nothing more now; or a negative errno. */
 int output_pump(struct output *output, unsigned which, struct channel *channel);

@@ -196,9 +196,9 @@ static int step_ending(struct program *program, struct channel *channel)
 }
 
 /* Before and after each pump: time in which the host takes no output (a message queue that stands still) does not count. */
-static void mind_stall(struct program *program, uint64_t now_ms)
+static void mind_stall(struct program *program, const struct channel *channel, uint64_t now_ms)
 {
-	if (output_is_stalled(&program->output)) {
+	if (output_is_stalled(&program->output, channel)) {
 		if (!program->stalled_ms)
 			program->stalled_ms = now_ms;
 		return;
@@ -208,11 +208,11 @@ static void mind_stall(struct program *program, uint64_t now_ms)
 	program->stalled_ms = 0;
 }
 
-static void mind_deadline(struct program *program)
+static void mind_deadline(struct program *program, const struct channel *channel)
 {
 	uint64_t now_ms = clock_mono_ms();
 
-	mind_stall(program, now_ms);
+	mind_stall(program, channel, now_ms);
 	if (program->stalled_ms || program->is_timed_out || now_ms < program->deadline_ms)
 		return;
 	program->is_timed_out = true;
@@ -228,11 +228,11 @@ int program_step(struct program *program, struct channel *channel)
 		return step_ending(program, channel);
 	if (program->state != PROGRAM_RUNNING)
 		return 0;
-	mind_deadline(program);
+	mind_deadline(program, channel);
 	(void)memory_step(&program->memory); /* whom it killed is reaped like any other */
 	pump_stdin(program);
 	r = pump_output(program, channel);
-	mind_stall(program, clock_mono_ms());
+	mind_stall(program, channel, clock_mono_ms());
 	return r;
 }
 
