@@ -20,6 +20,7 @@
 enum { OPTION_SINCE = 1, OPTION_FOLLOW = 'f' };
 
 struct logs {
+	const struct target *target;
 	struct client *client;
 	const char *id;
 	bool does_follow;
@@ -97,6 +98,17 @@ static int64_t start_of(const struct history *history, bool is_running)
 	return (int64_t)finished->finished_ms - finished->timings_ms[RESULT_STAGE_TOTAL]; /* -1 when there is none: as late */
 }
 
+/* Who may not read the tasks gets what the results say. */
+static int read_waiting(struct logs *logs, struct err *err)
+{
+	int r = history_read_waiting(logs->target, logs->id, &logs->history, err);
+
+	if (r == 0 || err->kind != ERR_INPUT)
+		return r;
+	(void)fprintf(stderr, "mayfly logs: whether the id was used again is not known: %s\n", err->msg);
+	return 0;
+}
+
 /* What is known of the task: which attempt's output is wanted, and from where on. */
 static int find(struct logs *logs, struct err *err)
 {
@@ -109,8 +121,11 @@ static int find(struct logs *logs, struct err *err)
 		r = client_range(logs->client, CLIENT_TOPIC_OUTPUT, client_partition_of(logs->id, n), &logs->output, err);
 	if (r < 0)
 		return r;
+	r = read_waiting(logs, err); /* after it is known where its output would begin */
+	if (r < 0)
+		return r;
 	is_running = history_is_running(&logs->history);
-	logs->is_over = logs->history.has_finished && !is_running;
+	logs->is_over = logs->history.has_finished && !is_running && !logs->history.waiting_ms;
 	if (!is_running && !logs->is_over)
 		return 0;
 	logs->attempt = is_running ? logs->history.started.attempt : logs->history.finished.attempt;
@@ -157,9 +172,9 @@ static int print_future(struct logs *logs, struct err *err)
 
 static int explain_nothing(const struct logs *logs, struct err *err)
 {
-	int64_t submitted_ms = 0;
+	int64_t submitted_ms = logs->history.waiting_ms;
 
-	if (history_submitted(logs->client, logs->id, logs->since_ms, &submitted_ms, err) < 0)
+	if (!submitted_ms && history_submitted(logs->client, logs->id, logs->since_ms, &submitted_ms, err) < 0)
 		return command_fail(&cmd_logs, err, 1);
 	if (submitted_ms)
 		(void)fprintf(stderr, "mayfly logs: task %s has not started yet; -f waits for it\n", logs->id);
@@ -228,7 +243,7 @@ static int read_options(struct logs *logs, struct target *target, int argc, char
 static int main_logs(struct target *target, int argc, char **argv)
 {
 	const struct client_events events = { .on_delivered = on_delivered, .on_record = on_record };
-	struct logs logs = { .printer = { .warn = warn } };
+	struct logs logs = { .target = target, .printer = { .warn = warn } };
 	int status = read_options(&logs, target, argc, argv);
 	struct err err;
 

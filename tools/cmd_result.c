@@ -48,9 +48,6 @@ static int print(const struct asked *asked, const struct history *history)
 {
 	struct err err;
 
-	if (history_is_running(history))
-		(void)fprintf(stderr, "mayfly result: this is the result of an earlier task %s; one with this id runs now\n",
-			      asked->id);
 	if (!asked->is_json) {
 		result_line_head(stdout);
 		result_line_print(&history->finished, stdout);
@@ -60,30 +57,45 @@ static int print(const struct asked *asked, const struct history *history)
 	return command_flush("mayfly result") ? 0 : 1;
 }
 
-/* No result: what else is known? */
+/* No result of the latest task: what else is known? */
 static int explain(const struct asked *asked, const struct history *history, int64_t submitted_ms)
 {
+	const char *from = history->has_finished ? " --from now" : ""; /* else watch ends with the earlier task's */
 	char when[32], host[sizeof(history->started.host)];
 
-	if (history->has_started) {
+	if (history->has_finished)
+		(void)fprintf(stderr, "mayfly result: the result of an earlier task %s is there, and the id was used again\n",
+			      asked->id);
+	if (history->has_started && !submitted_ms) {
 		time_text((int64_t)history->started.finished_ms, when);
 		screen_plain(history->started.host, host, sizeof(host));
 		(void)fprintf(stderr, "mayfly result: task %s has no result yet: it started at %s (attempt %u, host %s); `mayfly "
-				      "watch --id %s` waits for it\n",
-			      asked->id, when, history->started.attempt, host, asked->id);
+				      "watch%s --id %s` waits for it\n",
+			      asked->id, when, history->started.attempt, host, from, asked->id);
 		return EXIT_NOT_YET;
 	}
 	if (submitted_ms) {
 		time_text(submitted_ms, when);
 		(void)fprintf(stderr, "mayfly result: task %s has no result yet: it was submitted at %s and has not started; "
-				      "`mayfly watch --id %s` waits for it\n",
-			      asked->id, when, asked->id);
+				      "`mayfly watch%s --id %s` waits for it\n",
+			      asked->id, when, from, asked->id);
 		return EXIT_NOT_YET;
 	}
 	(void)fprintf(stderr, "mayfly result: nothing is known of a task %s%s: neither a result nor a start nor a record with "
 			      "this key\n",
 		      asked->id, asked->since_ms ? " since then" : " in what Kafka keeps");
 	return EXIT_UNKNOWN;
+}
+
+/* Who may not read the tasks gets what the results say. */
+static int read_waiting(const struct asked *asked, const struct target *target, struct history *history, struct err *err)
+{
+	int r = history_read_waiting(target, asked->id, history, err);
+
+	if (r == 0 || err->kind != ERR_INPUT)
+		return r;
+	(void)fprintf(stderr, "mayfly result: whether the id was used again is not known: %s\n", err->msg);
+	return 0;
 }
 
 static int find(const struct asked *asked, struct target *target, struct history *history)
@@ -98,9 +110,13 @@ static int find(const struct asked *asked, struct target *target, struct history
 		r = history_read(client, asked->id, asked->since_ms, false, history, &err);
 	if (r == 0 && !history->has_finished && !history->has_started)
 		r = history_submitted(client, asked->id, asked->since_ms, &submitted_ms, &err);
+	if (r == 0)
+		r = read_waiting(asked, target, history, &err);
 	if (r < 0)
 		return command_fail(&cmd_result, &err, 1);
-	return history->has_finished ? print(asked, history) : explain(asked, history, submitted_ms);
+	if (history->has_finished && !history->waiting_ms && !history_is_running(history))
+		return print(asked, history);
+	return explain(asked, history, history->waiting_ms ? history->waiting_ms : submitted_ms);
 }
 
 static int read_options(struct asked *asked, struct target *target, int argc, char **argv)
@@ -142,8 +158,9 @@ const struct command cmd_result = {
 	.summary = "how a task ended",
 	.usage =
 		"usage: mayfly result [--json] [--since T] ID\n\n"
-		"Prints the terminal result of a task, the latest one when the id was used more than once. It is looked for in the\n"
-		"results topic from its end backwards, so it is found as long as Kafka keeps it.\n\n"
+		"Prints the terminal result of a task, that of the latest one when the id was used more than once: while that one\n"
+		"waits or runs there is none yet. It is looked for in the results topic from its end backwards, so it is found as long\n"
+		"as Kafka keeps it.\n\n"
 		"  --json       one JSON object (schemas/result.md; output as text, or as base64 where it is no UTF-8:\n"
 		"               stdout_encoding says which)\n"
 		"  --since T    look no further back than T ago, as 30s 5m 1h 1d (a bare number is seconds)\n\n"

@@ -150,7 +150,8 @@ const struct command cmd_watch = {
 	.usage =
 		"usage: mayfly watch [OPTIONS]\n\n"
 		"Prints a line when a task's program starts and when the task ends; until Ctrl-C, or with --id until all of them\n"
-		"have ended.\n\n"
+		"have ended. Of an id that was used more than once any result ends it, an earlier one, too: --from now waits for the\n"
+		"next.\n\n"
 		"  --json                 one JSON object a line (schemas/result.md; output as text, or as base64 where it is no\n"
 		"                         UTF-8: stdout_encoding says which)\n"
 		"  --from now|beginning   of the topic (default: now; with --id: beginning, so an old result is found, too)\n"

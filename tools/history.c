@@ -2,10 +2,13 @@
 
 #include <string.h>
 
+#include "wire/task.h"
+
 /* Windows of offsets, backwards, each larger than the last: what happened just now is found at once, and what is old in few
  * steps. */
 #define WINDOW_FIRST  1000
 #define WINDOW_GROWTH 8
+#define CLOCKS_APART_MS (10 * 60 * 1000) /* at most: the clocks of who sent a record and who answered it */
 
 struct search {
 	const char *id;
@@ -13,6 +16,11 @@ struct search {
 	bool wants_start;
 	struct history *history;
 	int64_t submitted_ms;
+	struct {
+		int32_t partition;
+		int64_t offset;
+	} record; /* of the id that was submitted last */
+	bool is_answered; /* `record` is */
 };
 
 /* Is the record of our id, and not too old? Times need not rise with offsets. */
@@ -63,14 +71,49 @@ static void take_submission(void *ctx, const struct client_record *record)
 		search->submitted_ms = record->time_ms;
 }
 
+static bool is_task(const char *id, const struct client_record *record)
+{
+	cleanup_(task_freep) struct task *task = NULL;
+	struct task_flaw flaw;
+
+	return task_decode(record->data, record->len, &task, &flaw) == TASK_VERDICT_OK && strcmp(task->id, id) == 0;
+}
+
+/* Bytes that are no task wait for nothing, and their answer may name no id. */
+static void take_later(void *ctx, const struct client_record *record)
+{
+	struct search *search = ctx;
+
+	if (!is_wanted(search, record) || !is_task(search->id, record))
+		return;
+	search->submitted_ms = record->time_ms > 0 ? record->time_ms : 1;
+	search->record.partition = record->partition;
+	search->record.offset = record->offset;
+}
+
+static void take_answer(void *ctx, const struct client_record *record)
+{
+	struct search *search = ctx;
+	struct result result;
+	char why[160];
+
+	if (!is_wanted(search, record) || result_decode(record->data, record->len, &result, why) < 0)
+		return;
+	search->is_answered |= result.event != RESULT_EVENT_STARTED && result.partition == search->record.partition &&
+			       result.offset == search->record.offset;
+	result_clear(&result);
+}
+
 /* A task that never ran has no start, and one whose worker told its result says in it how long it took. */
 static bool is_found(const struct search *search)
 {
 	const struct history *history = search->history;
 
-	return search->submitted_ms || (history->has_finished && (!search->wants_start || history->has_started ||
-								  history->finished.ran == RESULT_RAN_NOT_STARTED ||
-								  history->finished.timings_ms[RESULT_STAGE_TOTAL] >= 0));
+	if (search->submitted_ms || search->is_answered)
+		return true;
+	return history->has_finished && (!search->wants_start || history->has_started ||
+					 history->finished.ran == RESULT_RAN_NOT_STARTED ||
+					 history->finished.timings_ms[RESULT_STAGE_TOTAL] >= 0);
 }
 
 /* No further back than `lowest`. */
@@ -145,6 +188,45 @@ int history_submitted(struct client *client, const char *id, uint64_t since_ms, 
 	return r;
 }
 
+/* Whatever answered the record that `later` found, a duplicate or a refusal, too, came when it was there. */
+static int search_answer(struct client *client, const struct search *later, bool *ret_found, struct err *err)
+{
+	struct history none = { .has_started = false };
+	struct search search = { .id = later->id, .history = &none, .record = later->record };
+	int64_t since_ms = later->submitted_ms > CLOCKS_APART_MS ? later->submitted_ms - CLOCKS_APART_MS : 0, lowest = -1;
+	struct client_range all;
+	int n = 0, r = client_partitions(client, CLIENT_TOPIC_RESULTS, &n, err);
+
+	if (r == 0)
+		r = client_range(client, CLIENT_TOPIC_RESULTS, client_partition_of(later->id, n), &all, err);
+	if (r == 0)
+		r = client_offset_at(client, &all, since_ms, &lowest, err);
+	if (r == 0 && lowest >= 0)
+		r = search_back(client, &all, lowest, take_answer, &search, err);
+	*ret_found = search.is_answered;
+	return r;
+}
+
+static int search_later(struct client *client, const char *id, struct history *history, struct err *err)
+{
+	struct history none = { .has_started = false };
+	struct search later = { .id = id, .history = &none };
+	struct client_range all;
+	bool is_answered = false;
+	int n = 0, r = client_partitions(client, CLIENT_TOPIC_TASKS, &n, err);
+
+	if (r < 0 || history->finished.partition >= n)
+		return r;
+	r = client_range(client, CLIENT_TOPIC_TASKS, history->finished.partition, &all, err);
+	if (r == 0)
+		r = search_back(client, &all, history->finished.offset + 1, take_later, &later, err);
+	if (r == 0 && later.submitted_ms)
+		r = search_answer(client, &later, &is_answered, err);
+	if (r == 0 && !is_answered)
+		history->waiting_ms = later.submitted_ms;
+	return r;
+}
+
 static void on_nothing_delivered(void *ctx, const struct client_delivery *delivery)
 {
 	(void)ctx; /* it sends nothing */
@@ -179,6 +261,19 @@ int history_answer(const struct target *target, uint64_t deadline_mono_ms, const
 		result_init(&history.finished);
 	}
 	return 0;
+}
+
+int history_read_waiting(const struct target *target, const char *id, struct history *history, struct err *err)
+{
+	const struct client_events events = { .on_delivered = on_nothing_delivered, .on_record = on_nothing_followed };
+	cleanup_(client_freep) struct client *client = NULL;
+	int r;
+
+	history->waiting_ms = 0;
+	if (!history->has_finished || history_is_running(history))
+		return 0;
+	r = client_new(target, &events, NULL, &client, err);
+	return r < 0 ? r : search_later(client, id, history, err);
 }
 
 bool history_is_running(const struct history *history)

@@ -18,6 +18,7 @@ struct history {
 	int64_t started_offset, finished_offset;
 	int64_t started_time_ms; /* Kafka's, of `started` */
 	struct client_range after; /* in the results: what comes after all that was read */
+	int64_t waiting_ms; /* Kafka's time of a later record of the id, which has no answer: it waits; 0: none is known */
 };
 
 /* The id is free after a result: is the latest thing known of it another task's start? */
@@ -32,6 +33,10 @@ int history_answer(const struct target *target, uint64_t deadline_mono_ms, const
  * its start is known, too. The history is history_clear()ed by the caller, also after an error. */
 int history_read(struct client *client, const char *id, uint64_t since_ms, bool wants_start, struct history *history,
 		 struct err *err);
+
+/* Does a record wait that came after the one whose result is known? Fills in `waiting_ms`; asks nobody when there is no result or
+ * a task of the id runs. A client of its own reads, so that the caller's goes on when we may not read the tasks (ERR_INPUT). */
+int history_read_waiting(const struct target *target, const char *id, struct history *history, struct err *err);
 
 /* The time of the latest record on the tasks topic with this id for its key, 0 when there is none. */
 int history_submitted(struct client *client, const char *id, uint64_t since_ms, int64_t *ret_time_ms, struct err *err);

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "tests/unit/unit.h"
+#include "wire/task.h"
 
 #define PARTITIONS 4
 #define FLUSH_MS   30000
@@ -187,6 +188,65 @@ static void test_a_record_that_waits_is_known(void **state)
 	assert_int_equal(when, 0);
 }
 
+/* Answers where it is; partition 0 whatever its id says. */
+static int64_t send_task(struct fixture *fixture, const char *key, const char *id, int64_t offset)
+{
+	char program[] = "true";
+	struct task_text argv = { .text = program };
+	struct task task = task_defaults;
+	struct buf bytes = { 0 };
+
+	(void)snprintf(task.id, sizeof(task.id), "%s", id);
+	(void)snprintf(task.image, sizeof(task.image), "base");
+	task.argv = &argv;
+	task.n_argv = 1;
+	assert_int_equal(task_encode(&task, &bytes), 0);
+	assert_int_equal(rd_kafka_producev(fixture->producer, RD_KAFKA_V_TOPIC("t.tasks"), RD_KAFKA_V_PARTITION(0),
+					   RD_KAFKA_V_KEY((void *)(uintptr_t)key, strlen(key)), RD_KAFKA_V_VALUE(bytes.data, bytes.len),
+					   RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END),
+			 RD_KAFKA_RESP_ERR_NO_ERROR);
+	buf_free(&bytes);
+	return offset;
+}
+
+static bool waits(struct fixture *fixture, const char *id)
+{
+	struct history history;
+	struct err err = { 0 };
+	bool is_waiting;
+
+	read_history(fixture, id, &history);
+	assert_true(history.has_finished);
+	if (history_read_waiting(&fixture->target, id, &history, &err) < 0)
+		fail_msg("%s", err.msg);
+	is_waiting = history.waiting_ms != 0;
+	history_clear(&history);
+	return is_waiting;
+}
+
+static void test_an_id_that_waits_again(void **state)
+{
+	struct fixture *fixture = *state;
+
+	send_event(fixture, "once", RESULT_EVENT_FINISHED, send_task(fixture, "once", "once", 0), 1);
+	send_event(fixture, "again", RESULT_EVENT_FINISHED, send_task(fixture, "again", "again", 1), 1);
+	(void)send_task(fixture, "again", "again", 2);
+	send_event(fixture, "key", RESULT_EVENT_FINISHED, send_task(fixture, "key", "key", 3), 1);
+	(void)send_task(fixture, "key", "key-not", 4); /* another's, under our key */
+	flush_all(fixture);
+
+	assert_false(waits(fixture, "once"));
+	assert_true(waits(fixture, "again"));
+	assert_false(waits(fixture, "key"));
+
+	send_event(fixture, "again", RESULT_EVENT_STARTED, 2, 1);
+	flush_all(fixture);
+	assert_false(waits(fixture, "again")); /* it runs */
+	send_event(fixture, "again", RESULT_EVENT_FINISHED, 2, 1);
+	flush_all(fixture);
+	assert_false(waits(fixture, "again"));
+}
+
 static void test_nothing_waits_beyond_its_time(void **state)
 {
 	struct fixture *fixture = *state;
@@ -214,6 +274,7 @@ int main(void)
 		TEST(a_range_ends_at_its_end_and_at_the_partitions),
 		TEST(the_latest_of_an_id_is_found),
 		TEST(a_record_that_waits_is_known),
+		TEST(an_id_that_waits_again),
 		TEST(nothing_waits_beyond_its_time),
 	};
 

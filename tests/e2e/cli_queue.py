@@ -370,8 +370,8 @@ class Queue(EndToEnd):
         self.assertEqual((done.returncode, done.stdout), (3, b""))
         self.assertRegex(done.stderr, rb"has no result yet: it started at .* \(attempt 2, host h1\)")
         done = mayfly(fleet, "result", "--json", "again")
-        self.assertEqual((done.returncode, json.loads(done.stdout)["source"]["offset"]), (0, 4))
-        self.assertIn(b"one with this id runs now", done.stderr)
+        self.assertEqual((done.returncode, done.stdout), (3, b""))
+        self.assertRegex(done.stderr, rb"the result of an earlier task again is there.*\n.*has no result yet: it started at")
         self.assertEqual(mayfly(fleet, "result", "refused").returncode, 4)
         self.assertEqual(mayfly(fleet, "result", "old").returncode, 0)
         self.assertEqual(mayfly(fleet, "result", "--since", "1h", "old").returncode, 4)
@@ -380,6 +380,38 @@ class Queue(EndToEnd):
             done = mayfly(fleet, command, "waits")
             self.assertEqual((done.returncode, done.stdout), (3, b""), done.stderr)
             self.assertRegex(done.stderr, says)
+
+    def test_an_id_that_waits_again(self):
+        """Its latest task counts, and that one is in the queue: what an earlier one became is no answer."""
+        fleet = self.fleet()
+        self.make_topics(fleet)
+        value = msgpack.packb({"v": 1, "kind": "run", "id": "back", "image": "base", "argv": ["true"]})
+        for _ in range(2):
+            fleet.producer.produce(fleet.topic("tasks"), value, key="back", partition=0)
+        Told(fleet, "back", 0).finished(stdout=b"of the first\n")
+        fleet.flush()
+        for command, says in (("result", rb"was submitted at .* and has not started"), ("logs", rb"has not started yet; -f waits")):
+            done = mayfly(fleet, command, "back")
+            self.assertEqual((done.returncode, done.stdout), (3, b""), done.stderr)
+            self.assertRegex(done.stderr, says)
+        follow = begin(fleet, "logs", "-f", "back")
+        self.addCleanup(end, follow)
+        time.sleep(1)
+        self.assertIsNone(follow.poll())
+        second = Told(fleet, "back", 1)
+        second.finished(stdout=b"of the second\n", exit_code=5)
+        fleet.flush()
+        out, err = follow.communicate(timeout=60)
+        self.assertEqual((follow.returncode, out), (0, b"of the second\n"), err)
+        self.assertEqual(json.loads(mayfly(fleet, "result", "--json", "back").stdout)["exit_code"], 5)
+        self.assertEqual(mayfly(fleet, "logs", "back").stdout, b"of the second\n")
+        for record, event, more in ((2, "duplicate", {"same_as": {"partition": 0, "offset": 1}}), (3, "refused", {"outcome": "rejected"})):
+            fleet.producer.produce(fleet.topic("tasks"), value, key="back", partition=0)
+            fleet.flush()
+            self.assertEqual(mayfly(fleet, "result", "back").returncode, 3)
+            Told(fleet, "back", record)._event(event, **more)  # it has its answer, which is no result
+            fleet.flush()
+            self.assertEqual(json.loads(mayfly(fleet, "result", "--json", "back").stdout)["exit_code"], 5)
 
     def make_topics(self, fleet):
         """As a worker does, which then is not needed."""
