@@ -46,6 +46,7 @@ struct round {
 	char why_left[WHY_BYTES]; /* the first failure with the item at hand; "": none */
 	struct lane_request lane_request;
 	struct teller_request teller_request;
+	uint64_t obstacles[TELLER_OP_COUNT]; /* log_likeness() of why it failed the last time; 0: it did not */
 };
 
 /* The VM first: as long as it is there it has the key, and can write to the disk's file what was there before. */
@@ -260,6 +261,17 @@ static void ask_teller(struct round *round, enum teller_op op,
 	ask_send(round->config.teller, request, teller_request_len(request->n), TELLER_PATIENCE_MS, on_reply, round);
 }
 
+/* Aloud once, and tried again for as long as it lasts. */
+static void note_obstacle(struct round *round, const struct teller_reply *reply)
+{
+	uint64_t *obstacle = &round->obstacles[reply->op], likeness = reply->error[0] ? log_likeness(reply->error) : 0;
+	enum log_level level = *obstacle == likeness ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR;
+
+	if (likeness)
+		log_event(level, "reaper.kafka", "leases=%zu message=\"%s\"", round->n_chosen, reply->error);
+	*obstacle = likeness;
+}
+
 /* NULL after a fault. */
 static const struct teller_reply *check_teller(struct round *round, const void *data, size_t len)
 {
@@ -272,8 +284,7 @@ static const struct teller_reply *check_teller(struct round *round, const void *
 		round->config.on_fault(round->config.ctx, "the teller answered something else than it was asked");
 		return NULL;
 	}
-	if (reply->error[0])
-		log_error("reaper.kafka", "leases=%zu message=\"%s\"", round->n_chosen, reply->error);
+	note_obstacle(round, reply);
 	return reply;
 }
 

@@ -16,6 +16,7 @@
 #define BATCH_MAX_BYTES (32u << 20)     /* of one transaction: bounds what waits in the producer's queue */
 #define RETRY_MS 20                     /* after an aborted transaction; doubled for each that follows, up to: */
 #define RETRY_MAX_MS 1000
+#define OBSTACLES_KEPT 4                /* ways in which one shows */
 #define UNTELLABLE_MS 5000              /* until a result whose shortest form was refused is tried again */
 
 struct item {
@@ -43,7 +44,8 @@ struct report {
 	struct item_list waiting, in_flight, untellable; /* untellable: until the timer `again` */
 	struct event *pump, *retry, *again;
 	bool is_retrying;
-	uint64_t obstacle; /* log_likeness() of why the last batch was not committed; 0: it was */
+	uint64_t obstacles[OBSTACLES_KEPT]; /* log_likeness() of why batches were not committed since one was; 0: none */
+	size_t n_obstacles;
 	unsigned retry_ms;
 	size_t batch_items; /* at most, now */
 	size_t backlog_bytes; /* of what waits or is in flight */
@@ -289,7 +291,7 @@ static void on_committed(struct report *report)
 	struct item_list told;
 
 	end_plans(report, true);
-	report->obstacle = 0;
+	memset(report->obstacles, 0, sizeof(report->obstacles));
 	report->retry_ms = RETRY_MS;
 	if (report->batch_items < BATCH_MAX_ITEMS)
 		report->batch_items += BATCH_CAREFUL_ITEMS;
@@ -329,13 +331,23 @@ static void on_aborted(struct report *report)
 	(void)event_add(report->retry, &delay); /* a timer that exists needs no memory */
 }
 
+/* One obstacle shows in several ways, by turns: which step meets it first depends on what is in flight. */
+static bool is_new_obstacle(struct report *report, const char *why)
+{
+	uint64_t likeness = log_likeness(why);
+
+	for (size_t i = 0; i < OBSTACLES_KEPT; i++)
+		if (report->obstacles[i] == likeness)
+			return false;
+	report->obstacles[report->n_obstacles++ % OBSTACLES_KEPT] = likeness;
+	return true;
+}
+
 /* Aloud once, and tried again for as long as it lasts. */
 static void tell_obstacle(struct report *report, const char *why)
 {
-	uint64_t likeness = log_likeness(why);
-	enum log_level level = report->obstacle == likeness ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN;
+	enum log_level level = is_new_obstacle(report, why) ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG;
 
-	report->obstacle = likeness;
 	log_event(level, "report.aborted", "message=\"%s\"", why);
 }
 

@@ -235,10 +235,10 @@ bool redis_door_greet(const struct redis_door *door, struct redisAsyncContext *h
 bool redis_is_refusal(const char *error)
 {
 	static const char *const words[] = { "NOAUTH", "WRONGPASS", "NOPERM", "ERR AUTH", "can't run this command",
-					     "No permissions", "invalid password", "denied" };
+					     "can't access", "no permissions", "invalid password", "denied" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
-		if (strstr(error, words[i]))
+		if (strcasestr(error, words[i]))
 			return true;
 	return false;
 }
@@ -254,7 +254,7 @@ static void reply_freep(redisReply **reply)
 static int refused(const struct redis_door *door, const char *what, const char *error, struct err *err)
 {
 	return err_set(err, redis_is_refusal(error) ? ERR_INPUT : ERR_HOST, 0, "Redis at %.80s refuses %s%s%s: %.100s", door->name, what,
-		       door->user[0] ? " user " : "", door->user[0] ? door->user : "", error);
+		       door->user[0] ? " user " : " the default user", door->user, error);
 }
 
 static int login(const struct redis_door *door, redisContext *redis, struct err *err)

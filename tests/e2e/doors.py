@@ -1,10 +1,12 @@
 #!/usr/bin/python3
 """A cluster with TLS, SASL and ACLs, and a Redis with users: docs/operations.md is what each part is given there, nothing more."""
+import collections
 import contextlib
 import hashlib
 import os
 import re
 import subprocess
+import time
 import unittest
 import unittest.mock
 
@@ -190,7 +192,9 @@ class Doors(EndToEnd):
         return rules
 
     def grant_redis(self, fleet, role, without=None, password=PASSWORD):
-        words = [word for word in page_redis(role, fleet) if word != without]
+        words = page_redis(role, fleet)
+        if without:
+            words.remove(without)
         self.services.acl("SETUSER", f"{role}-{fleet.name}", "reset", "on", "#" + hashlib.sha256(password.encode()).hexdigest(), *words)
 
     def scram(self, role, password=PASSWORD, mechanism="SCRAM-SHA-512"):
@@ -221,6 +225,14 @@ class Doors(EndToEnd):
     def loud(self, fleet, before=0):
         return [line for line in fleet.log()[before:].splitlines() if " error " in line or " warn " in line]
 
+    def assert_told_once(self, fleet, before):
+        """Though it goes on to try; librdkafka's own words are its own."""
+        time.sleep(4)
+        ours = [line for line in self.loud(fleet, before) if " kafka facility=" not in line]
+        told = collections.Counter(re.sub(r"\d+", "", line[24:]) for line in ours)
+        self.assertNotEqual(told, {})
+        self.assertEqual(set(told.values()), {1}, told)
+
     def assert_refused(self, fleet, kind, settings, *words):
         """It ends with the status for that, and one line of its log says what to mend."""
         before = len(fleet.log())
@@ -231,8 +243,9 @@ class Doors(EndToEnd):
         self.assert_says(loud[0], words)
 
     def assert_says(self, line, words):
+        """Each word, or what is like each pattern."""
         for word in words:
-            self.assertIn(word, line)
+            self.assertRegex(line, word if isinstance(word, re.Pattern) else re.escape(word))
         for secret in (PASSWORD, WRONG):
             self.assertNotIn(secret, line)
 
@@ -314,6 +327,67 @@ class Doors(EndToEnd):
                     continue
                 with self.subTest(rule=rule), self.without(rule):
                     self.assert_refused(fleet, role, settings, f"'{rule[2]}", "docs/operations.md")
+
+    def test_each_right_of_a_command_is_needed(self):
+        fleet = self.granted("worker", "submitter")
+        readers = self.allow(fleet, [("User:submitter", *rule[1:]) for rule in page_rules("reader", fleet, "")])
+        fleet.start_worker(**self.daemon(fleet, "worker", self.mutual))
+        commands = {"tasks": ["submit", "--", "true"], "control": ["cancel", "some"], "results": ["submit", "--wait", "--", "true"],
+                    "output": ["run", "--", "true"]}
+        for rule in page_rules("submitter", fleet, "") + readers:
+            with self.subTest(rule=rule), self.without(rule):
+                out = mayfly(fleet, *self.with_options(self.mutual("submitter"), commands[rule[2].split(".")[1]]))
+                self.assertIn(out.returncode, (125,) if rule[2].endswith("output") else (1, 2), (rule, out))
+                self.assertEqual(len(out.stderr.splitlines()), 1, out.stderr.decode())
+                self.assertIn(rule[2], out.stderr.decode())
+
+    def with_options(self, settings, args):
+        return [args[0], *self.options(settings, args[1:])]
+
+    def test_redis_refuses(self):
+        fleet = self.granted("reaper", "worker")
+        for role in ("worker", "reaper"):
+            kafka = self.mutual(role)
+            with self.subTest("password", role=role):
+                self.assert_refused(fleet, role, {**kafka, **self.redis(fleet, role, WRONG)}, "Redis", f"{role}-{fleet.name}",
+                                    "password")
+            with self.subTest("keys", role=role):
+                self.grant_redis(fleet, role, without=f"~{fleet.name}:{{mayfly}}:*")
+                self.assert_refused(fleet, role, {**kafka, **self.redis(fleet, role)}, "Redis", f"{role}-{fleet.name}", "key")
+            # They ask alike, and need the same: every command is taken from one of them. AUTH is for all.
+            self.assertEqual(page_redis("worker", fleet), page_redis("reaper", fleet))
+            for word in page_redis(role, fleet) if role == "reaper" else ["+zadd"]:
+                if word.startswith("+") and word != "+auth":
+                    command = re.split(r"[+|]", word)[1]
+                    with self.subTest(word, role=role):
+                        self.grant_redis(fleet, role, without=word)
+                        self.assert_refused(fleet, role, {**kafka, **self.redis(fleet, role)}, "Redis", f"{role}-{fleet.name}",
+                                            re.compile(rf"(?i)\b{command}\b"))
+
+    def test_a_right_that_is_taken_away_is_told_once_and_may_come_back(self):
+        fleet = self.granted("worker", "reaper", null_run_ms=300)
+        reaper_fence = next(rule for rule in page_rules("reaper", fleet, f"{fleet.name}-w1") if rule[3] == "prefixed")
+        fleet.start_reaper(**self.daemon(fleet, "reaper", self.mutual, lost_after_ms=2000))
+        worker = fleet.start_worker(**self.daemon(fleet, "worker", self.mutual))
+        for rule in page_rules("worker", fleet, f"{fleet.name}-w1"):
+            if rule[4] == "Write" and not rule[2].endswith((".output", ".dead")):
+                with self.subTest(rule=rule):
+                    before = len(fleet.log())
+                    with self.without(rule):
+                        task = fleet.submit(argv=["true"])
+                        fleet.flush()
+                        wait_until("it is told", lambda: self.loud(fleet, before))
+                        self.assert_told_once(fleet, before)
+                    self.assertEqual(fleet.result(task)["outcome"], "succeeded")
+        task = fleet.submit(argv=["true"])
+        fleet.flush()
+        with self.without(reaper_fence):
+            wait_until("it runs", lambda: f"id={task} state=running" in fleet.log())
+            before = len(fleet.log())
+            fleet.kill_group(worker)
+            wait_until("it is told", lambda: [line for line in self.loud(fleet, before) if fleet.name + "-w1." in line])
+            self.assert_told_once(fleet, before)
+        self.assertEqual(fleet.result(task)["outcome"], "lost")
 
     def test_who_is_not_known_is_told_so_once(self):
         fleet = self.granted("worker", "reaper", "submitter")
