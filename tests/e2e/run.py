@@ -105,7 +105,7 @@ class Run(EndToEnd):
     def test_python_image(self):
         result = self.run_task(["python3", "-c", "import json; print(json.dumps({'sum': sum(range(101))}))"], image="python")
         self.assertEqual((result["outcome"], result["stdout"]["head"]), ("succeeded", b'{"sum": 5050}\n'))
-        result = self.run_task(["python", "-c", PYTHON_USES], image="python", timeout_ms=200000, memory_mib=384)
+        result = self.run_task(["python", "-c", PYTHON_USES], 300, image="python", timeout_ms=280000, memory_mib=384)
         self.assertEqual((result["outcome"], result["stdout"]["head"]), ("succeeded", b"127.0.0.1\n2:00:00\npip\n"),
                          result["stderr"]["head"])
 
