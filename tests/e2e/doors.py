@@ -328,22 +328,6 @@ class Doors(EndToEnd):
                 with self.subTest(rule=rule), self.without(rule):
                     self.assert_refused(fleet, role, settings, f"'{rule[2]}", "docs/operations.md")
 
-    def test_each_right_of_a_command_is_needed(self):
-        fleet = self.granted("worker", "submitter")
-        readers = self.allow(fleet, [("User:submitter", *rule[1:]) for rule in page_rules("reader", fleet, "")])
-        fleet.start_worker(**self.daemon(fleet, "worker", self.mutual))
-        commands = {"tasks": ["submit", "--", "true"], "control": ["cancel", "some"], "results": ["submit", "--wait", "--", "true"],
-                    "output": ["run", "--", "true"]}
-        for rule in page_rules("submitter", fleet, "") + readers:
-            with self.subTest(rule=rule), self.without(rule):
-                out = mayfly(fleet, *self.with_options(self.mutual("submitter"), commands[rule[2].split(".")[1]]))
-                self.assertIn(out.returncode, (125,) if rule[2].endswith("output") else (1, 2), (rule, out))
-                self.assertEqual(len(out.stderr.splitlines()), 1, out.stderr.decode())
-                self.assertIn(rule[2], out.stderr.decode())
-
-    def with_options(self, settings, args):
-        return [args[0], *self.options(settings, args[1:])]
-
     def test_redis_refuses(self):
         fleet = self.granted("reaper", "worker")
         for role in ("worker", "reaper"):
