@@ -61,6 +61,12 @@ static void test_out_of_memory_in_small_steps(void **state)
 	assert_ends_for_memory("exec perl -e 'no warnings; sub f { my @x = (1 .. 10); f(@x) } f()'", "perl");
 	assert_ends_for_memory("for i in 1 2 3 4; do perl -e 'push @a, \"x\" x 100 while 1' & done; wait; echo no", "perl");
 	assert_out("");
+	/* Many stand in the kernel instead of reading their code again, so that it finds nothing left to free, and kills. */
+	assert_ends_for_memory("for i in $(seq 40); do perl -e '$s = \"x\" x 2800000; push @a, \"x\" x 100 while 1' & done;"
+			       "wait; echo no",
+			       "perl");
+	assert_out("");
+	/* The last one: what it leaves in /dev/shm is missing to the next. */
 	assert_ends_for_memory("perl -e 'open F, \">/dev/shm/x\"; syswrite F, \"x\" x 4096 for 1 .. 30000;"
 			       "push @a, \"x\" x 100 while 1'; echo no",
 			       "perl");
