@@ -105,7 +105,8 @@ class Dev(PrivateStack):
         self.start()
         pids = self.pids()
         task_id = self.mayfly("submit", "--", "sleep", "600").stdout.strip()
-        wait_until("its VM runs", lambda: '"state":"running"' in self.mayfly("ps", "--json").stdout, 60)
+        disk = os.path.join(self.state, "scratch", task_id + ".luks")
+        wait_until("its disk is there", lambda: os.path.exists(disk), 60)
         os.killpg(pids["worker"], signal.SIGKILL)
         done = self.dev("stop")
         self.assertEqual(done.returncode, 1, done.stderr)  # its lease has not run out: the disk was there for this to remove
