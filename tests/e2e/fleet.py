@@ -189,6 +189,15 @@ class Fitness(EndToEnd):
         ids = [fleet.submit(argv=["/bin/true"]) for _ in range(4)]
         fleet.flush()
         self.assertEqual(worker.wait(120), 1)
+        mark = os.path.join(fleet.state, "unfit", fleet.name + "-w1")
+        self.be(fleet, "silent!")
+        looks = fleet.log().count("host.look")
+        looking = fleet.start_worker(wait=False)
+        wait_until("it looks", lambda: fleet.log().count("host.look") > looks)
+        looking.terminate()
+        self.assertEqual(looking.wait(60), 0)
+        self.assertTrue(os.path.exists(mark))  # it had found nothing yet
+        self.be(fleet, "version!")
         with fleet.kept_running("w1", worker):
             fleet.start_worker("w2", wait=False, state_dir=fit)
             results = [r[0] for r in fleet.results(ids).values()]
@@ -197,6 +206,7 @@ class Fitness(EndToEnd):
             assigned = fleet.log().count("intake.assigned")
             self.be_good(fleet)
             wait_until("it is fit and joins", lambda: " host.fit " in fleet.log() and fleet.log().count("intake.assigned") > assigned)
+            self.assertFalse(os.path.exists(mark))
         self.assert_nothing_left(fleet)
 
     def test_a_full_file_system_is_seen_by_the_lane(self):
