@@ -58,8 +58,8 @@ static void test_more_topics_than_it_keeps(void **state)
 	char topic[8] = "t0";
 
 	(void)state;
-	for (char c = 'a'; c < 'a' + REFUSALS_TOPICS + 3; c++) {
-		topic[1] = c;
+	for (int c = 'a'; c < 'a' + REFUSALS_TOPICS + 3; c++) {
+		topic[1] = (char)c;
 		refusals_note_alone(&refusals, topic, 10, (uint64_t)c);
 		assert_true(refusals_has(&refusals, topic, 10, (uint64_t)c));
 	}
