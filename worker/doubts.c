@@ -25,6 +25,8 @@ struct question {
 
 TAILQ_HEAD(questions, question);
 
+typedef bool (*wants_fn)(const struct doubts *doubts, const struct question *question);
+
 struct doubts {
 	struct committed *committed;
 	struct partitions *partitions;
@@ -54,7 +56,7 @@ static void answer_all(struct doubts *doubts)
 		event_active(doubts->begin, EV_TIMEOUT, 0);
 }
 
-static const struct committed_position *find(const struct committed_position *positions, size_t n, int32_t partition)
+static const struct position *find(const struct position *positions, size_t n, int32_t partition)
 {
 	for (size_t i = 0; i < n; i++)
 		if (positions[i].partition == partition)
@@ -63,8 +65,7 @@ static const struct committed_position *find(const struct committed_position *po
 }
 
 /* The partitions of those questions that `wants`, each once. */
-static size_t gather(struct doubts *doubts, bool (*wants)(const struct doubts *doubts, const struct question *question),
-		     int32_t partitions[PARTITIONS_MAX])
+static size_t gather(struct doubts *doubts, wants_fn wants, int32_t partitions[PARTITIONS_MAX])
 {
 	const struct question *question;
 	size_t n = 0, i;
@@ -93,7 +94,7 @@ static bool wants_workers(const struct doubts *doubts, const struct question *qu
 	return !is_told && !is_ours(doubts, question);
 }
 
-static enum doubt_answer look_into_workers(const struct committed_position *position, const struct question *question)
+static enum doubt_answer look_into_workers(const struct position *position, const struct question *question)
 {
 	struct offsets *offsets = offsets_new(position->next < 0 ? 0 : position->next, position->metadata);
 	bool is_done = offsets && offsets_is_done(offsets, question->offset);
@@ -104,23 +105,7 @@ static enum doubt_answer look_into_workers(const struct committed_position *posi
 	return is_done ? DOUBT_ANSWER_DONE : question->answer;
 }
 
-static void on_workers(void *ctx, const struct committed_position *positions, size_t n, const char *why)
-{
-	struct doubts *doubts = ctx;
-	struct question *question;
-
-	if (!positions)
-		log_debug("doubts.kafka", "message=\"%s\"", why);
-	TAILQ_FOREACH(question, &doubts->asked, link) {
-		const struct committed_position *position = find(positions, n, question->partition);
-
-		if (wants_workers(doubts, question))
-			question->answer = position ? look_into_workers(position, question) : DOUBT_ANSWER_UNKNOWN;
-	}
-	answer_all(doubts);
-}
-
-static enum doubt_answer look_into_ledger(const struct committed_position *position, const struct question *question)
+static enum doubt_answer look_into_ledger(const struct position *position, const struct question *question)
 {
 	struct ledger ledger;
 
@@ -140,6 +125,30 @@ static enum doubt_answer look_into_ledger(const struct committed_position *posit
 	return DOUBT_ANSWER_UNKNOWN;
 }
 
+/* What one group's positions say to those questions that `wants`; no positions, or none of that partition: Kafka does not say. */
+static void take_positions(struct doubts *doubts, const struct position *positions, size_t n, const char *why, wants_fn wants,
+			   enum doubt_answer (*look)(const struct position *position, const struct question *question))
+{
+	struct question *question;
+
+	if (!positions)
+		log_debug("doubts.kafka", "message=\"%s\"", why);
+	TAILQ_FOREACH(question, &doubts->asked, link) {
+		const struct position *position = find(positions, n, question->partition);
+
+		if (wants(doubts, question))
+			question->answer = position ? look(position, question) : DOUBT_ANSWER_UNKNOWN;
+	}
+}
+
+static void on_workers(void *ctx, const struct position *positions, size_t n, const char *why)
+{
+	struct doubts *doubts = ctx;
+
+	take_positions(doubts, positions, n, why, wants_workers, look_into_workers);
+	answer_all(doubts);
+}
+
 static void ask_workers(struct doubts *doubts)
 {
 	int32_t partitions[PARTITIONS_MAX];
@@ -151,19 +160,11 @@ static void ask_workers(struct doubts *doubts)
 		answer_all(doubts);
 }
 
-static void on_ledgers(void *ctx, const struct committed_position *positions, size_t n, const char *why)
+static void on_ledgers(void *ctx, const struct position *positions, size_t n, const char *why)
 {
 	struct doubts *doubts = ctx;
-	struct question *question;
 
-	if (!positions)
-		log_debug("doubts.kafka", "message=\"%s\"", why);
-	TAILQ_FOREACH(question, &doubts->asked, link) {
-		const struct committed_position *position = find(positions, n, question->partition);
-
-		if (wants_ledger(doubts, question))
-			question->answer = position ? look_into_ledger(position, question) : DOUBT_ANSWER_UNKNOWN;
-	}
+	take_positions(doubts, positions, n, why, wants_ledger, look_into_ledger);
 	ask_workers(doubts);
 }
 

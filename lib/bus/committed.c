@@ -14,7 +14,6 @@
 
 #include "base/log.h"
 #include "base/own.h"
-#include "bus/positions.h"
 
 #define ANSWER_MS  3000 /* of one request: longer than a healthy transaction, shorter than anybody's patience */
 #define GROUPS_MAX 4	/* that are asked about: each has a client of its own */
@@ -119,20 +118,10 @@ static void *run(void *arg)
 
 static void answer(const struct request *request)
 {
-	struct committed_position *positions;
-
-	if (!request->is_known) {
+	if (request->is_known)
+		request->fn(request->ctx, request->positions, request->n, "");
+	else
 		request->fn(request->ctx, NULL, 0, request->err.msg);
-		return;
-	}
-	positions = calloc(request->n, sizeof(*positions));
-	assert(positions); /* a few bytes a partition */
-	for (size_t i = 0; i < request->n; i++)
-		positions[i] = (struct committed_position){ .partition = request->positions[i].partition,
-							    .next = request->positions[i].next,
-							    .metadata = request->positions[i].metadata };
-	request->fn(request->ctx, positions, request->n, "");
-	free(positions);
 }
 
 static void on_wake(evutil_socket_t fd, short what, void *arg)

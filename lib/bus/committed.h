@@ -9,17 +9,12 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "bus/positions.h"
 
 struct committed;
 
-struct committed_position {
-	int32_t partition;
-	int64_t next;	      /* -1: nothing was committed */
-	const char *metadata; /* "" when there is none */
-};
-
 /* Once per request, never from inside the call. The positions are borrowed; NULL: Kafka did not say, and `why` does. */
-typedef void (*committed_fn)(void *ctx, const struct committed_position *positions, size_t n, const char *why);
+typedef void (*committed_fn)(void *ctx, const struct position *positions, size_t n, const char *why);
 
 /* The texts are copied. */
 int committed_new(struct event_base *base, const char *brokers, const char *topic, struct committed **ret, struct err *err);

@@ -73,7 +73,7 @@ static void assign_none(struct consumer *consumer)
 		rd_kafka_topic_partition_list_destroy(TAKE_PTR(consumer->assigned));
 }
 
-static void on_positions(void *ctx, const struct committed_position *positions, size_t n, const char *why);
+static void on_positions(void *ctx, const struct position *positions, size_t n, const char *why);
 
 static void ask(struct consumer *consumer)
 {
@@ -133,7 +133,7 @@ static int64_t unreadable_at(const struct consumer *consumer, int32_t partition)
 	return one ? one->offset : -1;
 }
 
-static void start_partitions(struct consumer *consumer, const struct committed_position *found, size_t n)
+static void start_partitions(struct consumer *consumer, const struct position *found, size_t n)
 {
 	struct consumer_position *positions = calloc(n + 1, sizeof(*positions));
 	rd_kafka_resp_err_t code;
@@ -185,7 +185,7 @@ static void on_rebalance(struct consumer *consumer, rd_kafka_event_t *event)
 		start_partitions(consumer, NULL, 0);
 }
 
-static void on_positions(void *ctx, const struct committed_position *positions, size_t n, const char *why)
+static void on_positions(void *ctx, const struct position *positions, size_t n, const char *why)
 {
 	const struct timeval again = { .tv_usec = LOOKUP_AGAIN_MS * 1000 };
 	struct consumer *consumer = ctx;
