@@ -5,6 +5,7 @@
 #include "bus/access.h"
 #include "bus/kafka_properties.h"
 #include "bus/topics.h"
+#include "wire/ledger.h"
 
 #define PATIENCE_MS 3000 /* for brokers to answer; the reaper starts without them, too */
 #define KAFKA_MS    10000
@@ -39,16 +40,8 @@ static int check_kafka(const struct reaper_settings *settings, struct err *err)
 	int r = access_reach(settings->brokers, PATIENCE_MS, err);
 
 	topics_name(settings->topic_prefix, &topics);
-	(void)snprintf(ledger_group, sizeof(ledger_group), "%s.reaper", settings->group); /* fits; as reaper/teller.c */
+	(void)snprintf(ledger_group, sizeof(ledger_group), LEDGER_GROUP_FORMAT, settings->group); /* fits */
 	return r < 0 ? r : access_check(&needs, KAFKA_MS, err);
-}
-
-static int check_redis(const struct reaper_settings *settings, const struct redis_door *redis, struct err *err)
-{
-	struct lease_keys keys;
-	int r = lease_keys_name(settings->topic_prefix, &keys, err);
-
-	return r < 0 ? r : redis_door_check(redis, &keys, REDIS_MS, err);
 }
 
 int doors_main(const struct reaper_settings *settings, const struct redis_door *redis)
@@ -61,7 +54,7 @@ int doors_main(const struct reaper_settings *settings, const struct redis_door *
 		r = 0;
 	}
 	if (r == 0)
-		r = check_redis(settings, redis, &err);
+		r = redis_door_check(redis, settings->topic_prefix, REDIS_MS, &err);
 	if (r < 0 && err.kind != ERR_INPUT) {
 		log_warn("doors.redis", "message=\"%s; waiting for it\"", err.msg);
 		r = 0;

@@ -24,11 +24,8 @@ int doors_open(const struct settings *settings, struct redis_door **ret_redis, s
 
 static int check_redis(const struct settings *settings, const struct redis_door *redis, struct err *err)
 {
-	struct lease_keys keys;
-	int r = lease_keys_name(settings->topic_prefix, &keys, err);
+	int r = redis_door_check(redis, settings->topic_prefix, REDIS_MS, err);
 
-	if (r == 0)
-		r = redis_door_check(redis, &keys, REDIS_MS, err);
 	if (r == 0 || err->kind == ERR_INPUT)
 		return r;
 	log_warn("doors.redis", "message=\"%s; waiting for it\"", err->msg);

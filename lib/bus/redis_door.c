@@ -344,14 +344,17 @@ static int check_command(const struct redis_door *door, redisContext *redis, con
 	return 0; /* other errors are of what was asked, not of who asks */
 }
 
-int redis_door_check(const struct redis_door *door, const struct lease_keys *keys, unsigned timeout_ms, struct err *err)
+int redis_door_check(const struct redis_door *door, const char *prefix, unsigned timeout_ms, struct err *err)
 {
 	static const char *const commands[] = { "SCRIPT LOAD return", "EVALSHA 0 0", "INFO server" };
 	cleanup_(redisFreep) redisContext *redis = NULL;
-	int r = redis_door_enter(door, timeout_ms, &redis, err);
+	struct lease_keys keys;
+	int r = lease_keys_name(prefix, &keys, err);
 
 	if (r == 0)
-		r = check_script(door, redis, keys, err);
+		r = redis_door_enter(door, timeout_ms, &redis, err);
+	if (r == 0)
+		r = check_script(door, redis, &keys, err);
 	for (size_t i = 0; i < ARRAY_SIZE(commands) && r == 0; i++)
 		r = check_command(door, redis, commands[i], err);
 	return r;

@@ -59,8 +59,8 @@ bool redis_door_greet(const struct redis_door *door, struct redisAsyncContext *h
 /* The same for blocking callers, AUTH included. ERR_INPUT: Redis refuses us; ERR_HOST: it does not answer. */
 int redis_door_enter(const struct redis_door *door, unsigned timeout_ms, struct redisContext **ret, struct err *err);
 
-/* May we do with these keys all that worker and reaper do? Changes nothing. Errors as above; the message names the command. */
-int redis_door_check(const struct redis_door *door, const struct lease_keys *keys, unsigned timeout_ms, struct err *err);
+/* May we do with the keys of this prefix all that worker and reaper do? Changes nothing. Errors as above; the message names the command. */
+int redis_door_check(const struct redis_door *door, const char *prefix, unsigned timeout_ms, struct err *err);
 
 /* Is this a refusal that a person has to mend: who we are, or what we may do? */
 bool redis_is_refusal(const char *error);
