@@ -98,7 +98,8 @@ int client_new(const struct target *target, const struct client_events *events, 
 
 	if (!client)
 		return err_set(err, ERR_HOST, ENOMEM, "a Kafka client");
-	client->events = *events;
+	if (events)
+		client->events = *events;
 	client->ctx = ctx;
 	memcpy(client->brokers, target->brokers, sizeof(client->brokers));
 	topics_name(target->prefix, &client->topics);
@@ -462,7 +463,8 @@ static void take_deliveries(struct client *client, rd_kafka_event_t *event)
 							  .why = message->err ? rd_kafka_err2str(message->err) : NULL };
 
 		client->in_flight--;
-		client->events.on_delivered(client->ctx, &delivery);
+		if (client->events.on_delivered)
+			client->events.on_delivered(client->ctx, &delivery);
 	}
 }
 
@@ -506,7 +508,7 @@ static void take_records(struct client *client, rd_kafka_event_t *event)
 	while ((message = rd_kafka_event_message_next(event))) {
 		if (message->err)
 			note_refusal(client, message->err, message->rkt ? rd_kafka_topic_name(message->rkt) : "", NULL);
-		if (read_record(client, message, &record))
+		if (read_record(client, message, &record) && client->events.on_record)
 			client->events.on_record(client->ctx, &record);
 	}
 }

@@ -39,12 +39,13 @@ struct client_record {
 	size_t len;
 };
 
+/* Each may be NULL: who sends nothing is told of no delivery, who follows nothing gets no record. */
 struct client_events {
 	void (*on_delivered)(void *ctx, const struct client_delivery *delivery);
 	void (*on_record)(void *ctx, const struct client_record *record);
 };
 
-/* Makes no connection yet. */
+/* Makes no connection yet. `events` may be NULL, too. */
 int client_new(const struct target *target, const struct client_events *events, void *ctx, struct client **ret,
 	       struct err *err);
 

@@ -23,12 +23,6 @@ static void on_delivered(void *ctx, const struct client_delivery *delivery)
 		      delivery->why);
 }
 
-static void on_record(void *ctx, const struct client_record *record)
-{
-	(void)ctx; /* it follows nothing */
-	(void)record;
-}
-
 static int send_all(struct cancel *cancel, int n, char **ids, struct err *err)
 {
 	int r = 0;
@@ -58,7 +52,7 @@ static int read_options(struct target *target, int argc, char **argv)
 
 static int main_cancel(struct target *target, int argc, char **argv)
 {
-	const struct client_events events = { .on_delivered = on_delivered, .on_record = on_record };
+	const struct client_events events = { .on_delivered = on_delivered };
 	struct cancel cancel = { .n_failed = 0 };
 	struct err err;
 	int status = read_options(target, argc, argv);

@@ -203,20 +203,13 @@ static void check_guest(struct doctor *doctor)
 	check_images(doctor);
 }
 
-static void on_delivered(void *ctx, const struct client_delivery *delivery)
-{
-	(void)ctx; /* nothing is sent */
-	(void)delivery;
-}
-
 static void check_kafka(struct doctor *doctor)
 {
-	const struct client_events events = { .on_delivered = on_delivered };
 	cleanup_(client_freep) struct client *client = NULL;
 	const char *refusal = NULL;
 	struct err err;
 
-	if (client_new(doctor->target, &events, NULL, &client, &err) < 0 || client_probe(client, KAFKA_MS, &err) < 0)
+	if (client_new(doctor->target, NULL, NULL, &client, &err) < 0 || client_probe(client, KAFKA_MS, &err) < 0)
 		say(doctor, MARK_BAD, "Kafka", "%s", err.msg);
 	else if ((doctor->has_worker = client_group_is_ready(client, doctor->group, doctor->worker, KAFKA_MS, &refusal)))
 		say(doctor, MARK_GOOD, "Kafka", "%s answers, and %s takes tasks", doctor->target->brokers,

@@ -80,12 +80,6 @@ static void on_record(void *ctx, const struct client_record *record)
 		take_result(ctx, record);
 }
 
-static void on_delivered(void *ctx, const struct client_delivery *delivery)
-{
-	(void)ctx; /* it sends nothing */
-	(void)delivery;
-}
-
 /* When its program began, by the clock that stamped its chunks: the worker's, or Kafka's, whichever is behind. */
 static int64_t start_of(const struct history *history, bool is_running)
 {
@@ -242,7 +236,7 @@ static int read_options(struct logs *logs, struct target *target, int argc, char
 
 static int main_logs(struct target *target, int argc, char **argv)
 {
-	const struct client_events events = { .on_delivered = on_delivered, .on_record = on_record };
+	const struct client_events events = { .on_record = on_record };
 	struct logs logs = { .target = target, .printer = { .warn = warn } };
 	int status = read_options(&logs, target, argc, argv);
 	struct err err;

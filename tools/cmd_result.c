@@ -23,18 +23,6 @@ struct asked {
 	uint64_t since_ms; /* wall clock; 0: whatever Kafka has */
 };
 
-static void on_record(void *ctx, const struct client_record *record)
-{
-	(void)ctx; /* it follows nothing */
-	(void)record;
-}
-
-static void on_delivered(void *ctx, const struct client_delivery *delivery)
-{
-	(void)ctx; /* it sends nothing */
-	(void)delivery;
-}
-
 static void time_text(int64_t wall_ms, char out[32])
 {
 	time_t seconds = (time_t)(wall_ms / 1000);
@@ -100,11 +88,10 @@ static int read_waiting(const struct asked *asked, const struct target *target, 
 
 static int find(const struct asked *asked, struct target *target, struct history *history)
 {
-	const struct client_events events = { .on_delivered = on_delivered, .on_record = on_record };
 	cleanup_(client_freep) struct client *client = NULL;
 	int64_t submitted_ms = 0;
 	struct err err;
-	int r = client_new(target, &events, NULL, &client, &err);
+	int r = client_new(target, NULL, NULL, &client, &err);
 
 	if (r == 0)
 		r = history_read(client, asked->id, asked->since_ms, false, history, &err);

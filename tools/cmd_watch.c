@@ -67,12 +67,6 @@ static void on_record(void *ctx, const struct client_record *record)
 	result_clear(&result);
 }
 
-static void on_delivered(void *ctx, const struct client_delivery *delivery)
-{
-	(void)ctx; /* it sends nothing */
-	(void)delivery;
-}
-
 static int take_option(struct watch *watch, int code)
 {
 	if (code == OPTION_JSON) {
@@ -114,7 +108,7 @@ static int read_options(struct watch *watch, struct target *target, int argc, ch
 static int follow(struct watch *watch, struct target *target)
 {
 	static const enum client_topic topics[] = { CLIENT_TOPIC_RESULTS };
-	const struct client_events events = { .on_delivered = on_delivered, .on_record = on_record };
+	const struct client_events events = { .on_record = on_record };
 	cleanup_(client_freep) struct client *client = NULL;
 	struct err err;
 	int r = client_new(target, &events, watch, &client, &err);

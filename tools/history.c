@@ -227,28 +227,15 @@ static int search_later(struct client *client, const char *id, struct history *h
 	return r;
 }
 
-static void on_nothing_delivered(void *ctx, const struct client_delivery *delivery)
-{
-	(void)ctx; /* it sends nothing */
-	(void)delivery;
-}
-
-static void on_nothing_followed(void *ctx, const struct client_record *record)
-{
-	(void)ctx; /* it follows nothing */
-	(void)record;
-}
-
 int history_answer(const struct target *target, uint64_t deadline_mono_ms, const char *id, int32_t partition, int64_t offset,
 		   struct result *ret, bool *ret_found, struct err *err)
 {
-	const struct client_events events = { .on_delivered = on_nothing_delivered, .on_record = on_nothing_followed };
 	cleanup_(history_clear) struct history history;
 	cleanup_(client_freep) struct client *client = NULL;
 	int r;
 
 	history_init(&history);
-	r = client_new(target, &events, NULL, &client, err);
+	r = client_new(target, NULL, NULL, &client, err);
 	if (r < 0)
 		return r;
 	client_until(client, deadline_mono_ms);
@@ -265,14 +252,13 @@ int history_answer(const struct target *target, uint64_t deadline_mono_ms, const
 
 int history_read_waiting(const struct target *target, const char *id, struct history *history, struct err *err)
 {
-	const struct client_events events = { .on_delivered = on_nothing_delivered, .on_record = on_nothing_followed };
 	cleanup_(client_freep) struct client *client = NULL;
 	int r;
 
 	history->waiting_ms = 0;
 	if (!history->has_finished || history_is_running(history))
 		return 0;
-	r = client_new(target, &events, NULL, &client, err);
+	r = client_new(target, NULL, NULL, &client, err);
 	return r < 0 ? r : search_later(client, id, history, err);
 }
 

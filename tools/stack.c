@@ -264,17 +264,10 @@ static int format_kafka(struct stack *stack, struct screen_step *step, struct er
 	return r;
 }
 
-static void on_delivered(void *ctx, const struct client_delivery *delivery)
-{
-	(void)ctx; /* nothing is sent */
-	(void)delivery;
-}
-
 static int is_kafka_ready(struct stack *stack, struct err *err)
 {
-	const struct client_events events = { .on_delivered = on_delivered };
 	cleanup_(client_freep) struct client *client = NULL;
-	int r = client_new(&stack->target, &events, NULL, &client, err);
+	int r = client_new(&stack->target, NULL, NULL, &client, err);
 
 	return r < 0 ? r : client_probe(client, ASK_MS, err);
 }
