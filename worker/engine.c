@@ -125,13 +125,9 @@ static void end_twins(struct engine *engine, const struct job *job)
 	const struct partition *partition = partitions_find_epoch(engine->partitions, job->partition, job->epoch);
 	struct job *twin = NULL;
 
-	while ((twin = job_index_next(engine->index, job->task->id, twin))) {
-		if (twin == job)
-			continue;
-		twin->not_before_mono_ms = 0;
-		if (twin->twin == JOB_TWIN_NONE && was_sent_before(engine, twin, job, partition))
+	while ((twin = job_index_next(engine->index, job->task->id, twin)))
+		if (twin != job && twin->twin == JOB_TWIN_NONE && was_sent_before(engine, twin, job, partition))
 			job_set_twin(twin, job->content, job->partition, job->offset);
-	}
 	if (partition && partition->end_at_plan > partition->next_received &&
 	    finished_add(engine->finished, job->task->id, job->content, job->partition, job->offset, partition->end_at_plan) < 0)
 		log_warn("engine.finished", "id=%s message=\"no memory to remember its end; if its record was sent twice, it runs "
