@@ -54,7 +54,7 @@ static int check_idents(const char *path, const struct reaper_settings *settings
 	return 0;
 }
 
-static int check_doors(const char *path, const struct reaper_settings *settings, struct err *err)
+static int check_credentials(const char *path, const struct reaper_settings *settings, struct err *err)
 {
 	const struct kafka_properties properties = { .pairs = &settings->kafka, .source = path };
 	int r = redis_settings_check(&settings->redis, path, err);
@@ -74,5 +74,5 @@ int reaper_settings_load(const char *path, struct reaper_settings *ret, struct e
 		return err_set(err, ERR_INPUT, 0, "%s: state_dir and libexec_dir must be absolute paths", path);
 	r = check_idents(path, ret, err);
 	ret->path = path;
-	return r < 0 ? r : check_doors(path, ret, err);
+	return r < 0 ? r : check_credentials(path, ret, err);
 }

@@ -17,9 +17,9 @@
 #include "base/own.h"
 #include "bus/access.h"
 #include "host/confine.h"
-#include "reaper/doors.h"
-#include "reaper/engine.h"
-#include "reaper/teller.h"
+#include "reaper/credentials.h"
+#include "reaper/reaper.h"
+#include "reaper/kafka_process.h"
 #include "worker/lane/lane.h"
 
 #define RESTART_MIN_MS 200 /* between two starts: what fails at once must not spin */
@@ -29,9 +29,9 @@
 #define FAREWELL_MS    2000  /* for helpers to see their socket's end; for what was killed, which may hang in the kernel */
 #define STUCK_MAX      8     /* killed lanes that hang in the kernel: with so many there is no other until one has ended */
 
-enum child { CHILD_LANE, CHILD_TELLER, CHILD_ENGINE, CHILD_COUNT };
+enum child { CHILD_LANE, CHILD_KAFKA, CHILD_ENGINE, CHILD_COUNT };
 
-static const char *const child_names[] = { "reap-lane", "teller", "engine" };
+static const char *const child_names[] = { "reap-lane", "kafka", "engine" };
 _Static_assert(ARRAY_SIZE(child_names) == CHILD_COUNT, "a name for every child");
 
 struct supervisor {
@@ -46,7 +46,7 @@ struct supervisor {
 };
 
 struct sockets {
-	int lane[2], teller[2]; /* [0] the engine's end, [1] the helper's */
+	int lane[2], kafka[2]; /* [0] the engine's end, [1] the helper's */
 	int engine[2];		/* [0] the engine's end, [1] ours */
 };
 
@@ -56,7 +56,7 @@ static void sockets_close(struct sockets *sockets)
 {
 	for (int i = 0; i < 2; i++) {
 		close_fd(&sockets->lane[i]);
-		close_fd(&sockets->teller[i]);
+		close_fd(&sockets->kafka[i]);
 		close_fd(&sockets->engine[i]);
 	}
 }
@@ -76,7 +76,7 @@ static int enter_confined(const struct reaper_settings *settings, struct redis_d
 {
 	struct err err;
 
-	if (doors_open(settings, ret_redis, &err) == 0 &&
+	if (credentials_load(settings, ret_redis, &err) == 0 &&
 	    confine_process((uid_t)settings->engine_uid, settings->redis.socket, &err) == 0)
 		return 0;
 	log_error("reaper.confine", "message=\"%s\"", err.msg);
@@ -85,8 +85,8 @@ static int enter_confined(const struct reaper_settings *settings, struct redis_d
 
 static int run_confined(const struct supervisor *supervisor, enum child child, struct sockets *sockets)
 {
-	const struct engine_ends ends = { .lane_fd = take_fd(&sockets->lane[0]),
-					  .teller_fd = take_fd(&sockets->teller[0]),
+	const struct reaper_ends ends = { .lane_fd = take_fd(&sockets->lane[0]),
+					  .kafka_fd = take_fd(&sockets->kafka[0]),
 					  .supervisor_fd = take_fd(&sockets->engine[0]) };
 	cleanup_(redis_door_freep) struct redis_door *redis = NULL;
 	int r = enter_confined(supervisor->settings, &redis);
@@ -94,8 +94,8 @@ static int run_confined(const struct supervisor *supervisor, enum child child, s
 	if (r)
 		return r;
 	if (child == CHILD_ENGINE)
-		return engine_main(supervisor->settings, redis, &ends);
-	return teller_main(sockets->teller[1], supervisor->settings);
+		return reaper_main(supervisor->settings, redis, &ends);
+	return kafka_process_main(sockets->kafka[1], supervisor->settings);
 }
 
 /* Every descriptor that is another child's is closed first: the end of a socket must be seen. */
@@ -117,13 +117,13 @@ static _Noreturn void become(const struct supervisor *supervisor, enum child chi
 		(void)signal(SIGTERM, SIG_IGN); /* a helper ends when the engine has */
 		(void)signal(SIGINT, SIG_IGN);
 		close_fd(&sockets->lane[0]);
-		close_fd(&sockets->teller[0]);
+		close_fd(&sockets->kafka[0]);
 		close_fd(&sockets->engine[0]);
 	}
 	if (child != CHILD_LANE)
 		close_fd(&sockets->lane[1]);
-	if (child != CHILD_TELLER)
-		close_fd(&sockets->teller[1]);
+	if (child != CHILD_KAFKA)
+		close_fd(&sockets->kafka[1]);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL); /* cannot fail with a valid set */
 	if (child == CHILD_LANE)
 		exit(run_lane(supervisor->settings, sockets->lane[1]));
@@ -158,7 +158,7 @@ static int start_children(struct supervisor *supervisor, struct err *err)
 	int r = make_socket(sockets.lane, err);
 
 	if (r == 0)
-		r = make_socket(sockets.teller, err);
+		r = make_socket(sockets.kafka, err);
 	if (r == 0)
 		r = make_socket(sockets.engine, err);
 	for (int child = 0; child < CHILD_COUNT && r == 0; child++)
@@ -290,7 +290,7 @@ static void watch(struct supervisor *supervisor, int *ret_engine_status)
 		bool is_stopping = read_signals(supervisor);
 
 		reap_children(supervisor, ret_engine_status);
-		if (is_stopping || !supervisor->pids[CHILD_ENGINE] || !supervisor->pids[CHILD_TELLER])
+		if (is_stopping || !supervisor->pids[CHILD_ENGINE] || !supervisor->pids[CHILD_KAFKA])
 			return;
 		if (is_lane_asked_for(supervisor) && !replace_lane(supervisor, ret_engine_status))
 			return;
@@ -349,7 +349,7 @@ static int live_once(struct supervisor *supervisor)
 	return engine_status;
 }
 
-static _Noreturn void become_doorkeeper(const struct supervisor *supervisor, pid_t parent)
+static _Noreturn void become_checker(const struct supervisor *supervisor, pid_t parent)
 {
 	cleanup_(redis_door_freep) struct redis_door *redis = NULL;
 	sigset_t none;
@@ -359,24 +359,24 @@ static _Noreturn void become_doorkeeper(const struct supervisor *supervisor, pid
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(1);
-	log_init("doors", (enum log_level)log_level_parse(supervisor->settings->log_level));
+	log_init("credentials", (enum log_level)log_level_parse(supervisor->settings->log_level));
 	(void)close(supervisor->signal_fd); /* ours; only read */
 	(void)sigprocmask(SIG_SETMASK, &none, NULL); /* cannot fail with a valid set */
 	r = enter_confined(supervisor->settings, &redis);
 	if (r == 0)
-		r = doors_main(supervisor->settings, redis);
+		r = credentials_check_main(supervisor->settings, redis);
 	redis_door_free(TAKE_PTR(redis)); /* exit(3) runs no cleanup */
 	exit(r);
 }
 
 /* Before anything else runs, in a process of its own: are we let in? Answers false when we are not, or shall stop. */
-static bool ask_at_doors(struct supervisor *supervisor)
+static bool check_credentials(struct supervisor *supervisor)
 {
 	pid_t parent = getpid(), pid = fork(), ended;
 	int status = 0;
 
 	if (pid == 0)
-		become_doorkeeper(supervisor, parent);
+		become_checker(supervisor, parent);
 	if (pid < 0)
 		return true; /* the next fork will say so */
 	while ((ended = waitpid(pid, &status, WNOHANG)) == 0) {
@@ -397,7 +397,7 @@ int supervise(const struct reaper_settings *settings)
 		log_error("reaper.start", "message=\"%s\"", err.msg);
 		return 1;
 	}
-	if (!ask_at_doors(&supervisor)) {
+	if (!check_credentials(&supervisor)) {
 		close_fd(&supervisor.signal_fd);
 		return supervisor.is_stopping ? 0 : ACCESS_EXIT_REFUSED;
 	}

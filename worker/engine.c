@@ -14,7 +14,7 @@
 #include "host/disk.h"
 #include "host/vm.h"
 #include "loop/signals.h"
-#include "worker/doors.h"
+#include "worker/credentials.h"
 #include "worker/intake.h"
 #include "worker/stages.h"
 #include "worker/supervisor.h"
@@ -405,7 +405,7 @@ static int open_bus(struct engine *engine, struct err *err)
 	int r = topics_ensure(settings->brokers, &engine->topics, (int)settings->partitions, BROKER_PATIENCE_MS, err);
 
 	if (r == 0)
-		r = doors_check(settings, engine->redis_door, &engine->topics, engine->owner, err);
+		r = credentials_check(settings, engine->redis_door, &engine->topics, engine->owner, err);
 	if (r == 0)
 		r = leases_new(engine->base, &leases, &engine->leases, err);
 	if (r == 0)
@@ -552,7 +552,7 @@ int engine_main(const struct settings *settings, const struct engine_ends *ends)
 	engine.driver = vmm_driver_find(settings->vmm); /* settings_load() knows the same names */
 	TAILQ_INIT(&engine.active);
 	TAILQ_INIT(&engine.held);
-	if (doors_open(settings, &engine.redis_door, &err) < 0 ||
+	if (credentials_load(settings, &engine.redis_door, &err) < 0 ||
 	    confine_process((uid_t)settings->engine_uid, settings->redis.socket, &err) < 0 || engine_open(&engine, ends, &err) < 0) {
 		log_error("engine.start", "message=\"%s\"", err.msg);
 		engine.exit_code = err.kind == ERR_INPUT ? ACCESS_EXIT_REFUSED : 1;

@@ -265,8 +265,8 @@ class Reaping(Case):
     def test_only_the_lane_has_privileges(self):
         reaper = self.fleet.start_reaper()
         wait_until("it runs", lambda: "reaper.redis" in self.fleet.log())
-        lane, teller, engine = (self.status(pid) for pid in self.fleet.children(reaper))
-        for confined in (teller, engine):
+        lane, kafka, engine = (self.status(pid) for pid in self.fleet.children(reaper))
+        for confined in (kafka, engine):
             self.assertEqual(set(confined["Uid"] + confined["Gid"]), {str(ENGINE_UID)})
             self.assertEqual({int(confined[name][0], 16) for name in ("CapEff", "CapPrm", "CapInh", "CapAmb", "CapBnd")}, {0})
             self.assertEqual((confined["NoNewPrivs"], confined["Groups"], confined["Seccomp"]), (["1"], [], ["2"]))
@@ -280,7 +280,7 @@ class Reaping(Case):
     def test_a_helper_that_dies_is_replaced(self):
         reaper = self.fleet.start_reaper()
         wait_until("it runs", lambda: "reaper.start" in self.fleet.log())
-        for child in (0, 0, 2):  # lane, teller, engine: a new lane comes last, with the others all are new
+        for child in (0, 0, 2):  # lane, kafka, engine: a new lane comes last, with the others all are new
             pids = wait_until("three children", lambda: len(self.fleet.children(reaper)) == 3 and self.fleet.children(reaper))
             os.kill(pids[child], signal.SIGKILL)
             task_id = self.lease(due_in_ms=0)
@@ -292,10 +292,10 @@ class Reaping(Case):
     def test_a_lane_that_dies_is_replaced_alone(self):
         reaper = self.fleet.start_reaper()
         wait_until("it runs", lambda: "reaper.redis" in self.fleet.log())
-        lane, teller, engine = self.fleet.children(reaper)
+        lane, kafka, engine = self.fleet.children(reaper)
         os.kill(lane, signal.SIGKILL)
         wait_until("there is another lane", lambda: len(self.fleet.children(reaper)) == 3 and lane not in self.fleet.children(reaper))
-        self.assertEqual(self.fleet.children(reaper)[:2], [teller, engine])
+        self.assertEqual(self.fleet.children(reaper)[:2], [kafka, engine])
 
 
 class Telling(Case):
@@ -304,7 +304,7 @@ class Telling(Case):
         self.make_objects(task_id)
         self.fleet.start_reaper(lost_after_ms=1500)
         self.wait_state(task_id, "orphan")
-        self.assertIs(self.one_result(task_id, "lost")["key_destroyed"], True)  # in another round, perhaps by another reaper
+        self.assertIs(self.one_result(task_id, "lost")["key_destroyed"], True)  # in another batch, perhaps by another reaper
         time.sleep(2 * LEASE_MS / 1000)
         self.assertEqual(self.state(task_id), "told")  # until a worker has marked the record
         self.commit(0, 8)
@@ -407,7 +407,7 @@ class Telling(Case):
             time.sleep(choose.uniform(0.1, 2.5))
             self.fleet.kill_group(reaper)
         last = self.fleet.start_reaper(lost_after_ms=1000)
-        # What was made after its lease had been reaped is the healer's.
+        # What was made after its lease had been reaped is found by the sweep of this host.
         wait_until("no object is left", lambda: not any(os.path.exists(self.disk(i)) or self.groups(i) for i in ids), 180)
         self.check_once(ids, [last])
 

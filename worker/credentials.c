@@ -1,4 +1,4 @@
-#include "worker/doors.h"
+#include "worker/credentials.h"
 
 #include <stdio.h>
 
@@ -11,7 +11,7 @@
 #define KAFKA_MS 10000
 #define REDIS_MS 2000
 
-int doors_open(const struct settings *settings, struct redis_door **ret_redis, struct err *err)
+int credentials_load(const struct settings *settings, struct redis_door **ret_redis, struct err *err)
 {
 	const struct kafka_properties properties = { .pairs = &settings->kafka,
 						     .file = settings->kafka_config_file,
@@ -28,11 +28,11 @@ static int check_redis(const struct settings *settings, const struct redis_door 
 
 	if (r == 0 || err->kind == ERR_INPUT)
 		return r;
-	log_warn("doors.redis", "message=\"%s; waiting for it\"", err->msg);
+	log_warn("credentials.redis", "message=\"%s; waiting for it\"", err->msg);
 	return 0;
 }
 
-int doors_check(const struct settings *settings, const struct redis_door *redis, const struct topics *topics,
+int credentials_check(const struct settings *settings, const struct redis_door *redis, const struct topics *topics,
 		const char *transactional_id, struct err *err)
 {
 	char ledger_group[CONF_TEXT_MAX + sizeof(LEDGER_GROUP_FORMAT)];
@@ -53,7 +53,7 @@ int doors_check(const struct settings *settings, const struct redis_door *redis,
 	r = access_check(&needs, KAFKA_MS, err);
 
 	if (r < 0 && err->kind != ERR_INPUT) { /* it answered a moment ago, and will again */
-		log_warn("doors.kafka", "message=\"%s\"", err->msg);
+		log_warn("credentials.kafka", "message=\"%s\"", err->msg);
 		r = 0;
 	}
 	return r < 0 ? r : check_redis(settings, redis, err);

@@ -10,32 +10,32 @@
 
 #include "bus/reap.h"
 
-#define CHOICE_BRAKE_MIN 8 /* fewer expired leases than this are no mass */
+#define DUE_BRAKE_MIN 8 /* fewer expired leases than this are no mass */
 
-struct choice_seen {
+struct due_seen {
 	char id[IDENT_ID_MAX + 1];
 	uint64_t token;
 };
 
-struct choice {
+struct due_leases {
 	const char *host;
 	uint64_t lease_ms, grace_ms;
 	uint64_t braked_since_mono_ms; /* 0: not braked */
 	size_t n_seen;
-	struct choice_seen seen[REAP_SCAN_MAX];
+	struct due_seen seen[REAP_SCAN_MAX];
 };
 
-enum choice_verdict {
-	CHOICE_VERDICT_NONE, /* nothing to do */
-	CHOICE_VERDICT_ACT,
-	CHOICE_VERDICT_BRAKED, /* a mass expiry that just began */
-	CHOICE_VERDICT_WAIT,   /* the same mass, not yet a lease's time old */
-	CHOICE_VERDICT_COUNT
+enum due_verdict {
+	DUE_VERDICT_NONE, /* nothing to do */
+	DUE_VERDICT_ACT,
+	DUE_VERDICT_BRAKED, /* a mass expiry that just began */
+	DUE_VERDICT_WAIT,   /* the same mass, not yet a lease's time old */
+	DUE_VERDICT_COUNT
 };
 
 /* On ACT at most REAP_BATCH_MAX leases are copied to `out`, the longest due first. */
-enum choice_verdict choice_make(struct choice *choice, const struct reap_scan *scan, uint64_t now_mono_ms,
+enum due_verdict due_leases_select(struct due_leases *due, const struct reap_scan *scan, uint64_t now_mono_ms,
 				struct reap_lease out[REAP_BATCH_MAX], size_t *ret_n);
 
 /* Forget what was seen: Redis was away. */
-void choice_reset(struct choice *choice);
+void due_leases_reset(struct due_leases *due);

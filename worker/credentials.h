@@ -1,4 +1,4 @@
-/* The worker at the doors of Kafka and Redis: what it reads while it still is root, and whether it is let in. */
+/* The worker and its credentials for Kafka and Redis: what it reads while it still is root, and whether it is let in. */
 #pragma once
 
 #include "bus/redis_door.h"
@@ -6,8 +6,8 @@
 #include "worker/settings.h"
 
 /* As root: read passwords and certificates. Every Kafka handle of this process has the operator's properties from now on. */
-int doors_open(const struct settings *settings, struct redis_door **ret_redis, struct err *err);
+int credentials_load(const struct settings *settings, struct redis_door **ret_redis, struct err *err);
 
 /* Confined, with topics that exist: may we do all that a worker does? ERR_INPUT: no. A Redis that does not answer is only said. */
-int doors_check(const struct settings *settings, const struct redis_door *redis, const struct topics *topics,
+int credentials_check(const struct settings *settings, const struct redis_door *redis, const struct topics *topics,
 		const char *transactional_id, struct err *err);

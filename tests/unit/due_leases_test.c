@@ -4,13 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "reaper/choice.h"
+#include "reaper/due_leases.h"
 
 #define NOW_MS	1000000
 #define MONO_MS 5000
 
 struct fixture {
-	struct choice choice;
+	struct due_leases due;
 	struct reap_lease leases[REAP_SCAN_MAX], out[REAP_BATCH_MAX];
 	struct reap_scan scan;
 	size_t n;
@@ -21,7 +21,7 @@ static int set_up(void **state)
 	struct fixture *fixture = calloc(1, sizeof(*fixture));
 
 	assert_non_null(fixture);
-	fixture->choice = (struct choice){ .host = "here", .lease_ms = 10000, .grace_ms = 5000 };
+	fixture->due = (struct due_leases){ .host = "here", .lease_ms = 10000, .grace_ms = 5000 };
 	fixture->scan = (struct reap_scan){ .now_ms = NOW_MS, .n_all = 100, .leases = fixture->leases };
 	*state = fixture;
 	return 0;
@@ -44,9 +44,9 @@ static struct reap_lease *add(struct fixture *fixture, enum reap_state lease_sta
 	return lease;
 }
 
-static enum choice_verdict make(struct fixture *fixture, uint64_t mono_ms)
+static enum due_verdict make(struct fixture *fixture, uint64_t mono_ms)
 {
-	return choice_make(&fixture->choice, &fixture->scan, mono_ms, fixture->out, &fixture->n);
+	return due_leases_select(&fixture->due, &fixture->scan, mono_ms, fixture->out, &fixture->n);
 }
 
 static void test_two_scans_must_agree(void **state)
@@ -54,14 +54,14 @@ static void test_two_scans_must_agree(void **state)
 	struct fixture *fixture = *state;
 	struct reap_lease *lease = add(fixture, REAP_STATE_RUNNING, "here", 6000);
 
-	assert_int_equal(make(fixture, MONO_MS), CHOICE_VERDICT_NONE);
+	assert_int_equal(make(fixture, MONO_MS), DUE_VERDICT_NONE);
 	lease->token = 8; /* claimed again in between: another lease */
-	assert_int_equal(make(fixture, MONO_MS), CHOICE_VERDICT_NONE);
-	assert_int_equal(make(fixture, MONO_MS), CHOICE_VERDICT_ACT);
+	assert_int_equal(make(fixture, MONO_MS), DUE_VERDICT_NONE);
+	assert_int_equal(make(fixture, MONO_MS), DUE_VERDICT_ACT);
 	assert_int_equal(fixture->n, 1);
 	assert_string_equal(fixture->out[0].id, "id-1");
-	choice_reset(&fixture->choice);
-	assert_int_equal(make(fixture, MONO_MS), CHOICE_VERDICT_NONE);
+	due_leases_reset(&fixture->due);
+	assert_int_equal(make(fixture, MONO_MS), DUE_VERDICT_NONE);
 }
 
 static void test_other_hosts_come_later(void **state)
@@ -72,7 +72,7 @@ static void test_other_hosts_come_later(void **state)
 	add(fixture, REAP_STATE_REAPING, "there", 25000);
 	add(fixture, REAP_STATE_ORPHAN, "there", 6000); /* has no objects any more */
 	(void)make(fixture, MONO_MS);
-	assert_int_equal(make(fixture, MONO_MS), CHOICE_VERDICT_ACT);
+	assert_int_equal(make(fixture, MONO_MS), DUE_VERDICT_ACT);
 	assert_int_equal(fixture->n, 2);
 	assert_string_equal(fixture->out[0].id, "id-2");
 	assert_string_equal(fixture->out[1].id, "id-3");
@@ -85,14 +85,14 @@ static void test_mass_is_braked_for_a_lease(void **state)
 	fixture->scan.n_all = 17;
 	for (int i = 0; i < 9; i++)
 		add(fixture, REAP_STATE_RUNNING, "here", 6000);
-	assert_int_equal(make(fixture, MONO_MS), CHOICE_VERDICT_BRAKED);
-	assert_int_equal(make(fixture, MONO_MS + 9999), CHOICE_VERDICT_WAIT);
-	assert_int_equal(make(fixture, MONO_MS + 10000), CHOICE_VERDICT_ACT);
+	assert_int_equal(make(fixture, MONO_MS), DUE_VERDICT_BRAKED);
+	assert_int_equal(make(fixture, MONO_MS + 9999), DUE_VERDICT_WAIT);
+	assert_int_equal(make(fixture, MONO_MS + 10000), DUE_VERDICT_ACT);
 	assert_int_equal(fixture->n, 9);
 	fixture->scan.n_all = 18; /* half is no mass: the brake is off, and a later mass is a new one */
-	assert_int_equal(make(fixture, MONO_MS + 10001), CHOICE_VERDICT_ACT);
+	assert_int_equal(make(fixture, MONO_MS + 10001), DUE_VERDICT_ACT);
 	fixture->scan.n_all = 17;
-	assert_int_equal(make(fixture, MONO_MS + 10002), CHOICE_VERDICT_BRAKED);
+	assert_int_equal(make(fixture, MONO_MS + 10002), DUE_VERDICT_BRAKED);
 }
 
 static void test_a_few_are_no_mass(void **state)
@@ -102,8 +102,8 @@ static void test_a_few_are_no_mass(void **state)
 	fixture->scan.n_all = 8;
 	for (int i = 0; i < 8; i++)
 		add(fixture, REAP_STATE_RUNNING, "here", 6000);
-	assert_int_equal(make(fixture, MONO_MS), CHOICE_VERDICT_NONE);
-	assert_int_equal(make(fixture, MONO_MS), CHOICE_VERDICT_ACT);
+	assert_int_equal(make(fixture, MONO_MS), DUE_VERDICT_NONE);
+	assert_int_equal(make(fixture, MONO_MS), DUE_VERDICT_ACT);
 }
 
 /* The scan shows REAP_SCAN_MAX at most: what it does not show counts. */
@@ -114,9 +114,9 @@ static void test_mass_beyond_the_scan(void **state)
 	fixture->scan.n_all = 1000;
 	add(fixture, REAP_STATE_RUNNING, "here", 6000);
 	fixture->scan.n_due = 501;
-	assert_int_equal(make(fixture, MONO_MS), CHOICE_VERDICT_BRAKED);
+	assert_int_equal(make(fixture, MONO_MS), DUE_VERDICT_BRAKED);
 	fixture->scan.n_due = 500;
-	assert_int_equal(make(fixture, MONO_MS), CHOICE_VERDICT_ACT);
+	assert_int_equal(make(fixture, MONO_MS), DUE_VERDICT_ACT);
 }
 
 static void test_a_round_is_bounded(void **state)
@@ -127,7 +127,7 @@ static void test_a_round_is_bounded(void **state)
 	for (int i = 0; i < REAP_SCAN_MAX; i++)
 		add(fixture, REAP_STATE_RUNNING, "here", 6000);
 	(void)make(fixture, MONO_MS);
-	assert_int_equal(make(fixture, MONO_MS), CHOICE_VERDICT_ACT);
+	assert_int_equal(make(fixture, MONO_MS), DUE_VERDICT_ACT);
 	assert_int_equal(fixture->n, REAP_BATCH_MAX);
 }
 

@@ -13,10 +13,10 @@
 #include "base/ident.h"
 #include "bus/reap.h"
 
-#define HEALER_MAX 4096 /* workspaces on one host; the rest waits until some are gone */
-#define HEALER_PAUSE_MAX_MS 60000 /* between two tries of erasing the same workspace, unless the grace is longer */
+#define LEFTOVERS_MAX 4096 /* workspaces on one host; the rest waits until some are gone */
+#define LEFTOVERS_PAUSE_MAX_MS 60000 /* between two tries of erasing the same workspace, unless the grace is longer */
 
-struct healer_find {
+struct leftover {
 	char id[IDENT_ID_MAX + 1];
 	uint64_t suspect_since_ms; /* monotonic; 0: no suspicion */
 	uint64_t not_before_ms;	   /* monotonic; the end of its pause */
@@ -24,24 +24,24 @@ struct healer_find {
 	bool is_listed;		   /* in the listing at hand */
 };
 
-struct healer {
+struct leftovers {
 	uint64_t grace_ms;
 	size_t n;
-	struct healer_find finds[HEALER_MAX];
+	struct leftover finds[LEFTOVERS_MAX];
 };
 
-void healer_list_begin(struct healer *healer);
-void healer_list_add(struct healer *healer, const char *id);
-void healer_list_end(struct healer *healer); /* forgets what was not listed */
+void leftovers_list_begin(struct leftovers *leftovers);
+void leftovers_list_add(struct leftovers *leftovers, const char *id);
+void leftovers_list_end(struct leftovers *leftovers); /* forgets what was not listed */
 
 /* The next finds to ask Redis about, from *cursor (0 at first) on; 0 at the end. The ids are borrowed until the next
  * listing. */
-size_t healer_next(const struct healer *healer, size_t *cursor, uint64_t now_mono_ms,
+size_t leftovers_next(const struct leftovers *leftovers, size_t *cursor, uint64_t now_mono_ms,
 		   struct reap_find out[REAP_BATCH_MAX]);
 
 /* What Redis answered (bus/reap.h: reap_heal). */
-void healer_judge(struct healer *healer, const char *id, int64_t number, uint64_t now_mono_ms);
+void leftovers_judge(struct leftovers *leftovers, const char *id, int64_t number, uint64_t now_mono_ms);
 
-/* Something of it could not be erased, here or in a round of reaping: answers for how long it is left alone now, and how often
+/* Something of it could not be erased, here or in a batch of reaping: answers for how long it is left alone now, and how often
  * that has happened. */
-uint64_t healer_failed(struct healer *healer, const char *id, uint64_t now_mono_ms, unsigned *ret_n_failures);
+uint64_t leftovers_failed(struct leftovers *leftovers, const char *id, uint64_t now_mono_ms, unsigned *ret_n_failures);

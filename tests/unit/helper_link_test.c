@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "reaper/ask.h"
+#include "reaper/helper_link.h"
 #include "tests/support/turn.h"
 
 #define PATIENT_MS 3600000
@@ -15,7 +15,7 @@
 
 struct fixture {
 	struct event_base *base;
-	struct ask *ask;
+	struct helper_link *link;
 	int helper_fd;
 	unsigned n_lost, n_replies, n_unanswered;
 	char reply[16];
@@ -56,7 +56,7 @@ static int set_up(void **state)
 
 	assert_non_null(fixture);
 	fixture->base = event_base_new();
-	assert_int_equal(ask_new(fixture->base, new_helper(fixture), 8, on_lost, fixture, &fixture->ask, &err), 0);
+	assert_int_equal(helper_link_new(fixture->base, new_helper(fixture), 8, on_lost, fixture, &fixture->link, &err), 0);
 	*state = fixture;
 	return 0;
 }
@@ -65,7 +65,7 @@ static int tear_down(void **state)
 {
 	struct fixture *fixture = *state;
 
-	ask_free(fixture->ask);
+	helper_link_free(fixture->link);
 	if (fixture->helper_fd >= 0)
 		(void)close(fixture->helper_fd);
 	event_base_free(fixture->base);
@@ -102,7 +102,7 @@ static void test_an_answer(void **state)
 {
 	struct fixture *fixture = *state;
 
-	ask_send(fixture->ask, "one", 3, PATIENT_MS, on_reply, fixture);
+	helper_link_call(fixture->link, "one", 3, PATIENT_MS, on_reply, fixture);
 	serve(fixture, "one", "eins");
 	assert_answer(fixture, 1, 0, 0);
 	assert_string_equal(fixture->reply, "eins");
@@ -112,7 +112,7 @@ static void test_one_that_dies_answers_nothing(void **state)
 {
 	struct fixture *fixture = *state;
 
-	ask_send(fixture->ask, "one", 3, PATIENT_MS, on_reply, fixture);
+	helper_link_call(fixture->link, "one", 3, PATIENT_MS, on_reply, fixture);
 	(void)close(fixture->helper_fd);
 	fixture->helper_fd = -1;
 	assert_answer(fixture, 0, 1, 1);
@@ -122,9 +122,9 @@ static void test_one_that_hangs_answers_nothing_either(void **state)
 {
 	struct fixture *fixture = *state;
 
-	ask_send(fixture->ask, "one", 3, HASTY_MS, on_reply, fixture);
+	helper_link_call(fixture->link, "one", 3, HASTY_MS, on_reply, fixture);
 	assert_answer(fixture, 0, 1, 1);
-	ask_send(fixture->ask, "two", 3, HASTY_MS, on_reply, fixture); /* nobody is there: that is no other loss */
+	helper_link_call(fixture->link, "two", 3, HASTY_MS, on_reply, fixture); /* nobody is there: that is no other loss */
 	assert_answer(fixture, 0, 1, 1);
 }
 
@@ -132,7 +132,7 @@ static void test_what_nobody_asked_for_is_the_end_of_it(void **state)
 {
 	struct fixture *fixture = *state;
 
-	ask_send(fixture->ask, "one", 3, PATIENT_MS, on_reply, fixture);
+	helper_link_call(fixture->link, "one", 3, PATIENT_MS, on_reply, fixture);
 	serve(fixture, "one", "far too long");
 	assert_answer(fixture, 0, 1, 1);
 }
@@ -142,12 +142,12 @@ static void test_its_successor_gets_what_waits(void **state)
 	struct fixture *fixture = *state;
 	int first;
 
-	ask_send(fixture->ask, "one", 3, HASTY_MS, on_reply, fixture);
+	helper_link_call(fixture->link, "one", 3, HASTY_MS, on_reply, fixture);
 	assert_answer(fixture, 0, 1, 1);
-	ask_send(fixture->ask, "two", 3, PATIENT_MS, on_reply, fixture);
+	helper_link_call(fixture->link, "two", 3, PATIENT_MS, on_reply, fixture);
 	first = fixture->helper_fd;
 	(void)send(first, "late", 4, MSG_NOSIGNAL); /* is heard by nobody */
-	ask_attach(fixture->ask, new_helper(fixture));
+	helper_link_attach(fixture->link, new_helper(fixture));
 	serve(fixture, "two", "zwei");
 	assert_answer(fixture, 1, 0, 1);
 	assert_string_equal(fixture->reply, "zwei");

@@ -1,4 +1,4 @@
-/* A round: what is done with up to REAP_BATCH_MAX leases, step by step, all of them together.
+/* A batch: what is done with up to REAP_BATCH_MAX leases, step by step, all of them together.
  *
  *	take    in Redis: now they are ours, and their workers' renewals answer GONE
  *	erase   on this host: VM, key, files, in this order, as far as it goes in time: nothing that follows depends on it
@@ -12,7 +12,7 @@
  *
  * A reaper may die between and within any two of these: each step can be done again by another reaper, which takes the
  * leases when ours has run out. An item of which Redis or Kafka did not answer is left as it is for that; what could not be
- * erased is found again, without a lease, by looking at the host (reaper/healer.h). */
+ * erased is found again, without a lease, by looking at the host (reaper/leftovers.h). */
 #pragma once
 
 #include <event2/event.h>
@@ -20,20 +20,20 @@
 
 #include "base/err.h"
 #include "bus/reap.h"
-#include "reaper/ask.h"
+#include "reaper/helper_link.h"
 
-struct round;
+struct reap_batch;
 
-struct round_config {
+struct reap_batch_config {
 	struct reap *reap;
-	struct ask *lane;
-	struct ask *teller;
+	struct helper_link *lane;
+	struct helper_link *kafka;
 	const char *host;
 	unsigned max_attempts;
 	unsigned lease_ms; /* what is taken is ours for so long */
-	/* Between two steps; true ends the round there. */
+	/* Between two steps; true ends the batch there. */
 	bool (*is_stopping)(void *ctx);
-	/* The round is over. */
+	/* The batch is over. */
 	void (*on_done)(void *ctx);
 	/* What reap_heal() answered for a find. */
 	void (*on_judged)(void *ctx, const char *id, int64_t number);
@@ -44,14 +44,14 @@ struct round_config {
 	void *ctx;
 };
 
-int round_new(const struct round_config *config, struct round **ret, struct err *err);
+int reap_batch_new(const struct reap_batch_config *config, struct reap_batch **ret, struct err *err);
 
 /* Leases of a scan at `now_ms`. */
-void round_reap(struct round *round, const struct reap_lease *leases, size_t n, uint64_t now_ms);
+void reap_batch_leases(struct reap_batch *batch, const struct reap_lease *leases, size_t n, uint64_t now_ms);
 
 /* Workspaces found on this host; their ids are borrowed until on_done. */
-void round_heal(struct round *round, const struct reap_find *finds, size_t n, uint64_t now_ms);
+void reap_batch_leftovers(struct reap_batch *batch, const struct reap_find *finds, size_t n, uint64_t now_ms);
 
-void round_free(struct round *round);
+void reap_batch_free(struct reap_batch *batch);
 
-DEFINE_FREEP(struct round, round_free)
+DEFINE_FREEP(struct reap_batch, reap_batch_free)

@@ -1,4 +1,4 @@
-#include "reaper/doors.h"
+#include "reaper/credentials.h"
 
 #include "base/log.h"
 #include "base/own.h"
@@ -11,7 +11,7 @@
 #define KAFKA_MS    10000
 #define REDIS_MS    2000
 
-int doors_open(const struct reaper_settings *settings, struct redis_door **ret_redis, struct err *err)
+int credentials_load(const struct reaper_settings *settings, struct redis_door **ret_redis, struct err *err)
 {
 	const struct kafka_properties properties = { .pairs = &settings->kafka,
 						     .file = settings->kafka_config_file,
@@ -44,19 +44,19 @@ static int check_kafka(const struct reaper_settings *settings, struct err *err)
 	return r < 0 ? r : access_check(&needs, KAFKA_MS, err);
 }
 
-int doors_main(const struct reaper_settings *settings, const struct redis_door *redis)
+int credentials_check_main(const struct reaper_settings *settings, const struct redis_door *redis)
 {
 	struct err err = { 0 };
 	int r = check_kafka(settings, &err);
 
 	if (r < 0 && err.kind != ERR_INPUT) {
-		log_warn("doors.kafka", "message=\"%s; waiting for it\"", err.msg);
+		log_warn("credentials.kafka", "message=\"%s; waiting for it\"", err.msg);
 		r = 0;
 	}
 	if (r == 0)
 		r = redis_door_check(redis, settings->topic_prefix, REDIS_MS, &err);
 	if (r < 0 && err.kind != ERR_INPUT) {
-		log_warn("doors.redis", "message=\"%s; waiting for it\"", err.msg);
+		log_warn("credentials.redis", "message=\"%s; waiting for it\"", err.msg);
 		r = 0;
 	}
 	if (r < 0)
