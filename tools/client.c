@@ -16,7 +16,7 @@
 
 #define ANSWER_MS	5000  /* of Kafka to a question about a topic */
 #define APPEAR_MS	10000 /* a topic that the first worker is just making */
-#define SETTLE_MS 200 /* between two tries */
+#define RETRY_MS 200 /* between two tries */
 #define EVENTS_PER_TURN 256
 #define QUEUE_FULL_TURN_MS 100
 #define FLUSH_POLL_MS	5
@@ -230,7 +230,7 @@ static int await_partitions(struct client *client, rd_kafka_t *kafka, const char
 	int n;
 
 	while ((n = count_partitions(client, kafka, topic, err)) == 0 && clock_mono_ms() < deadline)
-		(void)usleep(SETTLE_MS * 1000);
+		(void)usleep(RETRY_MS * 1000);
 	return n ? n
 		 : err_set(err, ERR_HOST, 0,
 			   "topic '%s' does not exist: no worker has ever run with this prefix. Start one (`mayfly dev start`), "
@@ -239,7 +239,7 @@ static int await_partitions(struct client *client, rd_kafka_t *kafka, const char
 }
 
 /* A topic that was just made has leaders a moment later. */
-static bool is_settling(rd_kafka_resp_err_t code)
+static bool lacks_leader(rd_kafka_resp_err_t code)
 {
 	return code == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION || code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE ||
 	       code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
@@ -255,10 +255,10 @@ static int find_start(struct client *client, const char *topic, int32_t partitio
 	*ret = RD_KAFKA_OFFSET_BEGINNING;
 	if (from == CLIENT_FROM_BEGINNING)
 		return 0;
-	while (is_settling(code = rd_kafka_query_watermark_offsets(client->consumer, topic, partition, &low, ret,
+	while (lacks_leader(code = rd_kafka_query_watermark_offsets(client->consumer, topic, partition, &low, ret,
 							    (int)time_left(client, ANSWER_MS))) &&
 	       clock_mono_ms() < deadline)
-		(void)usleep(SETTLE_MS * 1000);
+		(void)usleep(RETRY_MS * 1000);
 	if (access_is_refusal(code))
 		return err_set(err, ERR_INPUT, 0, "Kafka does not let us read topic '%s': %s", topic, rd_kafka_err2str(code));
 	return code ? no_answer(client, rd_kafka_err2str(code), err) : 0;
@@ -555,7 +555,7 @@ int client_read(struct client *client, const struct client_range *range,
 
 	reading.is_over = range->from >= range->to;
 	while (r == 0 && !reading.is_over) {
-		rd_kafka_event_t *event = rd_kafka_queue_poll(client->consumer_queue, (int)time_left(client, SETTLE_MS));
+		rd_kafka_event_t *event = rd_kafka_queue_poll(client->consumer_queue, (int)time_left(client, RETRY_MS));
 
 		take_of_range(client, &reading, event);
 		rd_kafka_event_destroy(event);

@@ -89,7 +89,7 @@ static int64_t start_of(const struct history *history, bool is_running)
 
 	if (is_running || (history->has_started && is_same))
 		return started_ms < history->started_time_ms ? started_ms : history->started_time_ms;
-	return (int64_t)finished->finished_ms - finished->timings_ms[RESULT_STAGE_TOTAL]; /* -1 when there is none: as late */
+	return (int64_t)finished->finished_ms - finished->timings_ms[RESULT_TIMING_TOTAL]; /* -1 when there is none: as late */
 }
 
 /* Who may not read the tasks gets what the results say. */

@@ -113,7 +113,7 @@ static bool is_found(const struct search *search)
 		return true;
 	return history->has_finished && (!search->wants_start || history->has_started ||
 					 history->finished.ran == RESULT_RAN_NOT_STARTED ||
-					 history->finished.timings_ms[RESULT_STAGE_TOTAL] >= 0);
+					 history->finished.timings_ms[RESULT_TIMING_TOTAL] >= 0);
 }
 
 /* No further back than `lowest`. */

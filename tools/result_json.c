@@ -134,9 +134,9 @@ static json_t *timings_json(const struct result *result)
 {
 	json_t *timings = json_object();
 
-	for (int i = 0; i < RESULT_STAGE_COUNT; i++)
+	for (int i = 0; i < RESULT_TIMING_COUNT; i++)
 		if (result->timings_ms[i] >= 0)
-			put(timings, result_stage_name((enum result_stage)i), "", json_integer(result->timings_ms[i]));
+			put(timings, result_timing_name((enum result_timing)i), "", json_integer(result->timings_ms[i]));
 	return timings;
 }
 

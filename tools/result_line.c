@@ -96,8 +96,8 @@ void result_line_print(const struct result *result, FILE *to)
 	}
 	clock_text(result->finished_ms, when);
 	exit_text(result, what);
-	duration_text(result->timings_ms[RESULT_STAGE_START], start);
-	duration_text(result->timings_ms[RESULT_STAGE_TOTAL], total);
+	duration_text(result->timings_ms[RESULT_TIMING_START], start);
+	duration_text(result->timings_ms[RESULT_TIMING_TOTAL], total);
 	describe(result, rest, sizeof(rest));
 	screen_plain(rest, plain, sizeof(plain));
 	(void)fprintf(to, LINE_FORMAT, when, result->id[0] ? result->id : "(no id)",

@@ -165,7 +165,7 @@ void engine_job_is_over(struct engine *engine, struct job *job)
 		log_info("job.over", "id=%s outcome=%s ran=%s told=%s attempt=%u total_ms=%lld message=\"%s\"", job->task->id,
 			 result_outcome_name(job->result.outcome), result_ran_name(job->result.ran),
 			 job->is_told ? "yes" : "no", job->attempt,
-			 (long long)job->result.timings_ms[RESULT_STAGE_TOTAL], job->result.message);
+			 (long long)job->result.timings_ms[RESULT_TIMING_TOTAL], job->result.message);
 	job_set_state(job, JOB_DONE);
 	TAILQ_REMOVE(&engine->active, job, link);
 	engine->n_active--;

@@ -105,7 +105,7 @@ static void hold(struct engine *engine, const struct partition *partition, const
 	job->is_cancelled = cancelled_has(engine->cancelled, task->id, job->created_wall_ms);
 	job->is_impossible = !admission_is_possible(engine->admission, task, &flaw);
 	if (record->time_ms > 0 && (uint64_t)record->time_ms <= now)
-		job->result.timings_ms[RESULT_STAGE_QUEUED] = (int64_t)(now - (uint64_t)record->time_ms);
+		job->result.timings_ms[RESULT_TIMING_QUEUED] = (int64_t)(now - (uint64_t)record->time_ms);
 	job_index_add(engine->index, job);
 	engine_job_enters_held(engine, job);
 }
@@ -263,7 +263,7 @@ static void on_assigned(void *ctx, struct consumer_position *positions, size_t n
 			return;
 		}
 	}
-	partitions_settle(engine->partitions);
+	partitions_end_assignment(engine->partitions);
 	for (size_t i = 0; i < n; i++) {
 		struct partition *partition = partitions_find(engine->partitions, positions[i].partition);
 

@@ -180,7 +180,7 @@ void job_start(struct job *job, const struct reservation *reservation)
 
 void job_hold_again(struct job *job)
 {
-	int64_t queued_ms = job->result.timings_ms[RESULT_STAGE_QUEUED];
+	int64_t queued_ms = job->result.timings_ms[RESULT_TIMING_QUEUED];
 
 	assert(job->end == JOB_END_REQUEUE && !job->has_disk && !job->has_vm && !job->has_lease);
 	for (int i = 0; i < STAGE_COUNT; i++)
@@ -189,7 +189,7 @@ void job_hold_again(struct job *job)
 	result_clear(&job->result);
 	result_init(&job->result);
 	job->result.event = RESULT_EVENT_FINISHED;
-	job->result.timings_ms[RESULT_STAGE_QUEUED] = queued_ms;
+	job->result.timings_ms[RESULT_TIMING_QUEUED] = queued_ms;
 	job->has_run_before = job_may_have_run(job);
 	job->guest = GUEST_SILENT;
 	job->had_lease = job->is_shared = job->is_holders_twin = false;
@@ -384,7 +384,7 @@ void job_fault(struct job *job, const char *field, const struct err *err)
 		job_tell(job, RESULT_OUTCOME_FAILED, RESULT_RAN_NOT_STARTED, "%s", err->msg);
 }
 
-void job_mark_timing(struct job *job, enum result_stage stage, uint64_t since_mono_ns)
+void job_mark_timing(struct job *job, enum result_timing stage, uint64_t since_mono_ns)
 {
 	job->result.timings_ms[stage] = (int64_t)((clock_mono_ns() - since_mono_ns) / 1000000u);
 }

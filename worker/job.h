@@ -195,5 +195,5 @@ void job_fault(struct job *job, const char *field, const struct err *err);
 
 bool job_has_run(const struct job *job);	/* user code was started */
 bool job_may_have_run(const struct job *job); /* or it was asked for, here or in an earlier try, and nothing was heard */
-void job_mark_timing(struct job *job, enum result_stage stage, uint64_t since_mono_ns);
+void job_mark_timing(struct job *job, enum result_timing stage, uint64_t since_mono_ns);
 const char *job_state_name(enum job_state state);

@@ -136,7 +136,7 @@ int64_t partitions_assign(struct partitions *partitions, int32_t id, int64_t com
 	return start;
 }
 
-void partitions_settle(struct partitions *partitions)
+void partitions_end_assignment(struct partitions *partitions)
 {
 	for (size_t i = 0; i < partitions->n; i++)
 		if (!partitions->is_named[i])

@@ -54,12 +54,12 @@ struct partition *partitions_find_epoch(struct partitions *partitions, int32_t i
 void partitions_suspend(struct partitions *partitions);
 bool partitions_are_suspended(const struct partitions *partitions);
 
-/* A new assignment begins; then one partitions_assign() for each; then partitions_settle(), after which those that were not
+/* A new assignment begins; then one partitions_assign() for each; then partitions_end_assignment(), after which those that were not
  * named are not owned any more. `assign` answers the offset to start at, or PARTITIONS_NO_MEMORY. */
 void partitions_begin(struct partitions *partitions);
 int64_t partitions_assign(struct partitions *partitions, int32_t id, int64_t committed, const char *metadata,
 			  int64_t start);
-void partitions_settle(struct partitions *partitions);
+void partitions_end_assignment(struct partitions *partitions);
 
 /* After partitions_assign(): it could not be read at `offset`. false: that is old news, it is to start where that said. */
 bool partition_is_unreadable(struct partition *partition, int64_t offset);

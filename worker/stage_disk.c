@@ -35,7 +35,7 @@ static void on_formatted(void *ctx, const struct lane_reply *reply, int *fds, co
 	struct err err = { 0 };
 
 	job->is_disk_pending = false;
-	job_mark_timing(job, RESULT_STAGE_DISK, job->stage_mono_ns[STAGE_DISK]);
+	job_mark_timing(job, RESULT_TIMING_DISK, job->stage_mono_ns[STAGE_DISK]);
 	if (lane_err)
 		err = *lane_err;
 	if (lane_err || keep_disk(job, reply, fds, &err) < 0)
@@ -152,7 +152,7 @@ static void on_key_destroyed(void *ctx, const struct lane_reply *reply, int *fds
 	if (err)
 		log_error("disk.key", "id=%s message=\"%s; the reaper will destroy it\"", job->task->id, err->msg);
 	job->result.is_key_destroyed = reply && !err && reply->verified && !job->is_vm_left;
-	job_mark_timing(job, RESULT_STAGE_ERASE, job->end_mono_ns);
+	job_mark_timing(job, RESULT_TIMING_ERASE, job->end_mono_ns);
 	job_stage_stopped(job, STAGE_KEY);
 }
 

@@ -114,7 +114,7 @@ static void take_hello(struct job *job, const struct frame *frame)
 		job_fault(job, "", &err);
 		return;
 	}
-	job_mark_timing(job, RESULT_STAGE_BOOT, job->stage_mono_ns[STAGE_VMM]);
+	job_mark_timing(job, RESULT_TIMING_BOOT, job->stage_mono_ns[STAGE_VMM]);
 	if (job->stages[STAGE_GUEST] == STAGE_STARTING)
 		send_setup(job);
 }
@@ -179,7 +179,7 @@ static void send_run(struct job *job)
 static void take_ready(struct job *job)
 {
 	fitness_works(job->engine->fitness);
-	job_mark_timing(job, RESULT_STAGE_SETUP, job->stage_mono_ns[STAGE_GUEST]);
+	job_mark_timing(job, RESULT_TIMING_SETUP, job->stage_mono_ns[STAGE_GUEST]);
 	job->stage_mono_ns[STAGE_GUEST] = clock_mono_ns();
 	for (size_t i = 0; i < job->task->n_files; i++)
 		send_file(job, &job->task->files[i]);
@@ -190,8 +190,8 @@ static void take_ready(struct job *job)
 
 static void take_started(struct job *job)
 {
-	job_mark_timing(job, RESULT_STAGE_LAUNCH, job->stage_mono_ns[STAGE_GUEST]);
-	job_mark_timing(job, RESULT_STAGE_START, job->born_mono_ns);
+	job_mark_timing(job, RESULT_TIMING_LAUNCH, job->stage_mono_ns[STAGE_GUEST]);
+	job_mark_timing(job, RESULT_TIMING_START, job->born_mono_ns);
 	set_step(job, GUEST_RUNNING, job->task->timeout_ms + RUN_SLACK_MS);
 	job->stage_mono_ns[STAGE_GUEST] = clock_mono_ns();
 	job_set_state(job, JOB_RUNNING);
@@ -364,7 +364,7 @@ static void take_exit(struct job *job, const struct frame *frame)
 {
 	struct result *result = &job->result;
 
-	job_mark_timing(job, RESULT_STAGE_RUN, job->stage_mono_ns[STAGE_GUEST]);
+	job_mark_timing(job, RESULT_TIMING_RUN, job->stage_mono_ns[STAGE_GUEST]);
 	result->has_exit_code = frame->has_exit_code;
 	result->exit_code = frame->exit_code;
 	result->has_signal = !frame->has_exit_code;
@@ -456,7 +456,7 @@ static void take_file(struct job *job, const struct frame *frame)
 
 static void take_collected(struct job *job)
 {
-	job_mark_timing(job, RESULT_STAGE_COLLECT, job->stage_mono_ns[STAGE_GUEST]);
+	job_mark_timing(job, RESULT_TIMING_COLLECT, job->stage_mono_ns[STAGE_GUEST]);
 	decide(job);
 }
 

@@ -104,7 +104,7 @@ static void take_grant(struct job *job, const struct lease_grant *grant)
 	job->token = grant->token;
 	job->attempt = grant->attempt;
 	job->lease_deadline_mono_ms = grant->deadline_mono_ms;
-	job_mark_timing(job, RESULT_STAGE_LEASE, job->stage_mono_ns[STAGE_LEASE]);
+	job_mark_timing(job, RESULT_TIMING_LEASE, job->stage_mono_ns[STAGE_LEASE]);
 }
 
 /* A later attempt is a question like the first: Redis may have lost its last word, or its memory before an attempt that it counts. */

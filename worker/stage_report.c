@@ -32,7 +32,7 @@ static void fill_result(struct job *job)
 {
 	struct engine *engine = job->engine;
 	struct result *result = &job->result;
-	bool has_run_vm = result->timings_ms[RESULT_STAGE_VMM] >= 0;
+	bool has_run_vm = result->timings_ms[RESULT_TIMING_VMM] >= 0;
 
 	engine_fill_origin(engine, result);
 	copy_text(result->id, sizeof(result->id), job->task->id);
@@ -53,7 +53,7 @@ static void fill_result(struct job *job)
 		note(result, "some output could not be streamed");
 	if (job->is_vm_left)
 		note(result, "its microVM could not be killed and may still run");
-	job_mark_timing(job, RESULT_STAGE_TOTAL, job->born_mono_ns);
+	job_mark_timing(job, RESULT_TIMING_TOTAL, job->born_mono_ns);
 	result->finished_ms = clock_wall_ms();
 }
 

@@ -27,7 +27,7 @@ static void on_disk(void *ctx, const struct err *err)
 	}
 	secret_free(TAKE_PTR(job->disk_key)); /* QEMU has the disk open and has forgotten it, too */
 	close_fd(&job->disk_fd);
-	job_mark_timing(job, RESULT_STAGE_KEY, job->stage_mono_ns[STAGE_KEY]);
+	job_mark_timing(job, RESULT_TIMING_KEY, job->stage_mono_ns[STAGE_KEY]);
 	job_stage_ready(job, STAGE_KEY);
 }
 
@@ -220,7 +220,7 @@ static void on_started(void *ctx, const struct lane_reply *reply, int *fds, cons
 	if (lane_err)
 		err = *lane_err;
 	else
-		job_mark_timing(job, RESULT_STAGE_VMM, job->stage_mono_ns[STAGE_VMM]);
+		job_mark_timing(job, RESULT_TIMING_VMM, job->stage_mono_ns[STAGE_VMM]);
 	if (lane_err || open_vm(job, fds, &err) < 0)
 		job_fault(job, "image", &err);
 	else

@@ -45,7 +45,7 @@ struct consumer {
 	const struct consumer_events *events;
 	void *ctx;
 	rd_kafka_topic_partition_list_t *assigned; /* being looked up, then what is assigned; NULL: nothing */
-	bool is_unsettled;  /* `assigned` is new and its positions are not known yet */
+	bool lacks_positions;  /* `assigned` is new, and where to start is not known yet */
 	bool is_looking_up; /* a look-up is on its way: the one with this number */
 	uint64_t lookup;    /* answers to earlier ones are about an assignment that is over */
 	bool is_asking;	    /* Kafka is being asked, for the look-up with this number: */
@@ -167,7 +167,7 @@ static void on_rebalance(struct consumer *consumer, rd_kafka_event_t *event)
 {
 	rd_kafka_topic_partition_list_t *list = rd_kafka_event_topic_partition_list(event);
 
-	consumer->is_looking_up = consumer->is_unsettled = false;
+	consumer->is_looking_up = consumer->lacks_positions = false;
 	forget_unreadable(consumer);
 	if (rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
 		assign_none(consumer);
@@ -178,8 +178,8 @@ static void on_rebalance(struct consumer *consumer, rd_kafka_event_t *event)
 		rd_kafka_topic_partition_list_destroy(consumer->assigned);
 	consumer->assigned = rd_kafka_topic_partition_list_copy(list);
 	consumer->n_refused = 0;
-	consumer->is_unsettled = list->cnt > 0;
-	if (consumer->is_unsettled)
+	consumer->lacks_positions = list->cnt > 0;
+	if (consumer->lacks_positions)
 		look_up(consumer);
 	else /* more members than partitions; Kafka does not look up the offsets of nothing */
 		start_partitions(consumer, NULL, 0);
@@ -199,7 +199,7 @@ static void on_positions(void *ctx, const struct position *positions, size_t n, 
 	}
 	consumer->is_looking_up = false;
 	if (positions) {
-		consumer->is_unsettled = false;
+		consumer->lacks_positions = false;
 		start_partitions(consumer, positions, n);
 		return;
 	}
@@ -255,9 +255,9 @@ static void note_unreadable(struct consumer *consumer, const rd_kafka_topic_part
 		consumer->unreadable = rd_kafka_topic_partition_list_new(1);
 	if (!rd_kafka_topic_partition_list_find(consumer->unreadable, consumer->topic, where->partition))
 		rd_kafka_topic_partition_list_add(consumer->unreadable, consumer->topic, where->partition)->offset = where->offset;
-	if (consumer->is_unsettled)
+	if (consumer->lacks_positions)
 		return;
-	consumer->is_unsettled = true;
+	consumer->lacks_positions = true;
 	(void)rd_kafka_assign(consumer->kafka, NULL); /* the next one says what is wrong */
 	look_up(consumer);
 }
@@ -329,7 +329,7 @@ static void on_lookup_again(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (consumer->is_unsettled && !consumer->is_looking_up)
+	if (consumer->lacks_positions && !consumer->is_looking_up)
 		look_up(consumer);
 }
 
@@ -402,7 +402,7 @@ static void close_wakes(struct consumer *consumer)
 	if (consumer->assigned)
 		rd_kafka_topic_partition_list_destroy(TAKE_PTR(consumer->assigned));
 	forget_unreadable(consumer);
-	consumer->is_looking_up = consumer->is_unsettled = false;
+	consumer->is_looking_up = consumer->lacks_positions = false;
 }
 
 static void on_reopen(evutil_socket_t fd, short what, void *arg)
@@ -482,7 +482,7 @@ static rd_kafka_topic_partition_list_t *list_of(const struct consumer *consumer,
 {
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
 
-	if (consumer->assigned && !consumer->is_unsettled &&
+	if (consumer->assigned && !consumer->lacks_positions &&
 	    rd_kafka_topic_partition_list_find(consumer->assigned, consumer->topic, partition))
 		rd_kafka_topic_partition_list_add(list, consumer->topic, partition);
 	return list;

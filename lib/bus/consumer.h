@@ -3,7 +3,7 @@
  *
  * On every assignment it looks up the group's committed offset and metadata of each partition without blocking the loop,
  * tells the owner, and starts each partition where the owner says. A partition that cannot be read where it is (its records were
- * deleted) is never moved silently: the assignment is settled anew, and the owner is told. */
+ * deleted) is never moved silently: the positions of the whole assignment are looked up anew, and the owner is told. */
 #pragma once
 
 #include <event2/event.h>

@@ -1,8 +1,8 @@
 /* The thread owns the producer; the loop's side owns everything else. One batch is in one of three places: nowhere, with the
  * thread (batch != NULL), or done and waiting for the loop (is_done). The mutex guards just that hand-over.
  *
- * A transaction whose outcome is not known (the broker went away during the commit) is settled by a new producer with the
- * same transactional id: init_transactions() completes or aborts what was open, and then bus/settlement.h says which it was.
+ * A transaction whose outcome is not known (the broker went away during the commit) is found out by a new producer with the
+ * same transactional id: init_transactions() completes or aborts what was open, and then bus/transaction_check.h says which it was.
  *
  * A new producer also undoes a fence. So a batch is committed only by the producer that was open when it was handed over:
  * what waited for a new one goes back as aborted, and its owner looks again whether it may still tell it.
@@ -28,10 +28,10 @@
 #include "bus/consumer.h"
 #include "bus/kafka_conf.h"
 #include "bus/refusals.h"
-#include "bus/settlement.h"
+#include "bus/transaction_check.h"
 
 #define SLICE_MS 500        /* of calls that may be asked again */
-#define RETRY_BACKOFF_MS 50 /* between two tries to start or settle while the broker is away */
+#define RETRY_BACKOFF_MS 50 /* between two tries to start or to find an outcome while the broker is away */
 #define REOPEN_MS 500       /* after one that failed for another reason */
 #define FLUSH_SLICE_MS 50   /* after a refusal the rest of a group may wait for ever */
 
@@ -42,7 +42,7 @@ struct publisher {
 	struct consumer *consumer; /* borrowed; NULL: no membership */
 	rd_kafka_resp_err_t obstacle; /* the thread's: what was told to keep it from a transaction; 0: nothing */
 	rd_kafka_t *kafka;    /* the thread's, as are the next four, of the transaction in hand */
-	struct settlement_witness witness;
+	struct transaction_witness witness;
 	uint64_t began_mono_ms;
 	struct refusals refusals;
 	size_t n_pending, pending_bytes; /* produced since the last flush, while careful */
@@ -165,7 +165,7 @@ static void on_delivered(rd_kafka_t *kafka, const rd_kafka_message_t *message, v
 		note_refusal(publisher, ours, publisher->n_pending == 1 || publisher->batch->n_messages == 1);
 	if (message->err || publisher->witness.topic)
 		return;
-	publisher->witness = (struct settlement_witness){ .topic = ours->topic,
+	publisher->witness = (struct transaction_witness){ .topic = ours->topic,
 							  .partition = message->partition,
 							  .offset = message->offset };
 }
@@ -391,7 +391,7 @@ static enum step run_transaction(struct publisher *publisher)
 {
 	enum step step;
 
-	publisher->witness = (struct settlement_witness){ 0 };
+	publisher->witness = (struct transaction_witness){ 0 };
 	publisher->began_mono_ms = clock_mono_ms();
 	publisher->n_pending = publisher->pending_bytes = 0;
 	publisher->has_refusal = publisher->has_progress = false;
@@ -403,18 +403,18 @@ static enum step run_transaction(struct publisher *publisher)
 	return step == STEP_OK ? commit(publisher) : step;
 }
 
-static enum publish_verdict settle(struct publisher *publisher)
+static enum publish_verdict check_transaction(struct publisher *publisher)
 {
-	enum settlement_verdict verdict = SETTLEMENT_VERDICT_UNKNOWN;
+	enum transaction_verdict verdict = TRANSACTION_VERDICT_UNKNOWN;
 
-	log_warn("publisher.settle", "message=\"%s\"", publisher->why);
+	log_warn("publisher.unknown", "message=\"%s\"", publisher->why);
 	drop_producer(publisher);
 	if (!open_producer(publisher))
 		return PUBLISH_VERDICT_ABORTED; /* stopping: nobody hears it */
-	while (verdict == SETTLEMENT_VERDICT_UNKNOWN && !is_stopping(publisher))
-		verdict = settlement_ask(&publisher->config, publisher->batch, &publisher->witness,
+	while (verdict == TRANSACTION_VERDICT_UNKNOWN && !is_stopping(publisher))
+		verdict = transaction_check(&publisher->config, publisher->batch, &publisher->witness,
 					 publisher->timeout_ms);
-	return verdict == SETTLEMENT_VERDICT_COMMITTED ? PUBLISH_VERDICT_COMMITTED : PUBLISH_VERDICT_ABORTED;
+	return verdict == TRANSACTION_VERDICT_COMMITTED ? PUBLISH_VERDICT_COMMITTED : PUBLISH_VERDICT_ABORTED;
 }
 
 static enum publish_verdict publish(struct publisher *publisher)
@@ -440,7 +440,7 @@ static enum publish_verdict publish(struct publisher *publisher)
 		return PUBLISH_VERDICT_COMMITTED;
 	if (doubt_old_fence(publisher, step) == STEP_FENCED)
 		return PUBLISH_VERDICT_FENCED;
-	return settle(publisher);
+	return check_transaction(publisher);
 }
 
 static bool wait_for_batch(struct publisher *publisher)

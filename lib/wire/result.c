@@ -18,9 +18,9 @@ static_assert(ARRAY_SIZE(outcome_names) == RESULT_OUTCOME_COUNT, "a name for eve
 static const char *const ran_names[] = { "not_started", "ran", "unknown" };
 static_assert(ARRAY_SIZE(ran_names) == RESULT_RAN_COUNT, "a name for every result_ran");
 
-static const char *const stage_names[] = { "queued", "lease", "disk", "vmm",	 "boot",  "key",
+static const char *const timing_names[] = { "queued", "lease", "disk", "vmm",	 "boot",  "key",
 					   "setup",  "launch", "start", "run",  "collect", "erase", "total" };
-static_assert(ARRAY_SIZE(stage_names) == RESULT_STAGE_COUNT, "a name for every result_stage");
+static_assert(ARRAY_SIZE(timing_names) == RESULT_TIMING_COUNT, "a name for every result_timing");
 
 const char *result_event_name(enum result_event event)
 {
@@ -37,9 +37,9 @@ const char *result_ran_name(enum result_ran ran)
 	return (unsigned)ran < RESULT_RAN_COUNT ? ran_names[ran] : "unknown";
 }
 
-const char *result_stage_name(enum result_stage stage)
+const char *result_timing_name(enum result_timing timing)
 {
-	return (unsigned)stage < RESULT_STAGE_COUNT ? stage_names[stage] : "unknown";
+	return (unsigned)timing < RESULT_TIMING_COUNT ? timing_names[timing] : "unknown";
 }
 
 /* SHA-256 of no bytes at all (FIPS 180-4): of a stream to which nothing was written. */
@@ -52,7 +52,7 @@ void result_init(struct result *result)
 	*result = (struct result){ .event = RESULT_EVENT_STARTED };
 	memcpy(result->out.sha256, sha256_of_nothing, sizeof(sha256_of_nothing));
 	memcpy(result->err_out.sha256, sha256_of_nothing, sizeof(sha256_of_nothing));
-	for (int i = 0; i < RESULT_STAGE_COUNT; i++)
+	for (int i = 0; i < RESULT_TIMING_COUNT; i++)
 		result->timings_ms[i] = -1;
 }
 
@@ -164,9 +164,9 @@ static void put_timings(struct pack *pack, struct pack_map *map, const struct re
 
 	pack_key(pack, map, "timings_ms");
 	inner = pack_map_begin(pack);
-	for (int i = 0; i < RESULT_STAGE_COUNT; i++)
+	for (int i = 0; i < RESULT_TIMING_COUNT; i++)
 		if (result->timings_ms[i] >= 0)
-			pack_uint_field(pack, &inner, stage_names[i], (uint64_t)result->timings_ms[i]);
+			pack_uint_field(pack, &inner, timing_names[i], (uint64_t)result->timings_ms[i]);
 	pack_map_end(pack, &inner);
 }
 

@@ -41,21 +41,21 @@ enum result_outcome {
 
 enum result_ran { RESULT_RAN_NOT_STARTED, RESULT_RAN_RAN, RESULT_RAN_UNKNOWN, RESULT_RAN_COUNT };
 
-enum result_stage { /* index of timings_ms; the key in the message is the lower-case name */
-	RESULT_STAGE_QUEUED, /* record's time to intake */
-	RESULT_STAGE_LEASE,
-	RESULT_STAGE_DISK,
-	RESULT_STAGE_VMM,    /* spawn to QMP ready */
-	RESULT_STAGE_BOOT,   /* spawn to the agent's hello */
-	RESULT_STAGE_KEY,    /* disk handed to the VMM */
-	RESULT_STAGE_SETUP,  /* RNG, clock, mounts */
-	RESULT_STAGE_LAUNCH, /* input files, exec */
-	RESULT_STAGE_START,  /* intake to the start of user code */
-	RESULT_STAGE_RUN,    /* user code */
-	RESULT_STAGE_COLLECT,
-	RESULT_STAGE_ERASE,  /* key destroyed and verified */
-	RESULT_STAGE_TOTAL,  /* intake to the production of this result */
-	RESULT_STAGE_COUNT
+enum result_timing { /* index of timings_ms; the key in the message is the lower-case name */
+	RESULT_TIMING_QUEUED, /* record's time to intake */
+	RESULT_TIMING_LEASE,
+	RESULT_TIMING_DISK,
+	RESULT_TIMING_VMM,    /* spawn to QMP ready */
+	RESULT_TIMING_BOOT,   /* spawn to the agent's hello */
+	RESULT_TIMING_KEY,    /* disk handed to the VMM */
+	RESULT_TIMING_SETUP,  /* RNG, clock, mounts */
+	RESULT_TIMING_LAUNCH, /* input files, exec */
+	RESULT_TIMING_START,  /* intake to the start of user code */
+	RESULT_TIMING_RUN,    /* user code */
+	RESULT_TIMING_COLLECT,
+	RESULT_TIMING_ERASE,  /* key destroyed and verified */
+	RESULT_TIMING_TOTAL,  /* intake to the production of this result */
+	RESULT_TIMING_COUNT
 };
 
 struct result_stream {
@@ -92,7 +92,7 @@ struct result {
 	struct result_stream out, err_out;
 	struct result_file *files;
 	size_t n_files;
-	int64_t timings_ms[RESULT_STAGE_COUNT]; /* -1: stage not reached */
+	int64_t timings_ms[RESULT_TIMING_COUNT]; /* -1: not reached */
 	uint64_t cpu_ms, max_rss_kib;
 	char vmm[16], accel[16], disk[24], net[16]; /* isolation actually used: "qemu" "tcg" "luks1" "none" */
 	bool is_key_destroyed;                      /* there was a key, and what held it was seen to be overwritten */
@@ -143,7 +143,7 @@ bool result_is_answer(const struct result *result);
 const char *result_event_name(enum result_event event);
 const char *result_outcome_name(enum result_outcome outcome);
 const char *result_ran_name(enum result_ran ran);
-const char *result_stage_name(enum result_stage stage);
+const char *result_timing_name(enum result_timing timing);
 
 #define OUTPUT_MAX_DATA_BYTES (256 * 1024) /* of one chunk */
 #define CONTROL_MAX_BYTES 1024

@@ -269,16 +269,16 @@ static int read_labels(const struct unpack_value *value, const struct unpack_rul
 
 static int read_timings(const struct unpack_value *value, const struct unpack_rule *rule, void *into)
 {
-	struct unpack_rule inner[RESULT_STAGE_COUNT];
+	struct unpack_rule inner[RESULT_TIMING_COUNT];
 	struct result *result = into;
 
 	(void)rule;
-	for (unsigned i = 0; i < RESULT_STAGE_COUNT; i++)
-		inner[i] = (struct unpack_rule){ .key = result_stage_name((enum result_stage)i),
+	for (unsigned i = 0; i < RESULT_TIMING_COUNT; i++)
+		inner[i] = (struct unpack_rule){ .key = result_timing_name((enum result_timing)i),
 						 .read = unpack_rule_u64, /* INT64_MAX at most, so it fits */
 						 .offset = i * sizeof(result->timings_ms[0]),
 						 .max = INT64_MAX };
-	return unpack_map(value, inner, RESULT_STAGE_COUNT, UNPACK_UNKNOWN_SKIPPED, result->timings_ms);
+	return unpack_map(value, inner, RESULT_TIMING_COUNT, UNPACK_UNKNOWN_SKIPPED, result->timings_ms);
 }
 
 static int read_usage(const struct unpack_value *value, const struct unpack_rule *rule, void *into)

@@ -130,7 +130,7 @@ static void on_assigned(void *ctx, struct consumer_position *positions, size_t n
 		(void)printf(" %d@%lld", positions[i].partition, (long long)positions[i].committed);
 	}
 	(void)printf("\n");
-	partitions_settle(member->partitions);
+	partitions_end_assignment(member->partitions);
 	report_pump(member->report);
 }
 

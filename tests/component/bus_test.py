@@ -266,7 +266,7 @@ class Fenced(Case):
 class OutcomeNotKnown(Case):
     """The broker's answer to a commit is lost; meanwhile others go on."""
 
-    def settle(self, point, with_rebalance):
+    def check_transaction(self, point, with_rebalance):
         group = self.group()
         group.send(200)
         first = Member(group, "a", f"lose={point}:2")
@@ -281,19 +281,19 @@ class OutcomeNotKnown(Case):
             pass
         group.send(40)
         self.assert_each_once(group, *group.members)
-        self.assertTrue(first.says("publisher.settle"))
+        self.assertTrue(first.says("publisher.unknown"))
 
     def test_it_was_committed(self):
-        self.settle("committed", False)
+        self.check_transaction("committed", False)
 
     def test_it_was_not_committed(self):
-        self.settle("commit", False)
+        self.check_transaction("commit", False)
 
     def test_it_was_committed_and_partitions_moved(self):
-        self.settle("committed", True)
+        self.check_transaction("committed", True)
 
     def test_it_was_not_committed_and_partitions_moved(self):
-        self.settle("commit", True)
+        self.check_transaction("commit", True)
 
 
 class Moved(Case):

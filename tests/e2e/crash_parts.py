@@ -28,7 +28,7 @@ class Lane(InState):
                 result = self.result_of(fleet, self.hit(fleet, worker, state, kill, ids))
                 self.assertEqual((result["outcome"], result["key_destroyed"]), ("succeeded", True))
                 self.assertIsNone(worker.poll())
-        self.settle(fleet, ids)
+        self.assert_told_and_clean(fleet, ids)
 
     def test_one_that_hangs_is_replaced(self):
         fleet = self.fleet()
@@ -64,7 +64,7 @@ class Machine(InState):
                     self.assertIs(result["key_destroyed"], True)
         ids.append(self.guard_dies_at_the_end(fleet))
         self.assertIsNone(worker.poll())
-        self.settle(fleet, ids)
+        self.assert_told_and_clean(fleet, ids)
 
     def guard_dies_at_the_end(self, fleet):
         """While it should kill its VMM, and does not: the lane does."""
@@ -99,7 +99,7 @@ class Machine(InState):
                 os.kill(pid, signal.SIGCONT)
         fleet.start_reaper()
         self.assertIn(fleet.result(task_id)["outcome"], ("expired", "lost"))  # who is first: the engine that wakes, or the reaper
-        self.settle(fleet, [first["id"], task_id])
+        self.assert_told_and_clean(fleet, [first["id"], task_id])
 
     def members(self, fleet):
         """Processes in control groups of this fleet's workspaces."""
@@ -136,7 +136,7 @@ class Machine(InState):
             os.kill(guard, signal.SIGCONT)
         self.assertEqual(members, set())
         self.assertEqual((result["outcome"], result["key_destroyed"]), ("cancelled", True))
-        self.settle(fleet, [first, task_id])
+        self.assert_told_and_clean(fleet, [first, task_id])
 
     def test_one_that_cannot_be_killed_is_told_of(self):
         """A result does not wait for it for ever, and does not claim what is not so."""
@@ -165,7 +165,7 @@ class Machine(InState):
             wait_until("it is dead", lambda: not self.members(fleet))
             os.rmdir(ice)
         fleet.start_reaper()
-        self.settle(fleet, [task_id])
+        self.assert_told_and_clean(fleet, [task_id])
 
     def test_one_that_cannot_be_removed_keeps_its_slot(self):
         """Its uid may still have processes. The only slot: the worker takes no more tasks, and ends."""
@@ -184,7 +184,7 @@ class Machine(InState):
         finally:
             os.rmdir(planted)
         fleet.start_reaper()
-        self.settle(fleet, [task_id])
+        self.assert_told_and_clean(fleet, [task_id])
 
 
 class Reaper(InState):
@@ -199,7 +199,7 @@ class Reaper(InState):
                 self.assertEqual((result["outcome"], result["attempt"]), ("succeeded", 1))
                 fleet.kill_group(reaper)  # that of a try that came too late
         fleet.start_reaper()
-        self.settle(fleet, ids)
+        self.assert_told_and_clean(fleet, ids)
 
     def test_it_dies_while_it_reaps(self):
         for moment, state in (("reaper.take", "erasing"), ("reaper.erased", "booting"), ("reaper.fenced", "collecting"),
@@ -215,7 +215,7 @@ class Reaper(InState):
                 fleet.start_reaper(lost_after_ms=1000)
                 self.assertEqual(fleet.result(task_id)["outcome"], "lost")
                 fleet.start_worker()
-                self.settle(fleet, [task_id])
+                self.assert_told_and_clean(fleet, [task_id])
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ class Killed(InState):
         for state in STATES:
             self.kill_in(fleet, state, fleet.kill_group, ids)
         fleet.start_worker()
-        self.settle(fleet, ids)
+        self.assert_told_and_clean(fleet, ids)
 
     def test_engine_or_supervisor_alone_in_every_state(self):
         victims = {"engine": processes.engine,
@@ -55,7 +55,7 @@ class Killed(InState):
                 with self.subTest(state=state, victim=name):
                     self.kill_in(fleet, state, lambda worker, f=find_victim: os.kill(f(worker), signal.SIGKILL), ids)
         fleet.start_worker()
-        self.settle(fleet, ids)
+        self.assert_told_and_clean(fleet, ids)
 
     def test_worker_and_reaper_together_in_every_state(self):
         """Nobody is there who could know: the next worker and the next reaper find out."""
@@ -71,7 +71,7 @@ class Killed(InState):
             self.kill_in(fleet, state, kill, ids)
         fleet.start_reaper()
         fleet.start_worker()
-        self.settle(fleet, ids)
+        self.assert_told_and_clean(fleet, ids)
 
     def test_nobody_comes_back_and_the_reaper_answers(self):
         fleet = self.fleet()
@@ -84,7 +84,7 @@ class Killed(InState):
         self.assertEqual((result["outcome"], result["ran"], result["key_destroyed"]), ("lost", "unknown", True))
         wait_until("files and processes are gone", lambda: not [x for x in fleet.leftovers() if "lease" not in x] or None, 30)
         fleet.start_worker()
-        self.settle(fleet, [task_id])
+        self.assert_told_and_clean(fleet, [task_id])
 
     def test_what_holds_fast_withholds_nothing_and_harms_no_other(self):
         """A disk that nobody can remove, of a worker that was killed: its task has an end, the host goes on with others."""
@@ -106,7 +106,7 @@ class Killed(InState):
         self.assertIsNone(heir.poll())
         self.assertIn(f"reaper.left id={task_id} ", fleet.log())
         subprocess.run(["chattr", "-i", disk], check=True)
-        self.settle(fleet, [task_id, other["id"]])
+        self.assert_told_and_clean(fleet, [task_id, other["id"]])
 
     def test_a_frozen_worker_tells_nothing_afterwards(self):
         """A zombie: stopped until the reaper has given its task away, then woken."""
@@ -122,7 +122,7 @@ class Killed(InState):
         os.kill(engine, signal.SIGCONT)
         self.assertNotEqual(worker.wait(60), 0)  # it was fenced
         fleet.start_worker()
-        self.settle(fleet, [task_id])
+        self.assert_told_and_clean(fleet, [task_id])
 
 
 if __name__ == "__main__":

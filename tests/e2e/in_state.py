@@ -64,6 +64,6 @@ class InState(EndToEnd):
         self.assert_nothing_left(fleet)
         return result
 
-    def settle(self, fleet, ids, seconds=240):
+    def assert_told_and_clean(self, fleet, ids, seconds=240):
         self.assert_each_told_once(fleet, ids, seconds)
         self.assert_nothing_left(fleet, 60)

@@ -26,7 +26,7 @@ static int64_t assign_one(struct partitions *partitions, int32_t id, int64_t com
 	partitions_suspend(partitions);
 	partitions_begin(partitions);
 	start = partitions_assign(partitions, id, committed, metadata, committed);
-	partitions_settle(partitions);
+	partitions_end_assignment(partitions);
 	return start;
 }
 

@@ -77,8 +77,8 @@ static void fill(struct result *result)
 	result->ran = RESULT_RAN_RAN;
 	result->has_signal = true;
 	result->signal = 9;
-	result->timings_ms[RESULT_STAGE_DISK] = 0;
-	result->timings_ms[RESULT_STAGE_TOTAL] = INT64_MAX;
+	result->timings_ms[RESULT_TIMING_DISK] = 0;
+	result->timings_ms[RESULT_TIMING_TOTAL] = INT64_MAX;
 	result->is_key_destroyed = true;
 	result->attempt = 2;
 	result->token = (1ull << 53) - 1;
@@ -108,9 +108,9 @@ static void test_round_trip(void **state)
 	assert_true(again.has_signal);
 	assert_int_equal(again.signal, 9);
 	assert_string_equal(again.message, "killed?by ?");
-	assert_true(again.timings_ms[RESULT_STAGE_DISK] == 0);
-	assert_true(again.timings_ms[RESULT_STAGE_TOTAL] == INT64_MAX);
-	assert_true(again.timings_ms[RESULT_STAGE_BOOT] == -1);
+	assert_true(again.timings_ms[RESULT_TIMING_DISK] == 0);
+	assert_true(again.timings_ms[RESULT_TIMING_TOTAL] == INT64_MAX);
+	assert_true(again.timings_ms[RESULT_TIMING_BOOT] == -1);
 	assert_true(again.token == (1ull << 53) - 1);
 	assert_true(again.offset == INT64_MAX);
 	assert_int_equal(again.partition, INT32_MAX);

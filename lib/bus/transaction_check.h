@@ -7,20 +7,20 @@
 
 /* A message of the transaction that the broker has acknowledged. A committed transaction has had all of its messages
  * acknowledged before its commit was sent, so without a witness it was not committed, unless it had no messages. */
-struct settlement_witness {
+struct transaction_witness {
 	const char *topic; /* NULL: there is none */
 	int32_t partition;
 	int64_t offset;
 };
 
-enum settlement_verdict {
-	SETTLEMENT_VERDICT_COMMITTED,
-	SETTLEMENT_VERDICT_ABORTED,
-	SETTLEMENT_VERDICT_UNKNOWN, /* the broker did not say within timeout_ms: ask again */
-	SETTLEMENT_VERDICT_COUNT
+enum transaction_verdict {
+	TRANSACTION_VERDICT_COMMITTED,
+	TRANSACTION_VERDICT_ABORTED,
+	TRANSACTION_VERDICT_UNKNOWN, /* the broker did not say within timeout_ms: ask again */
+	TRANSACTION_VERDICT_COUNT
 };
 
 /* A batch without messages is judged by the group's committed positions: it tells nothing, so that committing it again does
  * no harm. Positions do not judge messages: a partition may have moved, and gone on, meanwhile. */
-enum settlement_verdict settlement_ask(const struct publisher_config *config, const struct publish_batch *batch,
-				       const struct settlement_witness *witness, unsigned timeout_ms);
+enum transaction_verdict transaction_check(const struct publisher_config *config, const struct publish_batch *batch,
+				       const struct transaction_witness *witness, unsigned timeout_ms);

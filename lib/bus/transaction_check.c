@@ -1,4 +1,4 @@
-#include "bus/settlement.h"
+#include "bus/transaction_check.h"
 
 #include <librdkafka/rdkafka.h>
 #include <string.h>
@@ -24,38 +24,38 @@ static rd_kafka_t *open_reader(const struct publisher_config *config)
 
 	if (kafka_new(RD_KAFKA_CONSUMER, pairs, ARRAY_SIZE(pairs), 0, NULL, &reader, &err) == 0)
 		return reader;
-	log_error("settlement.open", "message=\"%s\"", err.msg);
+	log_error("transaction.open", "message=\"%s\"", err.msg);
 	return NULL;
 }
 
 /* The first thing that a reader of committed messages finds from the witness on: itself, or something behind it. Nothing is
  * found before every transaction that began earlier has ended, so an end of the partition behind the witness is an answer. */
-static enum settlement_verdict look_at(const rd_kafka_message_t *message, const struct settlement_witness *witness)
+static enum transaction_verdict look_at(const rd_kafka_message_t *message, const struct transaction_witness *witness)
 {
 	bool is_end = message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
 
 	if (message->err && !is_end) {
-		log_warn("settlement.read", "topic=%s partition=%d message=\"%s\"", witness->topic, witness->partition,
+		log_warn("transaction.read", "topic=%s partition=%d message=\"%s\"", witness->topic, witness->partition,
 			 rd_kafka_message_errstr(message));
-		return SETTLEMENT_VERDICT_UNKNOWN;
+		return TRANSACTION_VERDICT_UNKNOWN;
 	}
 	if (message->offset > witness->offset)
-		return SETTLEMENT_VERDICT_ABORTED;
-	return is_end ? SETTLEMENT_VERDICT_UNKNOWN : SETTLEMENT_VERDICT_COMMITTED;
+		return TRANSACTION_VERDICT_ABORTED;
+	return is_end ? TRANSACTION_VERDICT_UNKNOWN : TRANSACTION_VERDICT_COMMITTED;
 }
 
-static enum settlement_verdict find_witness(rd_kafka_t *reader, const struct settlement_witness *witness,
+static enum transaction_verdict find_witness(rd_kafka_t *reader, const struct transaction_witness *witness,
 					    unsigned timeout_ms)
 {
 	cleanup_(rd_kafka_topic_partition_list_destroyp) rd_kafka_topic_partition_list_t *list =
 		rd_kafka_topic_partition_list_new(1);
 	uint64_t deadline = clock_mono_ms() + timeout_ms;
-	enum settlement_verdict verdict = SETTLEMENT_VERDICT_UNKNOWN;
+	enum transaction_verdict verdict = TRANSACTION_VERDICT_UNKNOWN;
 
 	rd_kafka_topic_partition_list_add(list, witness->topic, witness->partition)->offset = witness->offset;
 	if (rd_kafka_assign(reader, list))
 		return verdict;
-	while (verdict == SETTLEMENT_VERDICT_UNKNOWN && clock_mono_ms() < deadline) {
+	while (verdict == TRANSACTION_VERDICT_UNKNOWN && clock_mono_ms() < deadline) {
 		rd_kafka_message_t *message = rd_kafka_consumer_poll(reader, POLL_MS);
 
 		if (!message)
@@ -72,7 +72,7 @@ static bool is_position(const rd_kafka_topic_partition_t *found, const struct pu
 	       (!found->metadata_size || memcmp(found->metadata, offset->metadata, found->metadata_size) == 0);
 }
 
-static enum settlement_verdict compare_positions(rd_kafka_t *reader, const char *topic,
+static enum transaction_verdict compare_positions(rd_kafka_t *reader, const char *topic,
 						 const struct publish_batch *batch, unsigned timeout_ms)
 {
 	cleanup_(rd_kafka_topic_partition_list_destroyp) rd_kafka_topic_partition_list_t *list =
@@ -81,24 +81,24 @@ static enum settlement_verdict compare_positions(rd_kafka_t *reader, const char 
 	for (size_t i = 0; i < batch->n_offsets; i++)
 		(void)rd_kafka_topic_partition_list_add(list, topic, batch->offsets[i].partition);
 	if (rd_kafka_committed(reader, list, (int)timeout_ms))
-		return SETTLEMENT_VERDICT_UNKNOWN;
+		return TRANSACTION_VERDICT_UNKNOWN;
 	for (size_t i = 0; i < batch->n_offsets; i++) /* librdkafka keeps the order of the list */
 		if (!is_position(&list->elems[i], &batch->offsets[i]))
-			return SETTLEMENT_VERDICT_ABORTED;
-	return SETTLEMENT_VERDICT_COMMITTED;
+			return TRANSACTION_VERDICT_ABORTED;
+	return TRANSACTION_VERDICT_COMMITTED;
 }
 
-enum settlement_verdict settlement_ask(const struct publisher_config *config, const struct publish_batch *batch,
-				       const struct settlement_witness *witness, unsigned timeout_ms)
+enum transaction_verdict transaction_check(const struct publisher_config *config, const struct publish_batch *batch,
+				       const struct transaction_witness *witness, unsigned timeout_ms)
 {
-	enum settlement_verdict verdict;
+	enum transaction_verdict verdict;
 	rd_kafka_t *reader;
 
 	if (!witness->topic && (batch->n_messages || !batch->n_offsets))
-		return SETTLEMENT_VERDICT_ABORTED;
+		return TRANSACTION_VERDICT_ABORTED;
 	reader = open_reader(config);
 	if (!reader)
-		return SETTLEMENT_VERDICT_UNKNOWN;
+		return TRANSACTION_VERDICT_UNKNOWN;
 	verdict = witness->topic ? find_witness(reader, witness, timeout_ms)
 				 : compare_positions(reader, config->source_topic, batch, timeout_ms);
 	rd_kafka_destroy(reader);
