@@ -28,6 +28,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/caps.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/own.h"
@@ -201,10 +202,10 @@ static int keep_only_the_right_to_kill(void)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct data[2] = { { .effective = 1u << CAP_KILL, .permitted = 1u << CAP_KILL } };
+	int r = caps_drop_bounding();
 
-	for (int cap = 0; cap <= CAP_LAST_CAP; cap++)
-		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 && errno != EINVAL) /* EINVAL: past this kernel's last */
-			return -errno;
+	if (r < 0)
+		return r;
 	if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0 || setgroups(0, NULL) < 0 || setresgid(UID_GUARD, UID_GUARD, UID_GUARD) < 0 ||
 	    setresuid(UID_GUARD, UID_GUARD, UID_GUARD) < 0 || syscall(SYS_capset, &header, data) < 0)
 		return -errno;

@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
-#include <linux/capability.h>
 #include <linux/securebits.h>
 #include <poll.h>
 #include <sched.h>
@@ -29,6 +28,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/caps.h"
 #include "base/std_fds.h"
 
 enum lock {
@@ -148,9 +148,8 @@ static void drop_privileges(uid_t uid)
 						       SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE |
 						       SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED),
 		      "set secure bits");
-		for (int cap = 0; cap <= CAP_LAST_CAP; cap++)
-			if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 && errno != EINVAL) /* EINVAL: past this kernel's last */
-				die("drop a capability");
+		errno = -caps_drop_bounding();
+		check(-errno, "drop the capabilities");
 	}
 	check(setgroups(0, NULL), "setgroups");
 	if (is_locked(LOCK_UID)) {

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
-#include <linux/capability.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/caps.h"
 #include "base/own.h"
 #include "guest/agent/boot.h"
 #include "guest/agent/disk.h"
@@ -162,9 +162,10 @@ static int limit_resources(void)
 
 static int become_task(void)
 {
-	for (int capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; capability++)
-		if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0)
-			return -errno;
+	int r = caps_drop_bounding();
+
+	if (r < 0)
+		return r;
 	if (setgroups(0, NULL) < 0 || setresgid(TASK_GID, TASK_GID, TASK_GID) < 0 ||
 	    setresuid(TASK_UID, TASK_UID, TASK_UID) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return -errno;

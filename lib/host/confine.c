@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <grp.h>
-#include <linux/capability.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
@@ -14,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/caps.h"
 #include "base/own.h"
 
 #define LOCKED_BYTES (128u << 20) /* keys of jobs in flight: two pages for each of LANE_MAX_SLOTS, and a little */
@@ -147,9 +147,9 @@ static int drop_root(uid_t uid, const char *unix_socket, struct err *err)
 		r = keep_group(unix_socket, err);
 	if (r < 0)
 		return r;
-	for (int cap = 0; cap <= CAP_LAST_CAP; cap++)
-		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 && errno != EINVAL) /* EINVAL: an older kernel's last one */
-			return err_set(err, ERR_HOST, errno, "drop capability %d", cap);
+	r = caps_drop_bounding();
+	if (r < 0)
+		return err_set(err, ERR_HOST, -r, "drop the capabilities; start it as root");
 	if (setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0)
 		return err_set(err, ERR_HOST, errno, "become uid %u; start it as root", uid);
 	return 0;
