@@ -1,78 +1,60 @@
 #include "tools/base64.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <openssl/evp.h>
 #include <string.h>
 
-static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+#include "base/own.h"
 
-static int value_of(char c)
+#define CHARS(n_bytes) (((n_bytes) + 2) / 3 * 4)
+
+int base64_encode(const uint8_t *data, size_t len, struct buf *out)
 {
-	const char *at = c ? strchr(alphabet, c) : NULL;
+	int r = len > INT_MAX / 2 ? -EOVERFLOW : buf_reserve(out, CHARS(len) + 1); /* it writes a NUL, too */
 
-	return at ? (int)(at - alphabet) : -1;
+	if (r == 0)
+		out->len += (size_t)EVP_EncodeBlock(out->data + out->len, data, (int)len);
+	return r;
 }
 
-/* Four characters with `n` bytes behind them. The bits beyond them must be 0, so that bytes have one spelling. */
-static int decode_group(const char *text, size_t n, struct buf *out)
+static int take_line_breaks_out(const char *text, size_t len, struct buf *out)
 {
-	uint32_t bits = 0;
-	uint8_t bytes[3];
+	int r = buf_reserve(out, len);
 
-	for (size_t i = 0; i < 4; i++) {
-		int value = i <= n ? value_of(text[i]) : 0;
-
-		if (value < 0)
-			return -EBADMSG;
-		bits = bits << 6 | (uint32_t)value;
-	}
-	for (size_t i = 0; i < 3; i++)
-		bytes[i] = (uint8_t)(bits >> (16 - 8 * i));
-	if (bits & ((1u << 8 * (3 - n)) - 1))
-		return -EBADMSG;
-	return buf_append(out, bytes, n);
+	for (size_t i = 0; i < len && r == 0; i++)
+		if (text[i] != '\n' && text[i] != '\r')
+			out->data[out->len++] = (uint8_t)text[i];
+	return r;
 }
 
-/* The next four characters that are no line break. Answers how many there were, at most `n`. */
-static size_t next_group(const char **text, const char *end, char group[4])
+/* libcrypto forgives blanks, '=' in the middle and bits after the end. Bytes have one spelling here: what encoding gives again. */
+static int check_spelling(const struct buf *text, const uint8_t *bytes, size_t len)
 {
-	size_t n = 0;
+	cleanup_(buf_free) struct buf again = { 0 };
+	int r = base64_encode(bytes, len, &again);
 
-	for (; *text < end && n < 4; (*text)++)
-		if (**text != '\n' && **text != '\r')
-			group[n++] = **text;
-	return n;
+	if (r == 0 && (again.len != text->len || memcmp(again.data, text->data, text->len) != 0))
+		r = -EBADMSG;
+	return r;
 }
 
 int base64_decode(const char *text, size_t len, struct buf *out)
 {
-	const char *end = text + len;
-	size_t n_bytes = 3; /* of the last group: only the last one may have fewer */
-	char group[4];
-	size_t n;
-	int r = 0;
+	cleanup_(buf_free) struct buf chars = { 0 };
+	int n, r = len > INT_MAX ? -EOVERFLOW : take_line_breaks_out(text, len, &chars);
 
-	while (r == 0 && (n = next_group(&text, end, group)) > 0) {
-		if (n < 4 || n_bytes < 3)
-			return -EBADMSG;
-		n_bytes = group[3] != '=' ? 3 : group[2] != '=' ? 2 : 1;
-		r = decode_group(group, n_bytes, out);
-	}
-	return r;
-}
-
-int base64_encode(const uint8_t *data, size_t len, struct buf *out)
-{
-	int r = buf_reserve(out, (len + 2) / 3 * 4);
-
-	for (size_t i = 0; i < len && r == 0; i += 3) {
-		size_t n = len - i < 3 ? len - i : 3;
-		uint32_t bits =
-			(uint32_t)data[i] << 16 | (n > 1 ? (uint32_t)data[i + 1] << 8 : 0) | (n > 2 ? data[i + 2] : 0);
-		char group[4];
-
-		for (size_t k = 0; k < 4; k++)
-			group[k] = k <= n ? alphabet[bits >> (18 - 6 * k) & 63] : '=';
-		r = buf_append(out, group, sizeof(group));
-	}
+	if (r < 0 || chars.len == 0)
+		return r;
+	r = chars.len % 4 ? -EBADMSG : buf_reserve(out, chars.len / 4 * 3);
+	if (r < 0)
+		return r;
+	n = EVP_DecodeBlock(out->data + out->len, chars.data, (int)chars.len);
+	if (n < 0)
+		return -EBADMSG;
+	n -= (chars.data[chars.len - 1] == '=') + (chars.data[chars.len - 2] == '='); /* it decodes padding as zero bits */
+	r = check_spelling(&chars, out->data + out->len, (size_t)n);
+	if (r == 0)
+		out->len += (size_t)n;
 	return r;
 }

@@ -3,6 +3,7 @@
 #include <jansson.h>
 #include <string.h>
 
+#include "base/hex.h"
 #include "base/own.h"
 #include "base/utf8.h"
 #include "tools/base64.h"
@@ -22,11 +23,10 @@ static void put(json_t *object, const char *stream, const char *suffix, json_t *
 
 static json_t *hex_json(const uint8_t sha256[32])
 {
-	char hex[65];
+	char hex[HEX_CHARS(32)];
 
-	for (int i = 0; i < 32; i++)
-		(void)snprintf(hex + 2 * i, 3, "%02x", sha256[i]);
-	return json_string(hex);
+	hex_write(sha256, 32, hex);
+	return json_stringn(hex, sizeof(hex));
 }
 
 /* Bytes that are printed under one key. */

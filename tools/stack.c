@@ -32,14 +32,10 @@ void stack_path(const struct stack *stack, const char *name, char out[PATH_MAX])
 	(void)snprintf(out, PATH_MAX, "%s/%s", stack->place.state_dir, name);
 }
 
-/* Names of control groups must differ between stacks on one machine: FNV-1a of the state directory. */
+/* Names of control groups must differ between stacks on one machine. */
 static void name_host(struct host_place *place)
 {
-	uint32_t hash = 2166136261u;
-
-	for (const char *c = place->state_dir; *c; c++)
-		hash = (hash ^ (uint8_t)*c) * 16777619u;
-	(void)snprintf(place->host, sizeof(place->host), "dev-%08x", hash);
+	(void)snprintf(place->host, sizeof(place->host), "dev-%08x", (uint32_t)ident_hash(place->state_dir, 0));
 }
 
 static bool read_ports(struct stack *stack)

@@ -2,7 +2,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 struct entry {
 	char id[IDENT_ID_MAX + 1];
@@ -15,7 +14,7 @@ struct cancelled {
 	struct entry ring[CANCELLED_MAX];
 	uint32_t buckets[CANCELLED_MAX];
 	uint32_t at;   /* the last place that was filled */
-	uint32_t seed; /* of the buckets: nobody chooses ids that share one */
+	uint64_t seed; /* of the buckets: nobody chooses ids that share one */
 };
 
 /* Pages that were never used cost nothing. */
@@ -23,10 +22,8 @@ struct cancelled *cancelled_new(void)
 {
 	struct cancelled *cancelled = calloc(1, sizeof(*cancelled));
 
-	if (cancelled && getrandom(&cancelled->seed, sizeof(cancelled->seed), 0) < 0) {
-		free(cancelled);
-		return NULL;
-	}
+	if (cancelled)
+		cancelled->seed = ident_hash_seed();
 	return cancelled;
 }
 
@@ -35,14 +32,9 @@ static struct entry *entry_at(struct cancelled *cancelled, uint32_t place)
 	return &cancelled->ring[place - 1];
 }
 
-/* FNV-1a, with a seed of our own. */
 static uint32_t bucket_of(const struct cancelled *cancelled, const char *id)
 {
-	uint32_t hash = 2166136261u ^ cancelled->seed;
-
-	for (; *id; id++)
-		hash = (hash ^ (uint8_t)*id) * 16777619u;
-	return (hash ^ hash >> 17) % CANCELLED_MAX;
+	return (uint32_t)(ident_hash(id, cancelled->seed) % CANCELLED_MAX);
 }
 
 /* NULL: not remembered. */

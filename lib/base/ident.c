@@ -1,10 +1,10 @@
 #include "base/ident.h"
 
-#include <assert.h>
-#include <errno.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <sys/random.h>
+
+#include "base/hex.h"
+#include "base/own.h"
+#include "base/random.h"
 
 static bool is_lower_or_digit(char c)
 {
@@ -44,25 +44,26 @@ bool ident_is_image(const char *text, size_t len)
 
 void ident_uuid(char out[37])
 {
-	uint8_t b[16];
-	ssize_t n;
+	static const uint8_t parts[] = { 4, 2, 2, 2, 6 }; /* bytes between the dashes: RFC 9562 */
+	uint8_t bytes[16], *from = bytes;
 
-	do
-		n = getrandom(b, sizeof(b), 0);
-	while (n < 0 && errno == EINTR);
-	assert(n == (ssize_t)sizeof(b)); /* getrandom(2): up to 256 bytes are never short */
-	b[6] = (uint8_t)((b[6] & 0x0f) | 0x40);
-	b[8] = (uint8_t)((b[8] & 0x3f) | 0x80);
-	(void)snprintf(out, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2],
-		       b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+	random_fill(bytes, sizeof(bytes));
+	bytes[6] = (uint8_t)((bytes[6] & 0x0f) | 0x40); /* the version */
+	bytes[8] = (uint8_t)((bytes[8] & 0x3f) | 0x80); /* the variant */
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+		hex_write(from, parts[i], out);
+		from += parts[i];
+		out += HEX_CHARS(parts[i]);
+		*out++ = '-';
+	}
+	out[-1] = '\0';
 }
 
 uint64_t ident_hash_seed(void)
 {
 	uint64_t seed;
-	ssize_t n = getrandom(&seed, sizeof(seed), 0);
 
-	assert(n == (ssize_t)sizeof(seed)); /* getrandom(2): up to 256 bytes are never short */
+	random_fill(&seed, sizeof(seed));
 	return seed;
 }
 

@@ -2,8 +2,10 @@
 
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/random.h>
 #include <sys/resource.h>
+
+#include "base/hex.h"
+#include "base/random.h"
 
 struct secret {
 	size_t len;
@@ -56,22 +58,11 @@ int secret_try_room(size_t n, struct err *err)
 
 int secret_random(size_t len, struct secret **ret, struct err *err)
 {
-	cleanup_(secret_freep) struct secret *secret = NULL;
-	size_t done = 0;
-	int r = secret_new(len, &secret, err);
+	int r = secret_new(len, ret, err);
 
-	if (r < 0)
-		return r;
-	while (done < len) {
-		ssize_t n = getrandom(secret->data + done, len - done, 0);
-
-		if (n < 0 && errno != EINTR)
-			return err_set(err, ERR_HOST, errno, "getrandom");
-		if (n > 0)
-			done += (size_t)n;
-	}
-	*ret = TAKE_PTR(secret);
-	return 0;
+	if (r == 0)
+		random_fill((*ret)->data, len);
+	return r;
 }
 
 uint8_t *secret_data(struct secret *secret)
@@ -91,18 +82,11 @@ size_t secret_len(const struct secret *secret)
 
 int secret_hex(const struct secret *from, struct secret **ret, struct err *err)
 {
-	static const char digits[] = "0123456789abcdef";
-	struct secret *hex;
-	int r = secret_new(from->len * 2, &hex, err);
+	int r = secret_new(HEX_CHARS(from->len), ret, err);
 
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < from->len; i++) {
-		hex->data[2 * i] = (uint8_t)digits[from->data[i] >> 4];
-		hex->data[2 * i + 1] = (uint8_t)digits[from->data[i] & 15];
-	}
-	*ret = hex;
-	return 0;
+	if (r == 0)
+		hex_write(from->data, from->len, (char *)(*ret)->data);
+	return r;
 }
 
 void secret_free(struct secret *secret)

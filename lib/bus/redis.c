@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 
 #include "base/clock.h"
+#include "base/hex.h"
 #include "bus/redis_door.h"
 #include "loop/timer.h"
 
@@ -221,8 +222,8 @@ static void script_digest(struct redis_script *script)
 	unsigned char digest[SHA_DIGEST_LENGTH];
 
 	(void)SHA1((const unsigned char *)script->body, strlen(script->body), digest); /* answers `digest` */
-	for (size_t i = 0; i < sizeof(digest); i++)
-		(void)snprintf(script->sha + 2 * i, 3, "%02x", digest[i]); /* fits: 2 * 20 + 1 */
+	hex_write(digest, sizeof(digest), script->sha);
+	script->sha[HEX_CHARS(sizeof(digest))] = '\0';
 }
 
 void redis_eval(struct redis *redis, struct redis_script *script, unsigned n_keys, struct redis_args *args, redis_fn fn,

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/hex.h"
 #include "wire/pack.h"
 #include "wire/unpack.h"
 
@@ -99,10 +100,9 @@ int result_stream_add(struct result_stream *stream, const uint8_t *data, size_t 
 
 static void put_sha256(struct pack *pack, struct pack_map *map, const uint8_t sha256[32])
 {
-	char hex[65];
+	char hex[HEX_CHARS(32) + 1] = "";
 
-	for (int i = 0; i < 32; i++)
-		(void)snprintf(hex + 2 * i, 3, "%02x", sha256[i]);
+	hex_write(sha256, 32, hex);
 	pack_string_field(pack, map, "sha256", hex);
 }
 

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/hex.h"
 #include "wire/unpack.h"
 
 /* What a result may hold at most; of output twice what this version sends, for a newer worker. */
@@ -144,24 +145,14 @@ static int read_buf(const struct unpack_value *value, const struct unpack_rule *
 	return r < 0 ? r : buf_append(buf, data, len);
 }
 
-static int hex_digit(char c)
-{
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static int read_sha256(const struct unpack_value *value, const struct unpack_rule *rule, void *into)
 {
 	uint8_t *sha256 = (uint8_t *)into + rule->offset;
 	struct unpack_text hex;
-	int r = unpack_text(value, 64, 64, &hex);
+	int r = unpack_text(value, HEX_CHARS(32), HEX_CHARS(32), &hex);
 
-	for (size_t i = 0; r == 0 && i < 32; i++) {
-		int high = hex_digit(hex.text[2 * i]), low = hex_digit(hex.text[2 * i + 1]);
-
-		if (high < 0 || low < 0)
-			return unpack_fail(value, "must be 64 lower-case hex digits");
-		sha256[i] = (uint8_t)(high << 4 | low);
-	}
+	if (r == 0 && !hex_read(hex.text, 32, sha256))
+		return unpack_fail(value, "must be 64 lower-case hex digits");
 	return r;
 }
 

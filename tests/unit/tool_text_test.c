@@ -93,7 +93,8 @@ static void test_wrapped_base64(void **state)
 static void test_base64_refuses(void **state)
 {
 	static const char *const bad[] = { "A",	   "AA",   "AAA",      "A===", "====", "AA=A",
-					   "AB==", "AAB=", "AA==AAAA", "AA A", "AA-_", "AA\n", "AA==\nAAAA" };
+					   "AB==", "AAB=", "AA==AAAA", "AA A", "AA-_", "AA\n", "AA==\nAAAA",
+					   "    ", " AAA", "AAA ", "    AAAA", "AAAA    ", "AAAA----", "A=AA", "AAAA====", "\tAAA" };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
