@@ -25,11 +25,12 @@ void blocking_batch_add(struct blocking_batch *batch, const char *topic, const c
 	*data = (struct buf){ 0 };
 }
 
-void blocking_batch_commit(struct blocking_batch *batch, int32_t partition, int64_t next, const char *metadata)
+void blocking_batch_commit(struct blocking_batch *batch, const char *topic, int32_t partition, int64_t next,
+			   const char *metadata)
 {
 	assert(batch->n_offsets < REAP_BATCH_MAX);
 	batch->offsets[batch->n_offsets++] =
-		(struct publish_offset){ .partition = partition, .next = next, .metadata = metadata };
+		(struct publish_offset){ .topic = topic, .partition = partition, .next = next, .metadata = metadata };
 }
 
 void blocking_batch_clear(struct blocking_batch *batch)
@@ -83,7 +84,6 @@ int blocking_publisher_new(const struct blocking_publisher_config *config, struc
 	const struct publisher_config publisher = { .brokers = config->brokers,
 						    .transactional_id = config->group,
 						    .group = config->group,
-						    .source_topic = config->source_topic,
 						    .transaction_timeout_ms = config->timeout_ms };
 	const struct publish_batch nothing = { 0 };
 	cleanup_(blocking_publisher_freep) struct blocking_publisher *blocking = calloc(1, sizeof(*blocking));

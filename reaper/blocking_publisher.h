@@ -16,20 +16,20 @@ struct blocking_publisher;
 struct blocking_publisher_config {
 	const char *brokers;
 	const char *group; /* whose offsets are committed; also the transactional id */
-	const char *source_topic;
 	unsigned timeout_ms;
 };
 
 struct blocking_batch {
 	struct publish_message messages[REAP_BATCH_MAX]; /* topic and key borrowed, data owned */
 	size_t n_messages;
-	struct publish_offset offsets[REAP_BATCH_MAX]; /* metadata borrowed */
+	struct publish_offset offsets[REAP_BATCH_MAX]; /* topic and metadata borrowed */
 	size_t n_offsets;
 };
 
 /* Takes the contents of `data`. */
 void blocking_batch_add(struct blocking_batch *batch, const char *topic, const char *key, struct buf *data);
-void blocking_batch_commit(struct blocking_batch *batch, int32_t partition, int64_t next, const char *metadata);
+void blocking_batch_commit(struct blocking_batch *batch, const char *topic, int32_t partition, int64_t next,
+			   const char *metadata);
 void blocking_batch_clear(struct blocking_batch *batch);
 
 /* Answers when every other producer of this group's id is fenced. ERR_BUSY when Kafka does not answer in time. */

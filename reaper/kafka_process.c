@@ -347,7 +347,7 @@ static int gather_results(struct kafka_process *kafka, const struct kafka_reques
 	return r;
 }
 
-static void gather_ledgers(struct pages *pages, struct blocking_batch *batch)
+static void gather_ledgers(const char *topic, struct pages *pages, struct blocking_batch *batch)
 {
 	for (size_t i = 0; i < pages->n; i++) {
 		struct page *page = &pages->pages[i];
@@ -356,7 +356,7 @@ static void gather_ledgers(struct pages *pages, struct blocking_batch *batch)
 		if (!page->is_touched)
 			continue;
 		(void)ledger_encode(ledger, page->metadata); /* it fits: enter() saw to that */
-		blocking_batch_commit(batch, page->partition, ledger->n ? ledger->offsets[ledger->n - 1] + 1 : 0, page->metadata);
+		blocking_batch_commit(batch, topic, page->partition, ledger->n ? ledger->offsets[ledger->n - 1] + 1 : 0, page->metadata);
 	}
 }
 
@@ -394,7 +394,7 @@ static int tidy_some(struct kafka_process *kafka, int32_t first, uint32_t n, str
 	}
 	if (r < 0)
 		return r;
-	gather_ledgers(&pages, &batch);
+	gather_ledgers(kafka->topics.tasks, &pages, &batch);
 	return batch.n_offsets ? blocking_publisher_publish(kafka->publisher, &batch, err) : 0;
 }
 
@@ -419,7 +419,6 @@ static int open_publisher(struct kafka_process *kafka, struct err *err)
 {
 	const struct blocking_publisher_config config = { .brokers = kafka->settings->brokers,
 					      .group = kafka->ledger_group,
-					      .source_topic = kafka->topics.tasks,
 					      .timeout_ms = KAFKA_TIMEOUT_MS };
 	int r;
 
@@ -471,7 +470,7 @@ static int commit_once(struct kafka_process *kafka, const struct kafka_request *
 		r = gather(kafka, request, &pages, reply, &batch, err);
 	if (r < 0)
 		return r;
-	gather_ledgers(&pages, &batch);
+	gather_ledgers(kafka->topics.tasks, &pages, &batch);
 	return batch.n_offsets ? blocking_publisher_publish(kafka->publisher, &batch, err) : 0;
 }
 

@@ -1,5 +1,9 @@
 #include "worker/dead_letter.h"
 
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,27 +25,67 @@ struct dead_letter *dead_letter_new(const struct consumer_record *record)
 	return letter;
 }
 
-struct dead_letter *dead_letter_copy(const struct dead_letter *letter)
+static struct publish_header *add_header(struct publish_headers *headers, const char *name)
 {
-	size_t size = sizeof(*letter) + dead_letter_size(letter);
-	struct dead_letter *copy = malloc(size);
+	struct publish_header *header = &headers->headers[headers->n++];
 
-	if (copy)
-		memcpy(copy, letter, size);
-	return copy;
+	assert(headers->n <= PUBLISH_HEADERS_MAX);
+	header->name = name;
+	return header;
 }
 
-const void *dead_letter_key(const struct dead_letter *letter)
+static void add_text(struct publish_headers *headers, const char *name, const char *text)
 {
-	return letter->has_key ? letter->bytes : NULL;
+	(void)snprintf(add_header(headers, name)->value, PUBLISH_HEADER_MAX + 1, "%s", text); /* names of topics and groups fit */
 }
 
-const void *dead_letter_value(const struct dead_letter *letter)
+static void add_number(struct publish_headers *headers, const char *name, int64_t number)
 {
-	return letter->has_value ? letter->bytes + letter->key_len : NULL;
+	(void)snprintf(add_header(headers, name)->value, PUBLISH_HEADER_MAX + 1, "%" PRId64, number); /* it fits */
 }
 
-size_t dead_letter_size(const struct dead_letter *letter)
+/* NULL: out of memory. */
+static struct publish_headers *make_headers(const struct record_place *from)
 {
-	return letter->key_len + letter->len;
+	struct publish_headers *headers = calloc(1, sizeof(*headers));
+
+	if (!headers)
+		return NULL;
+	add_text(headers, "mayfly.source.topic", from->topic);
+	add_number(headers, "mayfly.source.partition", from->partition);
+	add_number(headers, "mayfly.source.offset", from->offset);
+	return headers;
+}
+
+int dead_letter_message(const struct dead_letter *letter, const char *topic, const struct record_place *from,
+			struct outbox_message *ret)
+{
+	struct outbox_message message = { .topic = topic,
+					  .key = letter->has_key ? letter->bytes : NULL,
+					  .key_len = letter->key_len,
+					  .headers = make_headers(from),
+					  .on_refusal = OUTBOX_REFUSAL_LEAVE_OUT };
+
+	if (!message.headers || (letter->has_value && buf_reserve(&message.data, letter->len + 1) < 0) ||
+	    buf_append(&message.data, letter->bytes + letter->key_len, letter->len) < 0) {
+		outbox_message_clear(&message);
+		return -ENOMEM;
+	}
+	*ret = message;
+	return 0;
+}
+
+int dead_letter_loss(const struct partition *partition, const struct partition_loss *loss, const char *topic, const char *group,
+		     struct outbox_message *ret)
+{
+	const struct record_place first = { partition->topic, partition->id, loss->first };
+	struct publish_headers *headers = make_headers(&first);
+
+	if (!headers)
+		return -ENOMEM;
+	add_number(headers, "mayfly.lost.last", loss->last);
+	add_number(headers, "mayfly.lost.records", (int64_t)loss->records); /* offsets at most, which are int64_t */
+	add_text(headers, "mayfly.lost.group", group);
+	*ret = (struct outbox_message){ .topic = topic, .headers = headers, .on_refusal = OUTBOX_REFUSAL_LEAVE_OUT };
+	return 0;
 }

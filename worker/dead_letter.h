@@ -1,4 +1,4 @@
-/* What a rejected record becomes in the dead-letter topic: its key and its value, as they were sent. */
+/* What goes to the dead-letter topic (schemas/dead.md): a rejected record as it was sent, or word of records that were lost. Pure. */
 #pragma once
 
 #include <stdbool.h>
@@ -6,9 +6,12 @@
 #include <stdint.h>
 
 #include "bus/consumer.h"
+#include "worker/outbox_item.h"
+#include "worker/partitions.h"
 
 #define DEAD_LETTER_KEY_MAX 4096 /* bytes; a longer key is left out: values have a limit of their own, keys have none */
 
+/* A record's key and value, kept in case it is rejected. */
 struct dead_letter {
 	bool has_key, has_value; /* else null, as Kafka says it: a tombstone stays one */
 	size_t key_len, len;
@@ -17,10 +20,13 @@ struct dead_letter {
 
 /* A copy; NULL: out of memory. free() frees it. */
 struct dead_letter *dead_letter_new(const struct consumer_record *record);
-struct dead_letter *dead_letter_copy(const struct dead_letter *letter);
 
-const void *dead_letter_key(const struct dead_letter *letter);
-const void *dead_letter_value(const struct dead_letter *letter);
+/* The message for `topic` that is made of it; the record's place goes into headers. The letter stays as it is: whether the message
+ * is told or not, its record may be rejected again. The message borrows the letter's key. 0 or -ENOMEM. */
+int dead_letter_message(const struct dead_letter *letter, const char *topic, const struct record_place *from,
+			struct outbox_message *ret);
 
-/* Bytes of both. */
-size_t dead_letter_size(const struct dead_letter *letter);
+/* The message for `topic` that says that records of `partition` were deleted before `group` had done them. It has neither key nor
+ * value: what a sender wrote cannot look like it, for no header of a sender's is copied. 0 or -ENOMEM. */
+int dead_letter_loss(const struct partition *partition, const struct partition_loss *loss, const char *topic, const char *group,
+		     struct outbox_message *ret);

@@ -16,8 +16,7 @@
 
 struct question {
 	TAILQ_ENTRY(question) link;
-	int32_t partition;
-	int64_t offset;
+	struct record_place place;
 	doubt_fn fn; /* NULL: forgotten */
 	void *ctx;
 	enum doubt_answer answer; /* as far as it is known */
@@ -37,7 +36,7 @@ struct doubts {
 
 static bool is_ours(const struct doubts *doubts, const struct question *question)
 {
-	return partitions_find(doubts->partitions, question->partition);
+	return partitions_find(doubts->partitions, question->place.topic, question->place.partition);
 }
 
 static void answer_all(struct doubts *doubts)
@@ -73,10 +72,10 @@ static size_t gather(struct doubts *doubts, wants_fn wants, int32_t partitions[P
 	TAILQ_FOREACH(question, &doubts->asked, link) {
 		if (!wants(doubts, question))
 			continue;
-		for (i = 0; i < n && partitions[i] != question->partition; i++)
+		for (i = 0; i < n && partitions[i] != question->place.partition; i++)
 			;
 		if (i == n && n < PARTITIONS_MAX)
-			partitions[n++] = question->partition;
+			partitions[n++] = question->place.partition;
 	}
 	return n;
 }
@@ -97,7 +96,7 @@ static bool wants_workers(const struct doubts *doubts, const struct question *qu
 static enum doubt_answer look_into_workers(const struct position *position, const struct question *question)
 {
 	struct offsets *offsets = offsets_new(position->next < 0 ? 0 : position->next, position->metadata);
-	bool is_done = offsets && offsets_is_done(offsets, question->offset);
+	bool is_done = offsets && offsets_is_done(offsets, question->place.offset);
 
 	if (!offsets)
 		return DOUBT_ANSWER_UNKNOWN;
@@ -111,10 +110,10 @@ static enum doubt_answer look_into_ledger(const struct position *position, const
 
 	if (ledger_decode(position->metadata, &ledger) < 0) {
 		log_error("doubts.ledger", "partition=%d message=\"what the reapers' group committed there is no ledger: another "
-			  "client uses that group; give the fleet another one\"", question->partition);
+			  "client uses that group; give the fleet another one\"", question->place.partition);
 		return DOUBT_ANSWER_UNKNOWN;
 	}
-	switch (ledger_find(&ledger, question->offset)) {
+	switch (ledger_find(&ledger, question->place.offset)) {
 	case LEDGER_ENTRY_NONE:
 		return DOUBT_ANSWER_OPEN;
 	case LEDGER_ENTRY_ANNOUNCED:
@@ -134,7 +133,7 @@ static void take_positions(struct doubts *doubts, const struct position *positio
 	if (!positions)
 		log_debug("doubts.kafka", "message=\"%s\"", why);
 	TAILQ_FOREACH(question, &doubts->asked, link) {
-		const struct position *position = find(positions, n, question->partition);
+		const struct position *position = find(positions, n, question->place.partition);
 
 		if (wants(doubts, question))
 			question->answer = position ? look(position, question) : DOUBT_ANSWER_UNKNOWN;
@@ -170,11 +169,11 @@ static void on_ledgers(void *ctx, const struct position *positions, size_t n, co
 
 static enum doubt_answer look_here(const struct doubts *doubts, const struct question *question)
 {
-	const struct partition *partition = partitions_find(doubts->partitions, question->partition);
+	const struct partition *partition = partitions_find(doubts->partitions, question->place.topic, question->place.partition);
 
-	if (partition && offsets_is_done(partition->offsets, question->offset))
+	if (partition && offsets_is_done(partition->offsets, question->place.offset))
 		return DOUBT_ANSWER_DONE;
-	if (partition && partition->has_plan && offsets_is_done(partition->plan, question->offset))
+	if (partition && partition->has_plan && offsets_is_done(partition->plan, question->place.offset))
 		return DOUBT_ANSWER_UNKNOWN; /* committed or not: the next moment says */
 	return DOUBT_ANSWER_OPEN;
 }
@@ -200,12 +199,12 @@ static void on_begin(evutil_socket_t fd, short what, void *arg)
 		answer_all(doubts);
 }
 
-void doubts_ask(struct doubts *doubts, int32_t partition, int64_t offset, doubt_fn fn, void *ctx)
+void doubts_ask(struct doubts *doubts, const struct record_place *place, doubt_fn fn, void *ctx)
 {
 	struct question *question = malloc(sizeof(*question));
 
 	assert(question); /* a few bytes a job */
-	*question = (struct question){ .partition = partition, .offset = offset, .fn = fn, .ctx = ctx };
+	*question = (struct question){ .place = *place, .fn = fn, .ctx = ctx };
 	TAILQ_INSERT_TAIL(&doubts->waiting, question, link);
 	event_active(doubts->begin, EV_TIMEOUT, 0);
 }

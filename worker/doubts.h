@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "bus/committed.h"
+#include "wire/record_place.h"
 #include "worker/partitions.h"
 
 enum doubt_answer {
@@ -32,8 +33,8 @@ struct doubts_config {
 
 int doubts_new(struct event_base *base, const struct doubts_config *config, struct doubts **ret, struct err *err);
 
-/* Answers once, never from inside the call;. One question per `ctx`. */
-void doubts_ask(struct doubts *doubts, int32_t partition, int64_t offset, doubt_fn fn, void *ctx);
+/* Answers once, never from inside the call. One question per `ctx`. */
+void doubts_ask(struct doubts *doubts, const struct record_place *place, doubt_fn fn, void *ctx);
 
 /* No answer will come for this ctx any more. */
 void doubts_forget(struct doubts *doubts, const void *ctx);

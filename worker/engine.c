@@ -54,8 +54,8 @@ void engine_stream_event(struct engine *engine, const struct job *job)
 	memcpy(started.id, job->task->id, sizeof(started.id));
 	started.attempt = job->attempt;
 	started.token = job->token;
-	started.partition = job->partition;
-	started.offset = job->offset;
+	started.partition = job->place.partition;
+	started.offset = job->place.offset;
 	started.finished_ms = clock_wall_ms();
 	started.labels = job->task->labels; /* lent for the encoding */
 	started.n_labels = job->task->n_labels;
@@ -75,7 +75,7 @@ static size_t held_max(const struct engine *engine)
 /* Full means no new records, with room between the two marks. What waits for a lease takes no place of what could run. */
 static void press_back(struct engine *engine)
 {
-	size_t backlog = report_backlog(engine->report);
+	size_t backlog = outbox_backlog(engine->outbox);
 	size_t n_held = engine->n_held - engine->n_waiting;
 	bool is_full = n_held >= held_max(engine) || engine->n_waiting >= WAITING_MAX || backlog >= BACKLOG_MAX_BYTES;
 	bool has_room = n_held <= held_max(engine) / 2 && engine->n_waiting <= WAITING_MAX / 2 && backlog <= BACKLOG_MAX_BYTES / 2;
@@ -116,20 +116,21 @@ static bool was_sent_before(const struct engine *engine, const struct job *twin,
 			    const struct partition *partition)
 {
 	return twin->arrival <= engine->arrived_at_plan ||
-	       (partition && twin->partition == job->partition && twin->offset < partition->end_at_plan);
+	       (partition && record_place_is_same_log(&twin->place, &job->place) && twin->place.offset < partition->end_at_plan);
 }
 
 /* The result of `job` can be seen now. Records of its id that came before it could are the same task, or a mistake. */
 static void end_twins(struct engine *engine, const struct job *job)
 {
-	const struct partition *partition = partitions_find_epoch(engine->partitions, job->partition, job->epoch);
+	const struct partition *partition =
+		partitions_find_epoch(engine->partitions, job->place.topic, job->place.partition, job->epoch);
 	struct job *twin = NULL;
 
 	while ((twin = job_index_next(engine->index, job->task->id, twin)))
 		if (twin != job && twin->twin == JOB_TWIN_NONE && was_sent_before(engine, twin, job, partition))
-			job_set_twin(twin, job->content, job->partition, job->offset);
+			job_set_twin(twin, job->content, &job->place);
 	if (partition && partition->end_at_plan > partition->next_received &&
-	    finished_add(engine->finished, job->task->id, job->content, job->partition, job->offset, partition->end_at_plan) < 0)
+	    finished_add(engine->finished, job->task->id, job->content, &job->place, partition->end_at_plan) < 0)
 		log_warn("engine.finished", "id=%s message=\"no memory to remember its end; if its record was sent twice, it runs "
 			 "twice\"", job->task->id);
 }
@@ -150,7 +151,8 @@ static void wake_twins(struct engine *engine, const struct job *job)
 
 void engine_job_is_over(struct engine *engine, struct job *job)
 {
-	bool is_ours = partitions_find_epoch(engine->partitions, job->partition, job->epoch) && !engine->drain_mono_ms;
+	bool is_ours = partitions_find_epoch(engine->partitions, job->place.topic, job->place.partition, job->epoch) &&
+		       !engine->drain_mono_ms;
 
 	if (job->has_reservation)
 		admission_return(engine->admission, &job->reservation);
@@ -224,12 +226,13 @@ static void tick_jobs(struct engine *engine, uint64_t now)
 
 static void tick_tail(struct engine *engine, struct partition *partition)
 {
-	struct partition_loss none = { .records = 0 };
+	int64_t from, to;
 
-	if (partitions_are_suspended(engine->partitions) || !partition_has_tail(partition, &none.from, &none.to))
+	if (partitions_are_suspended(engine->partitions) || !partition_has_tail(partition, &from, &to))
 		return;
 	partition->log_end = 0;
-	if (report_add_range(engine->report, partition, &none) < 0)
+	if (outbox_add_range(engine->outbox, &(struct outbox_source){ { partition->topic, partition->id, from }, partition->epoch },
+			     to, NULL, 0) < 0)
 		engine_die(engine, "out of memory for the end of a partition");
 }
 
@@ -261,12 +264,12 @@ static void tick_drain(struct engine *engine, uint64_t now)
 		return;
 	if (now >= engine->drain_mono_ms)
 		drop_all(&engine->active, "the worker drains and cannot wait for it");
-	if (engine->n_active == 0 && engine->n_held == 0 && report_is_idle(engine->report)) {
+	if (engine->n_active == 0 && engine->n_held == 0 && outbox_is_idle(engine->outbox)) {
 		event_base_loopbreak(engine->base);
 	} else if (now >= engine->drain_mono_ms + FAREWELL_MS) {
 		log_warn("engine.leave", "active=%zu untold_bytes=%zu message=\"Kafka or a lane does not answer; what is left "
 			 "here is for the reaper, and its records are delivered again\"", engine->n_active,
-			 report_backlog(engine->report));
+			 outbox_backlog(engine->outbox));
 		engine->is_cut_short = true;
 		event_base_loopbreak(engine->base);
 	}
@@ -289,7 +292,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 /* False while it still has to prove its host. */
 static bool has_joined(const struct engine *engine)
 {
-	return engine->report;
+	return engine->outbox;
 }
 
 static void drain(struct engine *engine)
@@ -394,12 +397,10 @@ static int open_bus(struct engine *engine, struct err *err)
 						  .topic = engine->topics.tasks,
 						  .session_timeout_ms = SESSION_TIMEOUT_MS,
 						  .per_turn = (unsigned)held_max(engine) };
-	const struct report_config report = { .publisher = { .brokers = settings->brokers,
+	const struct outbox_config outbox = { .publisher = { .brokers = settings->brokers,
 							     .transactional_id = engine->owner,
 							     .group = settings->group,
-							     .source_topic = engine->topics.tasks,
 							     .transaction_timeout_ms = TRANSACTION_TIMEOUT_MS },
-					      .topics = &engine->topics,
 					      .on_plan = on_plan };
 	struct doubts_config doubts = { .group = settings->group, .partitions = engine->partitions };
 	int r = topics_ensure(settings->brokers, &engine->topics, (int)settings->partitions, BROKER_PATIENCE_MS, err);
@@ -421,8 +422,8 @@ static int open_bus(struct engine *engine, struct err *err)
 	if (r == 0)
 		r = consumer_new(engine->base, &consumer, &intake_events, engine, &engine->consumer, err);
 	if (r == 0)
-		r = report_new(engine->base, &report, engine->consumer, engine->partitions, on_fenced, engine,
-			       &engine->report, err);
+		r = outbox_new(engine->base, &outbox, engine->consumer, engine->partitions, on_fenced, engine,
+			       &engine->outbox, err);
 	return r;
 }
 
@@ -514,10 +515,10 @@ static void free_event(struct event *event)
 		event_free(event);
 }
 
-/* The report first: it waits for the transaction in flight and uses the consumer's handle. */
+/* The outbox first: it waits for the transaction in flight and uses the consumer's handle. */
 static void engine_close(struct engine *engine)
 {
-	report_free(engine->report);
+	outbox_free(engine->outbox);
 	streamer_free(engine->streamer);
 	control_reader_free(engine->control);
 	committed_free(engine->committed); /* nobody is answered any more */

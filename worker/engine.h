@@ -19,8 +19,8 @@
 #include "worker/job.h"
 #include "worker/job_index.h"
 #include "worker/lane_link.h"
+#include "worker/outbox.h"
 #include "worker/partitions.h"
-#include "worker/report.h"
 #include "worker/settings.h"
 
 enum engine_lane { ENGINE_LANE_DISK, ENGINE_LANE_VMM, ENGINE_LANE_COUNT };
@@ -37,7 +37,7 @@ struct engine {
 	struct streamer *streamer;
 	struct redis_door *redis_door;
 	struct leases *leases;
-	struct report *report;
+	struct outbox *outbox;
 	struct partitions *partitions;
 	struct admission *admission;
 	struct lane_link *lanes[ENGINE_LANE_COUNT];

@@ -32,20 +32,20 @@ static void forget(struct finished *finished, struct finished_task *task)
 	free(task);
 }
 
-static struct finished_task *find_same(struct finished *finished, const char *id, int32_t partition)
+static struct finished_task *find_same(struct finished *finished, const char *id, const struct record_place *place)
 {
 	struct finished_task *task;
 
 	LIST_FOREACH(task, &finished->buckets[ident_hash(id, finished->seed) % BUCKETS], same_bucket)
-		if (task->partition == partition && strcmp(task->id, id) == 0)
+		if (record_place_is_same_log(&task->place, place) && strcmp(task->id, id) == 0)
 			return task;
 	return NULL;
 }
 
-int finished_add(struct finished *finished, const char *id, const char *content, int32_t partition, int64_t offset,
+int finished_add(struct finished *finished, const char *id, const char *content, const struct record_place *place,
 		 int64_t end)
 {
-	struct finished_task *task = find_same(finished, id, partition);
+	struct finished_task *task = find_same(finished, id, place);
 
 	if (task) /* an older end can never matter again */
 		forget(finished, task);
@@ -56,8 +56,7 @@ int finished_add(struct finished *finished, const char *id, const char *content,
 		forget(finished, TAILQ_FIRST(&finished->tasks));
 	memcpy(task->id, id, strnlen(id, IDENT_ID_MAX));
 	memcpy(task->content, content, strnlen(content, LEASE_CONTENT_MAX));
-	task->partition = partition;
-	task->offset = offset;
+	task->place = *place;
 	task->end = end;
 	TAILQ_INSERT_TAIL(&finished->tasks, task, by_age);
 	LIST_INSERT_HEAD(&finished->buckets[ident_hash(id, finished->seed) % BUCKETS], task, same_bucket);
@@ -65,14 +64,14 @@ int finished_add(struct finished *finished, const char *id, const char *content,
 	return 0;
 }
 
-const struct finished_task *finished_find(const struct finished *finished, const char *id, int32_t partition, int64_t offset)
+const struct finished_task *finished_find(const struct finished *finished, const char *id, const struct record_place *place)
 {
 	const struct finished_task *task;
 
 	if (finished->n == 0)
 		return NULL;
 	LIST_FOREACH(task, &finished->buckets[ident_hash(id, finished->seed) % BUCKETS], same_bucket)
-		if (task->partition == partition && offset < task->end && strcmp(task->id, id) == 0)
+		if (place->offset < task->end && record_place_is_same_log(&task->place, place) && strcmp(task->id, id) == 0)
 			return task;
 	return NULL;
 }

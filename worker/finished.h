@@ -12,6 +12,7 @@
 
 #include "base/ident.h"
 #include "bus/lease_keys.h"
+#include "wire/record_place.h"
 
 #define FINISHED_MAX 100000 /* tasks, 13 MB: the backlog of one worker. Of more than these, the oldest are forgotten */
 
@@ -22,18 +23,17 @@ struct finished_task {
 	TAILQ_ENTRY(finished_task) by_age;
 	char id[IDENT_ID_MAX + 1];
 	char content[LEASE_CONTENT_MAX + 1]; /* worker/content.h */
-	int32_t partition;
-	int64_t offset; /* of its record */
+	struct record_place place; /* of its record */
 	int64_t end;
 };
 
 struct finished *finished_new(void);
 
 /* 0 or -ENOMEM. */
-int finished_add(struct finished *finished, const char *id, const char *content, int32_t partition, int64_t offset,
+int finished_add(struct finished *finished, const char *id, const char *content, const struct record_place *place,
 		 int64_t end);
 
-/* The task that was over when this record came, but not when it was sent; NULL: there is none. */
-const struct finished_task *finished_find(const struct finished *finished, const char *id, int32_t partition, int64_t offset);
+/* The task that was over when this record came, but not when it was sent, in the same partition; NULL: there is none. */
+const struct finished_task *finished_find(const struct finished *finished, const char *id, const struct record_place *place);
 
 void finished_free(struct finished *finished);

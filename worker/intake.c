@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/own.h"
 #include "worker/content.h"
 
 static void on_flaw_told(void *ctx, bool is_told)
@@ -16,24 +17,40 @@ static void on_flaw_told(void *ctx, bool is_told)
 
 /* A task has, or had when it was sent, the id that somebody wrote into a record that is none: the answer is not to be taken for its
  * result. */
-static bool is_id_of_another(struct engine *engine, const char *id, const struct consumer_record *record)
+static bool is_id_of_another(struct engine *engine, const char *id, const struct record_place *place)
 {
 	return id[0] && (job_index_next(engine->index, id, NULL) ||
-			 finished_find(engine->finished, id, record->partition, record->offset));
+			 finished_find(engine->finished, id, place));
+}
+
+static int tell_flaw(struct engine *engine, const struct outbox_source *source, const struct consumer_record *record,
+		     const struct result *result)
+{
+	cleanup_free struct dead_letter *letter = dead_letter_new(record);
+	struct outbox_message messages[2] = { { .topic = engine->topics.results,
+						.key = result->id,
+						.key_len = strlen(result->id),
+						.on_refusal = OUTBOX_REFUSAL_SHORTEN } };
+	int r = letter ? result_encode(result, &messages[0].data) : -ENOMEM;
+
+	if (r == 0)
+		r = dead_letter_message(letter, engine->topics.dead, &source->place, &messages[1]);
+	if (r == 0)
+		r = outbox_add(engine->outbox, source, messages, 2, NULL, on_flaw_told, engine);
+	outbox_message_clear(&messages[0]);
+	outbox_message_clear(&messages[1]);
+	return r;
 }
 
 /* A record that is no task: it never becomes a job and has no lease; it is answered and goes to the dead letters. */
 static void answer_flaw(struct engine *engine, const struct partition *partition, const struct consumer_record *record,
 			const struct task_flaw *flaw)
 {
-	const struct report_source source = { .partition = partition->id, .offset = record->offset,
-					      .epoch = partition->epoch };
+	const struct outbox_source source = { { partition->topic, partition->id, record->offset }, partition->epoch };
 	struct result result;
-	struct buf message = { 0 };
-	struct dead_letter *dead = dead_letter_new(record);
 
 	result_init(&result);
-	result.event = is_id_of_another(engine, flaw->id, record) ? RESULT_EVENT_REFUSED : RESULT_EVENT_FINISHED;
+	result.event = is_id_of_another(engine, flaw->id, &source.place) ? RESULT_EVENT_REFUSED : RESULT_EVENT_FINISHED;
 	result.outcome = RESULT_OUTCOME_REJECTED;
 	result.ran = RESULT_RAN_NOT_STARTED;
 	(void)snprintf(result.id, sizeof(result.id), "%s", flaw->id);
@@ -43,13 +60,11 @@ static void answer_flaw(struct engine *engine, const struct partition *partition
 	result.partition = record->partition;
 	result.offset = record->offset;
 	result.finished_ms = clock_wall_ms();
-	if (!dead || result_encode(&result, &message) < 0 ||
-	    report_add(engine->report, &source, flaw->id, &message, dead, NULL, on_flaw_told, engine) < 0)
+	if (tell_flaw(engine, &source, record, &result) < 0)
 		engine_die(engine, "out of memory for the answer to a bad record");
 	engine_ask_admission(engine);
 	log_info("intake.rejected", "partition=%d offset=%lld field=\"%s\" message=\"%s\"", record->partition,
 		 (long long)record->offset, flaw->field, flaw->message);
-	buf_free(&message);
 }
 
 /* The sender's clock may be ahead: nothing was made later than now. */
@@ -74,10 +89,10 @@ static void start_waiting(struct job *job, const struct consumer_record *record,
 /* Sent while a task of its id lived, that is over by now? */
 static void compare_with_finished(const struct engine *engine, struct job *job)
 {
-	const struct finished_task *task = finished_find(engine->finished, job->task->id, job->partition, job->offset);
+	const struct finished_task *task = finished_find(engine->finished, job->task->id, &job->place);
 
 	if (task)
-		job_set_twin(job, task->content, task->partition, task->offset);
+		job_set_twin(job, task->content, &task->place);
 }
 
 static void hold(struct engine *engine, const struct partition *partition, const struct consumer_record *record,
@@ -94,8 +109,7 @@ static void hold(struct engine *engine, const struct partition *partition, const
 		engine_die(engine, "out of memory for a job");
 		return;
 	}
-	job->partition = record->partition;
-	job->offset = record->offset;
+	job->place = (struct record_place){ partition->topic, partition->id, record->offset };
 	job->epoch = partition->epoch;
 	job->arrival = ++engine->n_arrived;
 	job->is_in_doubt = record->offset < partition->doubt_end;
@@ -126,6 +140,8 @@ static void die_of_lost_records(struct engine *engine, const struct partition *p
 /* Retention (or a person) deleted records that were not done. That cannot be mended here; it is told, and the work goes on. */
 static void tell_loss(struct engine *engine, const struct partition *partition, const struct partition_loss *loss)
 {
+	struct outbox_message message = { 0 };
+
 	engine->n_lost_records += loss->records;
 	log_error("intake.lost", "topic=%s partition=%d first=%lld last=%lld records=%llu group=%s lost_since_start=%llu "
 		  "message=\"Kafka deleted records that were not done: their tasks get no result; the range is told on '%s'; look at "
@@ -133,8 +149,11 @@ static void tell_loss(struct engine *engine, const struct partition *partition, 
 		  engine->topics.tasks, partition->id, (long long)loss->first, (long long)loss->last,
 		  (unsigned long long)loss->records, engine->settings->group, (unsigned long long)engine->n_lost_records,
 		  engine->topics.dead, engine->topics.tasks);
-	if (report_add_range(engine->report, partition, loss) < 0)
+	if (dead_letter_loss(partition, loss, engine->topics.dead, engine->settings->group, &message) < 0 ||
+	    outbox_add_range(engine->outbox, &(struct outbox_source){ { partition->topic, partition->id, loss->from },
+								      partition->epoch }, loss->to, &message, 1) < 0)
 		engine_die(engine, "out of memory for a range of lost records");
+	outbox_message_clear(&message);
 }
 
 static void come_back_later(struct engine *engine, struct partition *partition, int64_t offset)
@@ -171,7 +190,7 @@ static bool is_in_place(struct engine *engine, struct partition *partition, int6
 static void on_end(void *ctx, int32_t id, int64_t offset)
 {
 	struct engine *engine = ctx;
-	struct partition *partition = partitions_find(engine->partitions, id);
+	struct partition *partition = partitions_find(engine->partitions, engine->topics.tasks, id);
 
 	if (!partition || engine->drain_mono_ms || partition->is_paused)
 		return;
@@ -193,7 +212,7 @@ static int64_t end_of_doubt(const struct engine *engine, const struct partition 
 static void on_record(void *ctx, const struct consumer_record *record)
 {
 	struct engine *engine = ctx;
-	struct partition *partition = partitions_find(engine->partitions, record->partition);
+	struct partition *partition = partitions_find(engine->partitions, engine->topics.tasks, record->partition);
 	struct task *task = NULL;
 	struct task_flaw flaw = { 0 };
 	enum partition_receipt receipt;
@@ -234,7 +253,7 @@ static void drop_strangers(struct engine *engine, struct job_list *list)
 
 	for (job = TAILQ_FIRST(list); job; job = next) {
 		next = TAILQ_NEXT(job, link);
-		if (!partitions_find_epoch(engine->partitions, job->partition, job->epoch))
+		if (!partitions_find_epoch(engine->partitions, job->place.topic, job->place.partition, job->epoch))
 			job_drop(job, "its partition belongs to another worker now");
 	}
 }
@@ -256,7 +275,7 @@ static void on_assigned(void *ctx, struct consumer_position *positions, size_t n
 	for (size_t i = 0; i < n; i++) {
 		struct consumer_position *position = &positions[i];
 
-		position->start = partitions_assign(engine->partitions, position->partition, position->committed,
+		position->start = partitions_assign(engine->partitions, engine->topics.tasks, position->partition, position->committed,
 						    position->metadata, position->start);
 		if (position->start == PARTITIONS_NO_MEMORY) {
 			engine_die(engine, "out of memory for a partition");
@@ -265,7 +284,7 @@ static void on_assigned(void *ctx, struct consumer_position *positions, size_t n
 	}
 	partitions_end_assignment(engine->partitions);
 	for (size_t i = 0; i < n; i++) {
-		struct partition *partition = partitions_find(engine->partitions, positions[i].partition);
+		struct partition *partition = partitions_find(engine->partitions, engine->topics.tasks, positions[i].partition);
 
 		if (partition && positions[i].unreadable >= 0 && partition_is_unreadable(partition, positions[i].unreadable))
 			positions[i].start = CONSUMER_BEGINNING;
@@ -277,7 +296,7 @@ static void on_assigned(void *ctx, struct consumer_position *positions, size_t n
 	doubt_all(&engine->active);
 	drop_strangers(engine, &engine->active);
 	drop_strangers(engine, &engine->held);
-	report_pump(engine->report);
+	outbox_pump(engine->outbox);
 }
 
 static void on_revoked(void *ctx)

@@ -288,11 +288,10 @@ void job_tell_timeout_over(struct job *job)
 	tell_over(job, RESULT_OUTCOME_TIMED_OUT, "timeout_ms", message);
 }
 
-void job_set_twin(struct job *job, const char *content, int32_t partition, int64_t offset)
+void job_set_twin(struct job *job, const char *content, const struct record_place *twin_of)
 {
 	job->twin = strcmp(content, job->content) == 0 ? JOB_TWIN_DUPLICATE : JOB_TWIN_CONFLICT;
-	job->twin_of.partition = partition;
-	job->twin_of.offset = offset;
+	job->twin_of = *twin_of;
 }
 
 void job_share(struct job *job)

@@ -74,14 +74,13 @@ struct job {
 
 	struct task *task;
 	struct dead_letter *record; /* for the dead-letter topic, should the job be rejected */
-	int32_t partition;
-	int64_t offset;
+	struct record_place place;
 	uint64_t epoch; /* of the partition when the record came: see worker/partitions.h */
 	char content[LEASE_CONTENT_MAX + 1]; /* worker/content.h */
 	uint64_t arrival; /* its number among all records that came */
 	enum job_twin twin;
 	bool is_shared; /* JOB_END_SKIP: another record's result answers it, and this is told: */
-	struct lease_place twin_of; /* the other record, with `twin` or is_shared */
+	struct record_place twin_of; /* the other record, with `twin` or is_shared */
 	uint64_t created_wall_ms; /* when its record was made: the zero of queue_ms, and what a cancellation is compared with */
 	uint64_t queue_ends_mono_ms; /* 0: never. Until then a workspace may be begun */
 	uint64_t ttl_ends_mono_ms;   /* of the workspace: valid while STAGE_LEASE is ready */
@@ -182,7 +181,7 @@ void job_tell_queue_over(struct job *job);
 void job_tell_ttl_over(struct job *job);
 void job_tell_timeout_over(struct job *job);
 /* Its id is that of another record, which was answered after this one was sent. */
-void job_set_twin(struct job *job, const char *content, int32_t partition, int64_t offset);
+void job_set_twin(struct job *job, const char *content, const struct record_place *twin_of);
 void job_share(struct job *job); /* it is twin_of's task, sent again: marked done, and told so */
 void job_refuse(struct job *job); /* its id is another living task's: answered, but not as that task's result */
 void job_requeue(struct job *job, unsigned delay_ms, const char *why);

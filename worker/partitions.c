@@ -29,10 +29,10 @@ void partitions_free(struct partitions *partitions)
 	free(partitions);
 }
 
-static struct partition *find(const struct partitions *partitions, int32_t id, size_t *ret_index)
+static struct partition *find(const struct partitions *partitions, const char *topic, int32_t id, size_t *ret_index)
 {
 	for (size_t i = 0; i < partitions->n; i++) {
-		if (partitions->all[i]->id != id)
+		if (partitions->all[i]->id != id || !topic_is_same(partitions->all[i]->topic, topic))
 			continue;
 		*ret_index = i;
 		return partitions->all[i];
@@ -40,17 +40,17 @@ static struct partition *find(const struct partitions *partitions, int32_t id, s
 	return NULL;
 }
 
-struct partition *partitions_find(struct partitions *partitions, int32_t id)
+struct partition *partitions_find(struct partitions *partitions, const char *topic, int32_t id)
 {
 	size_t index;
-	struct partition *partition = find(partitions, id, &index);
+	struct partition *partition = find(partitions, topic, id, &index);
 
 	return partition && partition->is_owned ? partition : NULL;
 }
 
-struct partition *partitions_find_epoch(struct partitions *partitions, int32_t id, uint64_t epoch)
+struct partition *partitions_find_epoch(struct partitions *partitions, const char *topic, int32_t id, uint64_t epoch)
 {
-	struct partition *partition = partitions_find(partitions, id);
+	struct partition *partition = partitions_find(partitions, topic, id);
 
 	return partition && partition->epoch == epoch ? partition : NULL;
 }
@@ -70,7 +70,7 @@ void partitions_begin(struct partitions *partitions)
 	memset(partitions->is_named, 0, sizeof(partitions->is_named));
 }
 
-static struct partition *add(struct partitions *partitions, int32_t id, size_t *ret_index)
+static struct partition *add(struct partitions *partitions, const char *topic, int32_t id, size_t *ret_index)
 {
 	struct partition *partition;
 
@@ -84,6 +84,7 @@ static struct partition *add(struct partitions *partitions, int32_t id, size_t *
 		free(partition);
 		return NULL;
 	}
+	partition->topic = topic;
 	partition->id = id;
 	partition->unreadable = -1;
 	*ret_index = partitions->n;
@@ -102,14 +103,14 @@ static bool is_as_we_left_it(const struct partition *partition, int64_t committe
 				       (partition->has_plan && is_position(&partition->planned, committed, metadata)));
 }
 
-int64_t partitions_assign(struct partitions *partitions, int32_t id, int64_t committed, const char *metadata,
-			  int64_t start)
+int64_t partitions_assign(struct partitions *partitions, const char *topic, int32_t id, int64_t committed,
+			  const char *metadata, int64_t start)
 {
 	size_t index;
-	struct partition *partition = find(partitions, id, &index);
+	struct partition *partition = find(partitions, topic, id, &index);
 
 	if (!partition)
-		partition = add(partitions, id, &index);
+		partition = add(partitions, topic, id, &index);
 	if (!partition)
 		return PARTITIONS_NO_MEMORY;
 	partitions->is_named[index] = true;

@@ -10,9 +10,10 @@
 #include <stdint.h>
 
 #include "wire/offsets.h"
+#include "wire/record_place.h"
 
 #define PARTITIONS_NO_MEMORY (-100) /* below librdkafka's logical offsets in use here */
-#define PARTITIONS_MAX 1000 /* of the tasks topic */
+#define PARTITIONS_MAX 1000 /* of all topics together */
 
 struct partition_position {
 	int64_t committed;
@@ -20,7 +21,8 @@ struct partition_position {
 };
 
 struct partition {
-	int32_t id;
+	const char *topic; /* borrowed, as in wire/record_place.h */
+	int32_t id; /* its number in the topic */
 	bool is_owned;
 	uint64_t epoch;
 	struct offsets *offsets;
@@ -45,10 +47,10 @@ struct partitions *partitions_new(void);
 void partitions_free(struct partitions *partitions);
 
 /* NULL when it is not owned. */
-struct partition *partitions_find(struct partitions *partitions, int32_t id);
+struct partition *partitions_find(struct partitions *partitions, const char *topic, int32_t id);
 
 /* Also requires the epoch. */
-struct partition *partitions_find_epoch(struct partitions *partitions, int32_t id, uint64_t epoch);
+struct partition *partitions_find_epoch(struct partitions *partitions, const char *topic, int32_t id, uint64_t epoch);
 
 /* Everything is revoked until partitions_assign() says otherwise; epochs stay for those that come back unchanged. */
 void partitions_suspend(struct partitions *partitions);
@@ -57,8 +59,8 @@ bool partitions_are_suspended(const struct partitions *partitions);
 /* A new assignment begins; then one partitions_assign() for each; then partitions_end_assignment(), after which those that were not
  * named are not owned any more. `assign` answers the offset to start at, or PARTITIONS_NO_MEMORY. */
 void partitions_begin(struct partitions *partitions);
-int64_t partitions_assign(struct partitions *partitions, int32_t id, int64_t committed, const char *metadata,
-			  int64_t start);
+int64_t partitions_assign(struct partitions *partitions, const char *topic, int32_t id, int64_t committed,
+			  const char *metadata, int64_t start);
 void partitions_end_assignment(struct partitions *partitions);
 
 /* After partitions_assign(): it could not be read at `offset`. false: that is old news, it is to start where that said. */

@@ -92,7 +92,7 @@ static void on_own_record_first(void *ctx, enum doubt_answer answer)
 	struct job *job = ctx;
 
 	if (answer == DOUBT_ANSWER_OPEN)
-		doubts_ask(job->engine->doubts, job->twin_of.partition, job->twin_of.offset, on_holders_record, job);
+		doubts_ask(job->engine->doubts, &job->twin_of, on_holders_record, job);
 	else
 		on_own_record(job, answer);
 }
@@ -115,7 +115,7 @@ static void judge_grant(struct job *job)
 	job->waits_for_lease = false;
 	job->is_in_doubt = true; /* from now on a reaper may find this lease */
 	if (is_in_doubt)
-		doubts_ask(job->engine->doubts, job->partition, job->offset, on_own_record, job);
+		doubts_ask(job->engine->doubts, &job->place, on_own_record, job);
 	else
 		go_on(job);
 }
@@ -141,8 +141,8 @@ static void on_claimed(void *ctx, const struct lease_grant *grant)
 	case LEASE_VERDICT_DUPLICATE:
 	case LEASE_VERDICT_CONFLICT:
 		job->is_holders_twin = grant->verdict == LEASE_VERDICT_DUPLICATE;
-		job->twin_of = grant->holder;
-		doubts_ask(job->engine->doubts, job->partition, job->offset, on_own_record_first, job);
+		job->twin_of = (struct record_place){ job->place.topic, grant->holder.partition, grant->holder.offset };
+		doubts_ask(job->engine->doubts, &job->place, on_own_record_first, job);
 		return;
 	case LEASE_VERDICT_TOLD:
 		job_skip(job, "the reaper answered for this record");
@@ -164,9 +164,10 @@ static void on_claimed(void *ctx, const struct lease_grant *grant)
 void stage_lease_start(struct job *job)
 {
 	struct engine *engine = job->engine;
-	const struct lease_source source = { .topic = engine->topics.tasks, .partition = job->partition,
-					     .offset = job->offset, .content = job->content,
-					     .answered = job->is_holder_answered ? &job->twin_of : NULL };
+	const struct lease_place twin_of = { job->twin_of.partition, job->twin_of.offset };
+	const struct lease_source source = { .topic = job->place.topic, .partition = job->place.partition,
+					     .offset = job->place.offset, .content = job->content,
+					     .answered = job->is_holder_answered ? &twin_of : NULL };
 
 	if (job->twin != JOB_TWIN_NONE) { /* its lease is not wanted: whoever holds the id may be another task by now */
 		intake_tell_foregone(job);

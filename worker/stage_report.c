@@ -39,8 +39,8 @@ static void fill_result(struct job *job)
 	result->kind = job->task->kind;
 	result->attempt = job->attempt;
 	result->token = job->token;
-	result->partition = job->partition;
-	result->offset = job->offset;
+	result->partition = job->place.partition;
+	result->offset = job->place.offset;
 	if (has_run_vm || !engine->driver->is_real) {
 		copy_text(result->vmm, sizeof(result->vmm), engine->driver->name);
 		copy_text(result->accel, sizeof(result->accel), engine->accel);
@@ -67,8 +67,8 @@ static int encode_duplicate(const struct job *job, struct buf *out)
 	engine_fill_origin(job->engine, &word);
 	copy_text(word.id, sizeof(word.id), job->task->id);
 	word.kind = job->task->kind;
-	word.partition = job->partition;
-	word.offset = job->offset;
+	word.partition = job->place.partition;
+	word.offset = job->place.offset;
 	word.same_as.partition = job->twin_of.partition;
 	word.same_as.offset = job->twin_of.offset;
 	word.labels = job->task->labels; /* lent for the encoding */
@@ -91,28 +91,38 @@ static void on_told(void *ctx, bool is_told)
 	job_stage_stopped(job, STAGE_REPORT);
 }
 
+static int encode(struct job *job, struct buf *out)
+{
+	int r;
+
+	if (job->end == JOB_END_SKIP)
+		return encode_duplicate(job, out);
+	fill_result(job);
+	r = result_encode(&job->result, out);
+	job->result.labels = NULL;
+	job->result.n_labels = 0;
+	return r;
+}
+
 static int tell(struct job *job)
 {
-	const struct report_source source = { .partition = job->partition, .offset = job->offset, .epoch = job->epoch };
+	const struct topics *topics = &job->engine->topics;
+	const struct outbox_source source = { job->place, job->epoch };
+	bool is_told = job->end == JOB_END_TELL || (job->end == JOB_END_SKIP && job->is_shared);
 	bool is_dead = job->end == JOB_END_TELL && job->result.outcome == RESULT_OUTCOME_REJECTED;
-	struct buf message = { 0 };
-	struct dead_letter *dead = is_dead ? dead_letter_copy(job->record) : NULL; /* told or not: it may be rejected again */
-	int r = is_dead && !dead ? -ENOMEM : 0;
+	struct outbox_message messages[2] = { { .topic = topics->results,
+						.key = job->task->id,
+						.key_len = strlen(job->task->id),
+						.on_refusal = OUTBOX_REFUSAL_SHORTEN } };
+	int r = is_told ? encode(job, &messages[0].data) : 0;
 
-	if (r == 0 && job->end == JOB_END_SKIP && job->is_shared)
-		r = encode_duplicate(job, &message);
-	if (r == 0 && job->end == JOB_END_TELL) {
-		fill_result(job);
-		r = result_encode(&job->result, &message);
-		job->result.labels = NULL;
-		job->result.n_labels = 0;
-	}
+	if (r == 0 && is_dead)
+		r = dead_letter_message(job->record, topics->dead, &source.place, &messages[1]);
 	if (r == 0)
-		r = report_add(job->engine->report, &source, job->task->id, &message, dead,
+		r = outbox_add(job->engine->outbox, &source, messages, is_dead ? 2 : is_told ? 1 : 0,
 			       job->had_lease ? &job->lease_deadline_mono_ms : NULL, on_told, job);
-	if (r < 0)
-		free(dead);
-	buf_free(&message);
+	outbox_message_clear(&messages[0]);
+	outbox_message_clear(&messages[1]);
 	return r;
 }
 

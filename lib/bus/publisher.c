@@ -36,7 +36,7 @@
 #define FLUSH_SLICE_MS 50   /* after a refusal the rest of a group may wait for ever */
 
 struct publisher {
-	char *brokers, *transactional_id, *group, *source_topic;
+	char *brokers, *transactional_id, *group;
 	struct publisher_config config; /* of these */
 	unsigned timeout_ms;
 	struct consumer *consumer; /* borrowed; NULL: no membership */
@@ -228,51 +228,25 @@ static bool open_producer(struct publisher *publisher)
 	return false;
 }
 
-static rd_kafka_resp_err_t add_header(rd_kafka_headers_t *headers, const char *name, const char *text)
+/* NULL when there are none. */
+static rd_kafka_headers_t *make_headers(const struct publish_headers *from)
 {
-	return rd_kafka_header_add(headers, name, -1, text, -1);
-}
+	rd_kafka_headers_t *headers = from ? rd_kafka_headers_new(from->n) : NULL;
 
-static rd_kafka_resp_err_t add_origin(rd_kafka_headers_t *headers, const struct publish_origin *origin)
-{
-	char partition[16], offset[24];
-	rd_kafka_resp_err_t code = add_header(headers, "mayfly.source.topic", origin->topic);
-
-	(void)snprintf(partition, sizeof(partition), "%d", origin->partition);
-	(void)snprintf(offset, sizeof(offset), "%lld", (long long)origin->offset);
-	if (!code)
-		code = add_header(headers, "mayfly.source.partition", partition);
-	return code ? code : add_header(headers, "mayfly.source.offset", offset);
-}
-
-static rd_kafka_resp_err_t add_loss(rd_kafka_headers_t *headers, const struct publish_loss *loss, const char *group)
-{
-	char last[24], records[24];
-	rd_kafka_resp_err_t code;
-
-	(void)snprintf(last, sizeof(last), "%lld", (long long)loss->last);
-	(void)snprintf(records, sizeof(records), "%llu", (unsigned long long)loss->records);
-	code = add_header(headers, "mayfly.lost.last", last);
-	if (!code)
-		code = add_header(headers, "mayfly.lost.records", records);
-	return code ? code : add_header(headers, "mayfly.lost.group", group);
+	for (size_t i = 0; from && i < from->n; i++)
+		(void)rd_kafka_header_add(headers, from->headers[i].name, -1, from->headers[i].value, -1); /* fails for read-only ones */
+	return headers;
 }
 
 static rd_kafka_resp_err_t enqueue(struct publisher *publisher, const struct publish_message *message)
 {
-	rd_kafka_headers_t *headers = message->origin ? rd_kafka_headers_new(6) : NULL;
-	rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
+	rd_kafka_headers_t *headers = make_headers(message->headers);
+	rd_kafka_resp_err_t code = rd_kafka_producev(publisher->kafka, RD_KAFKA_V_TOPIC(message->topic),
+						     RD_KAFKA_V_KEY((void *)(uintptr_t)message->key, message->key_len),
+						     RD_KAFKA_V_VALUE((void *)(uintptr_t)message->data, message->len),
+						     RD_KAFKA_V_MSGFLAGS(0), RD_KAFKA_V_HEADERS(headers),
+						     RD_KAFKA_V_OPAQUE((void *)(uintptr_t)message), RD_KAFKA_V_END);
 
-	if (headers)
-		code = add_origin(headers, message->origin);
-	if (headers && !code && message->loss)
-		code = add_loss(headers, message->loss, publisher->group);
-	if (!code)
-		code = rd_kafka_producev(publisher->kafka, RD_KAFKA_V_TOPIC(message->topic),
-					 RD_KAFKA_V_KEY((void *)(uintptr_t)message->key, message->key_len),
-					 RD_KAFKA_V_VALUE((void *)(uintptr_t)message->data, message->len),
-					 RD_KAFKA_V_MSGFLAGS(0), RD_KAFKA_V_HEADERS(headers),
-					 RD_KAFKA_V_OPAQUE((void *)(uintptr_t)message), RD_KAFKA_V_END);
 	if (code && headers)
 		rd_kafka_headers_destroy(headers); /* else they are the message's */
 	return code;
@@ -348,7 +322,7 @@ static rd_kafka_topic_partition_list_t *list_offsets(const struct publisher *pub
 	for (size_t i = 0; i < batch->n_offsets; i++) {
 		const struct publish_offset *offset = &batch->offsets[i];
 		rd_kafka_topic_partition_t *one =
-			rd_kafka_topic_partition_list_add(list, publisher->source_topic, offset->partition);
+			rd_kafka_topic_partition_list_add(list, offset->topic, offset->partition);
 
 		one->offset = offset->next;
 		one->metadata = strdup(offset->metadata); /* the list frees it */
@@ -548,14 +522,12 @@ static int copy_config(struct publisher *publisher, const struct publisher_confi
 	publisher->brokers = strdup(config->brokers);
 	publisher->transactional_id = strdup(config->transactional_id);
 	publisher->group = strdup(config->group);
-	publisher->source_topic = strdup(config->source_topic);
 	publisher->timeout_ms = config->transaction_timeout_ms;
 	publisher->config = (struct publisher_config){ .brokers = publisher->brokers,
 						       .transactional_id = publisher->transactional_id,
 						       .group = publisher->group,
-						       .source_topic = publisher->source_topic,
 						       .transaction_timeout_ms = publisher->timeout_ms };
-	if (publisher->brokers && publisher->transactional_id && publisher->group && publisher->source_topic)
+	if (publisher->brokers && publisher->transactional_id && publisher->group)
 		return 0;
 	return err_set(err, ERR_HOST, ENOMEM, "a publisher");
 }
@@ -611,7 +583,6 @@ void publisher_free(struct publisher *publisher)
 	free(publisher->brokers);
 	free(publisher->transactional_id);
 	free(publisher->group);
-	free(publisher->source_topic);
 	free(publisher);
 }
 

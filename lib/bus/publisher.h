@@ -18,24 +18,20 @@ struct publisher_config {
 	const char *brokers;
 	const char *transactional_id; /* one per process start; the reaper fences it when it declares this worker dead */
 	const char *group;            /* whose offsets are committed */
-	const char *source_topic;     /* topic of those offsets */
 	unsigned transaction_timeout_ms;
 };
 
 #define PUBLISH_MESSAGE_MAX_BYTES (16 * 1024 * 1024) /* ours; a topic's max.message.bytes may be less */
 
-/* The record that a message is made of; told in its headers mayfly.source.topic, .partition and .offset, as decimal text. */
-struct publish_origin {
-	const char *topic;
-	int32_t partition;
-	int64_t offset;
-};
+#define PUBLISH_HEADERS_MAX 6
+#define PUBLISH_HEADER_MAX 249 /* bytes of a value: Kafka's longest topic name */
 
-/* A range of records that were deleted before they were done: its origin is the first of them. Further headers, mayfly.lost.last,
- * .records and .group (schemas/dead.md). */
-struct publish_loss {
-	int64_t last;
-	uint64_t records;
+struct publish_headers {
+	size_t n;
+	struct publish_header {
+		const char *name; /* a literal */
+		char value[PUBLISH_HEADER_MAX + 1];
+	} headers[PUBLISH_HEADERS_MAX];
 };
 
 struct publish_message {
@@ -44,12 +40,12 @@ struct publish_message {
 	size_t key_len;
 	const void *data; /* NULL: a tombstone */
 	size_t len;
-	const struct publish_origin *origin; /* NULL: no headers */
-	const struct publish_loss *loss;     /* NULL: none; beside an origin */
+	const struct publish_headers *headers; /* NULL: none */
 	bool *is_refused; /* NULL, or set before the batch is REFUSED because of it: too large for its topic, even alone */
 };
 
 struct publish_offset {
+	const char *topic;
 	int32_t partition;
 	int64_t next;         /* offset to commit: the next one to read */
 	const char *metadata; /* printable, NUL-terminated, <= 4096 bytes */

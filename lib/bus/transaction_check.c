@@ -72,14 +72,14 @@ static bool is_position(const rd_kafka_topic_partition_t *found, const struct pu
 	       (!found->metadata_size || memcmp(found->metadata, offset->metadata, found->metadata_size) == 0);
 }
 
-static enum transaction_verdict compare_positions(rd_kafka_t *reader, const char *topic,
-						 const struct publish_batch *batch, unsigned timeout_ms)
+static enum transaction_verdict compare_positions(rd_kafka_t *reader, const struct publish_batch *batch,
+						  unsigned timeout_ms)
 {
 	cleanup_(rd_kafka_topic_partition_list_destroyp) rd_kafka_topic_partition_list_t *list =
 		rd_kafka_topic_partition_list_new((int)batch->n_offsets);
 
 	for (size_t i = 0; i < batch->n_offsets; i++)
-		(void)rd_kafka_topic_partition_list_add(list, topic, batch->offsets[i].partition);
+		(void)rd_kafka_topic_partition_list_add(list, batch->offsets[i].topic, batch->offsets[i].partition);
 	if (rd_kafka_committed(reader, list, (int)timeout_ms))
 		return TRANSACTION_VERDICT_UNKNOWN;
 	for (size_t i = 0; i < batch->n_offsets; i++) /* librdkafka keeps the order of the list */
@@ -100,7 +100,7 @@ enum transaction_verdict transaction_check(const struct publisher_config *config
 	if (!reader)
 		return TRANSACTION_VERDICT_UNKNOWN;
 	verdict = witness->topic ? find_witness(reader, witness, timeout_ms)
-				 : compare_positions(reader, config->source_topic, batch, timeout_ms);
+				 : compare_positions(reader, batch, timeout_ms);
 	rd_kafka_destroy(reader);
 	return verdict;
 }

@@ -1,4 +1,4 @@
-/* A worker that does nothing with its records but answer each once: the bus, the partitions and the reports of the real one,
+/* A worker that does nothing with its records but answer each once: the bus, the partitions and the outbox of the real one,
  * without leases, disks and VMs. bus_test.py kills it.
  *
  * usage: bus-member BROKERS PREFIX INSTANCE TRANSACTIONAL_ID [WORD...]
@@ -17,8 +17,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "bus/topics.h"
 #include "tests/component/bus_fault.h"
-#include "worker/report.h"
+#include "worker/outbox.h"
 
 #define PARTITION_COUNT 4
 #define TICK_MS         20
@@ -33,7 +34,7 @@ struct member {
 	struct committed *committed;
 	struct consumer *consumer;
 	struct partitions *partitions;
-	struct report *report;
+	struct outbox *outbox;
 	struct topics topics;
 	const char *name;
 	long hold, slow_ms, timeout_ms;
@@ -44,7 +45,7 @@ struct member {
 struct work {
 	LIST_ENTRY(work) link;
 	struct member *member;
-	struct report_source source;
+	struct outbox_source source;
 	struct event *due;
 };
 
@@ -60,23 +61,24 @@ static void on_told(void *ctx, bool is_told)
 {
 	struct work *work = ctx;
 
-	(void)printf("%s %d/%lld\n", is_told ? "told" : "dropped", work->source.partition,
-		     (long long)work->source.offset);
+	(void)printf("%s %d/%lld\n", is_told ? "told" : "dropped", work->source.place.partition,
+		     (long long)work->source.place.offset);
 	work_free(work);
 }
 
 static void on_due(evutil_socket_t fd, short what, void *arg)
 {
 	struct work *work = arg;
-	struct buf result = { 0 };
+	struct outbox_message message = { .topic = work->member->topics.results, .on_refusal = OUTBOX_REFUSAL_LEAVE_OUT };
 	char key[40];
 
 	(void)fd;
 	(void)what;
 	event_free(TAKE_PTR(work->due));
-	(void)snprintf(key, sizeof(key), "%d/%lld", work->source.partition, (long long)work->source.offset);
-	if (buf_append(&result, work->member->name, strlen(work->member->name)) < 0 ||
-	    report_add(work->member->report, &work->source, key, &result, NULL, NULL, on_told, work) < 0)
+	message.key = key;
+	message.key_len = (size_t)snprintf(key, sizeof(key), "%d/%lld", work->source.place.partition, (long long)work->source.place.offset);
+	if (buf_append(&message.data, work->member->name, strlen(work->member->name)) < 0 ||
+	    outbox_add(work->member->outbox, &work->source, &message, 1, NULL, on_told, work) < 0)
 		abort();
 }
 
@@ -90,7 +92,7 @@ static void begin_work(struct member *member, const struct partition *partition,
 	LIST_INSERT_HEAD(&member->works, work, link);
 	work->member = member;
 	work->source =
-		(struct report_source){ .partition = partition->id, .offset = offset, .epoch = partition->epoch };
+		(struct outbox_source){ { partition->topic, partition->id, offset }, partition->epoch };
 	work->due = evtimer_new(member->base, on_due, work);
 	(void)event_add(work->due, &delay);
 }
@@ -98,7 +100,7 @@ static void begin_work(struct member *member, const struct partition *partition,
 static void on_record(void *ctx, const struct consumer_record *record)
 {
 	struct member *member = ctx;
-	struct partition *partition = partitions_find(member->partitions, record->partition);
+	struct partition *partition = partitions_find(member->partitions, member->topics.tasks, record->partition);
 
 	if (!partition)
 		return;
@@ -125,13 +127,13 @@ static void on_assigned(void *ctx, struct consumer_position *positions, size_t n
 	(void)printf("assigned");
 	for (size_t i = 0; i < n; i++) {
 		positions[i].start =
-			partitions_assign(member->partitions, positions[i].partition, positions[i].committed,
+			partitions_assign(member->partitions, member->topics.tasks, positions[i].partition, positions[i].committed,
 					  positions[i].metadata, positions[i].start);
 		(void)printf(" %d@%lld", positions[i].partition, (long long)positions[i].committed);
 	}
 	(void)printf("\n");
 	partitions_end_assignment(member->partitions);
-	report_pump(member->report);
+	outbox_pump(member->outbox);
 }
 
 static void on_end(void *ctx, int32_t partition, int64_t offset)
@@ -224,12 +226,10 @@ static int open_member(struct member *member, char **argv, struct err *err)
 						  .topic = member->topics.tasks,
 						  .session_timeout_ms = SESSION_MS,
 						  .per_turn = PER_TURN };
-	const struct report_config report = { .topics = &member->topics,
-					      .on_plan = on_plan,
+	const struct outbox_config outbox = { .on_plan = on_plan,
 					      .publisher = { .brokers = argv[1],
 							     .transactional_id = argv[4],
 							     .group = argv[2],
-							     .source_topic = member->topics.tasks,
 							     .transaction_timeout_ms = (unsigned)member->timeout_ms } };
 	int r = committed_new(member->base, argv[1], member->topics.tasks, &member->committed, err);
 
@@ -237,8 +237,8 @@ static int open_member(struct member *member, char **argv, struct err *err)
 	if (r == 0)
 		r = consumer_new(member->base, &consumer, &events, member, &member->consumer, err);
 	if (r == 0)
-		r = report_new(member->base, &report, member->consumer, member->partitions, on_fenced, member,
-			       &member->report, err);
+		r = outbox_new(member->base, &outbox, member->consumer, member->partitions, on_fenced, member,
+			       &member->outbox, err);
 	return r;
 }
 
@@ -270,7 +270,7 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	(void)event_base_dispatch(member.base);
-	report_free(member.report);
+	outbox_free(member.outbox);
 	committed_free(member.committed);
 	consumer_free(member.consumer);
 	partitions_free(member.partitions);

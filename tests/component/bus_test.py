@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """The bus on a real Kafka: every record is answered once, whatever is killed, fenced, moved or lost on the way.
 
-What is under test is the consumer, the partitions, the reports and the publisher of the worker, in bus-member: a process
+What is under test is the consumer, the partitions, the outbox and the publisher of the worker, in bus-member: a process
 that may be killed at a named point of a transaction. Each promise has a control: a member that breaks it, and is caught."""
 import os
 import signal
@@ -129,7 +129,7 @@ class Group:
 
     def story(self, records):
         """What the members said about these records, and about their transactions."""
-        words = [f" {record} " for record in records] + ["publisher.", "report.", "assigned", "revoked", "fenced"]
+        words = [f" {record} " for record in records] + ["publisher.", "outbox.", "assigned", "revoked", "fenced"]
         return "".join(f"{os.path.basename(m.log_path)}: {line}" for m in self.members for line in m.all_lines()
                        if any(word in line.replace("\n", " ") for word in words))[-8000:]
 
@@ -259,7 +259,7 @@ class Fenced(Case):
         with open(os.path.join(group.folder, "go"), "wb"):
             pass
         self.assert_each_once(group, member)
-        words = [line for line in member.all_lines() if "report.aborted" in line or line.startswith("told")]
+        words = [line for line in member.all_lines() if "outbox.aborted" in line or line.startswith("told")]
         self.assertIn("before the producer was there", words[0])
 
 

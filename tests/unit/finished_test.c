@@ -12,14 +12,15 @@ static void test_sent_before_its_end(void **state)
 	const struct finished_task *task;
 
 	(void)state;
-	assert_int_equal(finished_add(finished, "a", CONTENT, 3, 5, 100), 0);
-	task = finished_find(finished, "a", 3, 99);
+	assert_int_equal(finished_add(finished, "a", CONTENT, &(struct record_place){ "tasks", 3, 5 }, 100), 0);
+	task = finished_find(finished, "a", &(struct record_place){ "tasks", 3, 99 });
 	assert_non_null(task);
 	assert_string_equal(task->content, CONTENT);
-	assert_int_equal(task->offset, 5);
-	assert_null(finished_find(finished, "a", 3, 100)); /* its sender may have seen the result */
-	assert_null(finished_find(finished, "a", 4, 99));
-	assert_null(finished_find(finished, "b", 3, 99));
+	assert_int_equal(task->place.offset, 5);
+	assert_null(finished_find(finished, "a", &(struct record_place){ "tasks", 3, 100 })); /* its sender may have seen the result */
+	assert_null(finished_find(finished, "a", &(struct record_place){ "tasks", 4, 99 }));
+	assert_null(finished_find(finished, "a", &(struct record_place){ "urgent", 3, 99 }));
+	assert_null(finished_find(finished, "b", &(struct record_place){ "tasks", 3, 99 }));
 	finished_free(finished);
 }
 
@@ -29,9 +30,9 @@ static void test_again(void **state)
 	struct finished *finished = finished_new();
 
 	(void)state;
-	assert_int_equal(finished_add(finished, "a", CONTENT, 0, 5, 100), 0);
-	assert_int_equal(finished_add(finished, "a", CONTENT, 0, 110, 200), 0);
-	assert_int_equal(finished_find(finished, "a", 0, 150)->offset, 110);
+	assert_int_equal(finished_add(finished, "a", CONTENT, &(struct record_place){ "tasks", 0, 5 }, 100), 0);
+	assert_int_equal(finished_add(finished, "a", CONTENT, &(struct record_place){ "tasks", 0, 110 }, 200), 0);
+	assert_int_equal(finished_find(finished, "a", &(struct record_place){ "tasks", 0, 150 })->place.offset, 110);
 	finished_free(finished);
 }
 
@@ -43,11 +44,11 @@ static void test_the_oldest_are_forgotten(void **state)
 	(void)state;
 	for (int i = 0; i <= FINISHED_MAX; i++) {
 		(void)snprintf(id, sizeof(id), "t-%d", i);
-		assert_int_equal(finished_add(finished, id, CONTENT, 0, i, INT64_MAX), 0);
+		assert_int_equal(finished_add(finished, id, CONTENT, &(struct record_place){ "tasks", 0, i }, INT64_MAX), 0);
 	}
-	assert_null(finished_find(finished, "t-0", 0, 1));
-	assert_non_null(finished_find(finished, "t-1", 0, 1));
-	assert_non_null(finished_find(finished, id, 0, 1));
+	assert_null(finished_find(finished, "t-0", &(struct record_place){ "tasks", 0, 1 }));
+	assert_non_null(finished_find(finished, "t-1", &(struct record_place){ "tasks", 0, 1 }));
+	assert_non_null(finished_find(finished, id, &(struct record_place){ "tasks", 0, 1 }));
 	finished_free(finished);
 }
 

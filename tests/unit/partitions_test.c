@@ -25,7 +25,7 @@ static int64_t assign_one(struct partitions *partitions, int32_t id, int64_t com
 
 	partitions_suspend(partitions);
 	partitions_begin(partitions);
-	start = partitions_assign(partitions, id, committed, metadata, committed);
+	start = partitions_assign(partitions, "tasks", id, committed, metadata, committed);
 	partitions_end_assignment(partitions);
 	return start;
 }
@@ -36,12 +36,12 @@ static void comes_back_as_it_was_left(void **state)
 	uint64_t epoch;
 
 	assert_int_equal(assign_one(*state, 7, 10, ""), 10);
-	partition = partitions_find(*state, 7);
+	partition = partitions_find(*state, "tasks", 7);
 	assert_non_null(partition);
 	epoch = partition->epoch;
 	assert_int_equal(partition_receive(partition, 10), PARTITION_RECEIPT_NEW);
 	assert_int_equal(assign_one(*state, 7, 10, ""), 11); /* goes on behind what it holds */
-	assert_non_null(partitions_find_epoch(*state, 7, epoch));
+	assert_non_null(partitions_find_epoch(*state, "tasks", 7, epoch));
 }
 
 static void starts_afresh_after_a_stranger(void **state)
@@ -49,13 +49,13 @@ static void starts_afresh_after_a_stranger(void **state)
 	uint64_t epoch;
 
 	(void)assign_one(*state, 7, 10, "");
-	epoch = partitions_find(*state, 7)->epoch;
-	partitions_find(*state, 7)->next_received = 15;
+	epoch = partitions_find(*state, "tasks", 7)->epoch;
+	partitions_find(*state, "tasks", 7)->next_received = 15;
 	assert_int_equal(assign_one(*state, 7, 12, ""), 12);
-	assert_null(partitions_find_epoch(*state, 7, epoch));
-	epoch = partitions_find(*state, 7)->epoch;
+	assert_null(partitions_find_epoch(*state, "tasks", 7, epoch));
+	epoch = partitions_find(*state, "tasks", 7)->epoch;
 	assert_int_equal(assign_one(*state, 7, 12, "foreign"), 12); /* the map alone tells, too */
-	assert_null(partitions_find_epoch(*state, 7, epoch));
+	assert_null(partitions_find_epoch(*state, "tasks", 7, epoch));
 }
 
 static void is_not_owned_when_not_named(void **state)
@@ -63,11 +63,38 @@ static void is_not_owned_when_not_named(void **state)
 	uint64_t epoch;
 
 	(void)assign_one(*state, 1, 0, "");
-	epoch = partitions_find(*state, 1)->epoch;
+	epoch = partitions_find(*state, "tasks", 1)->epoch;
 	(void)assign_one(*state, 2, 0, "");
-	assert_null(partitions_find(*state, 1));
+	assert_null(partitions_find(*state, "tasks", 1));
 	(void)assign_one(*state, 1, 0, "");
-	assert_null(partitions_find_epoch(*state, 1, epoch)); /* it was somebody else's meanwhile */
+	assert_null(partitions_find_epoch(*state, "tasks", 1, epoch)); /* it was somebody else's meanwhile */
+}
+
+/* The same number in another topic is another partition. */
+static void topics_have_partitions_of_their_own(void **state)
+{
+	struct partition *tasks, *urgent;
+
+	partitions_begin(*state);
+	assert_int_equal(partitions_assign(*state, "tasks", 7, 10, "", 10), 10);
+	assert_int_equal(partitions_assign(*state, "urgent", 7, 20, "1:C", 20), 20);
+	partitions_end_assignment(*state);
+	tasks = partitions_find(*state, "tasks", 7);
+	urgent = partitions_find(*state, "urgent", 7);
+	assert_ptr_not_equal(tasks, urgent);
+	assert_null(partitions_find(*state, "other", 7));
+	assert_null(partitions_find_epoch(*state, "urgent", 7, tasks->epoch));
+	assert_int_equal(partition_receive(tasks, 10), PARTITION_RECEIPT_NEW);
+	assert_int_equal(partition_receive(urgent, 20), PARTITION_RECEIPT_NEW);
+	assert_int_equal(partition_receive(urgent, 21), PARTITION_RECEIPT_AGAIN); /* its own map says so */
+	partition_plan(urgent, 20);
+	assert_int_equal(partition_planned(urgent)->committed, 22);
+	assert_false(tasks->has_plan);
+	partitions_begin(*state);
+	assert_int_equal(partitions_assign(*state, "urgent", 7, 20, "1:C", 20), 22);
+	partitions_end_assignment(*state);
+	assert_null(partitions_find(*state, "tasks", 7)); /* not named: it moved, and its namesake did not */
+	assert_ptr_equal(partitions_find(*state, "urgent", 7), urgent);
 }
 
 static void what_is_in_hand_is_not_taken_twice(void **state)
@@ -75,7 +102,7 @@ static void what_is_in_hand_is_not_taken_twice(void **state)
 	struct partition *partition;
 
 	(void)assign_one(*state, 7, 10, "1:C"); /* 11 is done */
-	partition = partitions_find(*state, 7);
+	partition = partitions_find(*state, "tasks", 7);
 	assert_int_equal(partition_receive(partition, 10), PARTITION_RECEIPT_NEW);
 	assert_int_equal(partition_receive(partition, 11), PARTITION_RECEIPT_AGAIN);
 	assert_int_equal(partition_receive(partition, 12), PARTITION_RECEIPT_NEW);
@@ -91,7 +118,7 @@ static void a_commit_that_failed_leaves_no_mark(void **state)
 	struct partition *partition;
 
 	(void)assign_one(*state, 7, 10, "");
-	partition = partitions_find(*state, 7);
+	partition = partitions_find(*state, "tasks", 7);
 	for (int64_t offset = 10; offset < 13; offset++)
 		assert_int_equal(partition_receive(partition, offset), PARTITION_RECEIPT_NEW);
 	partition_plan(partition, 10);
@@ -114,17 +141,17 @@ static void comes_back_with_a_commit_of_unknown_end(void **state)
 	uint64_t epoch;
 
 	(void)assign_one(*state, 7, 10, "");
-	partition = partitions_find(*state, 7);
+	partition = partitions_find(*state, "tasks", 7);
 	epoch = partition->epoch;
 	assert_int_equal(partition_receive(partition, 10), PARTITION_RECEIPT_NEW);
 	partition_plan(partition, 10);
 	assert_int_equal(partition_planned(partition)->committed, 11);
 	assert_int_equal(assign_one(*state, 7, 10, ""), 11); /* it did not happen, or not yet */
 	assert_int_equal(assign_one(*state, 7, 11, ""), 11); /* it did */
-	assert_non_null(partitions_find_epoch(*state, 7, epoch));
+	assert_non_null(partitions_find_epoch(*state, "tasks", 7, epoch));
 	partition_end_plan(partition, false);
 	assert_int_equal(assign_one(*state, 7, 11, ""), 11);
-	assert_null(partitions_find_epoch(*state, 7, epoch));
+	assert_null(partitions_find_epoch(*state, "tasks", 7, epoch));
 }
 
 static void suspension_ends_with_the_assignment(void **state)
@@ -138,7 +165,7 @@ static void suspension_ends_with_the_assignment(void **state)
 static struct partition *place_at(struct partitions *partitions, int64_t committed, const char *metadata)
 {
 	(void)assign_one(partitions, 7, committed, metadata);
-	return partitions_find(partitions, 7);
+	return partitions_find(partitions, "tasks", 7);
 }
 
 static void records_below_the_logs_start_are_lost(void **state)
@@ -271,6 +298,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(comes_back_as_it_was_left, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(starts_afresh_after_a_stranger, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(is_not_owned_when_not_named, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(topics_have_partitions_of_their_own, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_is_in_hand_is_not_taken_twice, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_commit_that_failed_leaves_no_mark, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(comes_back_with_a_commit_of_unknown_end, set_up, tear_down),
