@@ -27,8 +27,12 @@ uint64_t stage_guest_longest_ms(const struct job *job)
 	return job->engine->settings->boot_ms + SETUP_MS + LAUNCH_MS + job->task->timeout_ms + RUN_SLACK_MS + COLLECT_MS;
 }
 
+#define EXEC 1 /* a task is one program */
+
 struct chunk {
 	struct job *job;
+	uint32_t stream;
+	uint64_t end; /* its offset in the stream, and its bytes */
 	size_t len;
 };
 
@@ -57,7 +61,7 @@ static void send_frame(struct job *job, const struct frame *frame)
 static void send_setup(struct job *job)
 {
 	uint8_t entropy[FRAME_ENTROPY_BYTES];
-	struct frame frame = { .type = FRAME_SETUP, .data = entropy, .len = sizeof(entropy) };
+	struct frame frame = { .type = FRAME_SETUP, .version = FRAME_VERSION, .data = entropy, .len = sizeof(entropy) };
 	ssize_t n = getrandom(entropy, sizeof(entropy), 0); /* up to 256 bytes are never short */
 
 	if (n != (ssize_t)sizeof(entropy)) {
@@ -121,7 +125,7 @@ static void take_hello(struct job *job, const struct frame *frame)
 
 static void send_file(struct job *job, const struct task_file *file)
 {
-	struct frame frame = { .type = FRAME_PUT, .mode = file->mode,
+	struct frame frame = { .type = FRAME_PUT, .exec = EXEC, .mode = file->mode,
 			       .path = { .text = file->path, .len = strlen(file->path) } };
 
 	do {
@@ -142,7 +146,7 @@ static void send_stdin(struct job *job)
 
 	do {
 		size_t left = task->stdin_len - sent;
-		struct frame frame = { .type = FRAME_STDIN };
+		struct frame frame = { .type = FRAME_STDIN, .exec = EXEC, .offset = sent };
 
 		frame.len = left < FRAME_DATA_MAX ? left : FRAME_DATA_MAX;
 		frame.data = left ? task->stdin_data + sent : NULL;
@@ -158,6 +162,7 @@ static void send_run(struct job *job)
 	struct frame_text argv[TASK_MAX_ARGS];
 	struct frame_pair env[TASK_MAX_ENV];
 	struct frame frame = { .type = FRAME_RUN,
+			       .exec = EXEC,
 			       .argv = argv,
 			       .n_argv = task->n_argv,
 			       .env = env,
@@ -198,11 +203,11 @@ static void take_started(struct job *job)
 	engine_stream_event(job->engine, job);
 }
 
-static void send_ack(struct job *job, size_t bytes)
+static void send_ack(struct job *job, uint32_t stream, uint64_t end)
 {
-	const struct frame frame = { .type = FRAME_ACK, .bytes = bytes };
+	const struct frame frame = { .type = FRAME_ACK, .exec = EXEC, .stream = stream, .offset = end };
 
-	if (bytes && job->end == JOB_END_NONE)
+	if (job->end == JOB_END_NONE)
 		send_frame(job, &frame);
 }
 
@@ -219,7 +224,7 @@ void stage_guest_delivered(void *ctx, void *opaque, bool is_delivered)
 	job->chunk_bytes_in_flight -= chunk->len;
 	if (!is_delivered)
 		job->chunk_failures++;
-	send_ack(job, chunk->len);
+	send_ack(job, chunk->stream, chunk->end);
 	free(chunk);
 	if (job->channel)
 		channel_resume(job->channel);
@@ -245,7 +250,7 @@ static int stream_chunk(struct job *job, const struct frame *frame)
 	memcpy(output.id, job->task->id, sizeof(output.id));
 	r = chunk ? output_encode(&output, &message) : -ENOMEM;
 	if (r == 0) {
-		*chunk = (struct chunk){ .job = job, .len = frame->len };
+		*chunk = (struct chunk){ .job = job, .stream = frame->stream, .end = frame->offset + frame->len, .len = frame->len };
 		r = streamer_send(engine->streamer, engine->topics.output, job->task->id, strlen(job->task->id),
 				  message.data, message.len, chunk, &err);
 	}
@@ -254,7 +259,7 @@ static int stream_chunk(struct job *job, const struct frame *frame)
 		return r;
 	if (r < 0) {
 		job->chunk_failures++;
-		send_ack(job, frame->len);
+		send_ack(job, frame->stream, frame->offset + frame->len);
 		return 0;
 	}
 	(void)TAKE_PTR(chunk); /* stage_guest_delivered() frees it */
@@ -280,7 +285,7 @@ static bool take_out(struct job *job, const struct frame *frame)
 	    EVP_DigestUpdate(job->digests[is_stdout ? 0 : 1], frame->data, frame->len) != 1)
 		guest_fault(job, "no memory for its output");
 	else if (!job->task->is_streaming)
-		send_ack(job, frame->len);
+		send_ack(job, frame->stream, frame->offset + frame->len);
 	return true;
 }
 
@@ -338,7 +343,7 @@ static void decide(struct job *job)
 static void ask_files(struct job *job)
 {
 	struct frame_text paths[TASK_MAX_COLLECT];
-	struct frame frame = { .type = FRAME_COLLECT, .paths = paths, .n_paths = job->task->n_collect,
+	struct frame frame = { .type = FRAME_COLLECT, .exec = EXEC, .paths = paths, .n_paths = job->task->n_collect,
 			       .limit_bytes = RESULT_FILES_BYTES };
 
 	for (size_t i = 0; i < job->task->n_collect; i++)
@@ -490,7 +495,9 @@ static void take_fail(struct job *job, const struct frame *frame)
 
 static bool take_frame(struct job *job, const struct frame *frame)
 {
-	if (frame->type == FRAME_HELLO && job->guest == GUEST_SILENT)
+	if (frame->exec > EXEC)
+		guest_fault(job, "its agent spoke of a program that was not asked for");
+	else if (frame->type == FRAME_HELLO && job->guest == GUEST_SILENT)
 		take_hello(job, frame);
 	else if (frame->type == FRAME_FAIL)
 		take_fail(job, frame);

@@ -123,9 +123,9 @@ static int send_content(struct channel *channel, int fd, struct frame frame)
 	return r;
 }
 
-static int send_file(struct channel *channel, const char *path, uint64_t *limit_bytes)
+static int send_file(struct channel *channel, uint32_t exec, const char *path, uint64_t *limit_bytes)
 {
-	struct frame frame = { .type = FRAME_FILE, .path = { .text = path, .len = strlen(path) } };
+	struct frame frame = { .type = FRAME_FILE, .exec = exec, .path = { .text = path, .len = strlen(path) } };
 	struct source source = { .fd = -1 };
 	char why[96];
 	const char *error = open_source(path, *limit_bytes, &source, why);
@@ -150,7 +150,7 @@ int collect_files(struct channel *channel, const struct frame *frame)
 		if (frame->paths[i].len >= sizeof(path))
 			return -EBADMSG;
 		memcpy(path, frame->paths[i].text, frame->paths[i].len);
-		r = send_file(channel, path, &limit_bytes);
+		r = send_file(channel, frame->exec, path, &limit_bytes);
 	}
-	return r < 0 ? r : send_frame(channel, &(struct frame){ .type = FRAME_COLLECTED });
+	return r < 0 ? r : send_frame(channel, &(struct frame){ .type = FRAME_COLLECTED, .exec = frame->exec });
 }

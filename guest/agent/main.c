@@ -38,6 +38,7 @@ struct agent {
 	struct channel channel;
 	int signal_fd;
 	struct put put;
+	uint32_t exec; /* the program's number; 0 before the first */
 	struct program program;
 };
 
@@ -53,6 +54,7 @@ static void agent_fail(struct agent *agent, const char *why)
 {
 	const char *missing = agent->program.missing;
 	const struct frame frame = { .type = FRAME_FAIL,
+				     .exec = agent->exec,
 				     .error = { .text = why, .len = strlen(why) },
 				     .missing = { .text = missing, .len = strlen(missing) } };
 
@@ -74,8 +76,13 @@ static int take_setup(struct agent *agent, const struct frame *frame, struct err
 {
 	struct frame ready = { .type = FRAME_READY };
 	uint64_t start_ms = clock_mono_ms();
-	int r = setup_identity(frame, err);
+	int r;
 
+	if (frame->version != FRAME_VERSION)
+		return err_set(err, ERR_HOST, 0,
+			       "the engine speaks version %u of the guest protocol, this agent %d; rebuild the kernel bundle with "
+			       "'mayfly image build'", frame->version, FRAME_VERSION);
+	r = setup_identity(frame, err);
 	if (r == 0)
 		r = disk_mount(err);
 	if (r == 0)
@@ -91,7 +98,7 @@ static int take_run(struct agent *agent, const struct frame *frame, struct err *
 {
 	int r = program_start(&agent->program, frame, err);
 
-	return r < 0 ? r : send_simple(agent, &(struct frame){ .type = FRAME_STARTED }, err);
+	return r < 0 ? r : send_simple(agent, &(struct frame){ .type = FRAME_STARTED, .exec = frame->exec }, err);
 }
 
 static int take_stdin(struct agent *agent, const struct frame *frame, struct err *err)
@@ -115,6 +122,8 @@ static int take_frame(struct agent *agent, const struct frame *frame, struct err
 
 	if (frame->type == FRAME_SETUP && agent->state == AGENT_NEW)
 		return take_setup(agent, frame, err);
+	if (is_idle && (frame->type == FRAME_PUT || frame->type == FRAME_RUN))
+		agent->exec = frame->exec;
 	if (frame->type == FRAME_PUT && is_idle)
 		return put_piece(&agent->put, frame, err);
 	if (frame->type == FRAME_RUN && is_idle)
@@ -124,7 +133,7 @@ static int take_frame(struct agent *agent, const struct frame *frame, struct err
 	if (frame->type == FRAME_STDIN && agent->state == AGENT_READY)
 		return take_stdin(agent, frame, err);
 	if (frame->type == FRAME_ACK && agent->state == AGENT_READY) {
-		output_acknowledge(&agent->program.output, frame->bytes);
+		output_acknowledge(&agent->program.output, frame);
 		return 0;
 	}
 	return err_set(err, ERR_BUG, 0, "a '%s' frame does not belong here", frame_type_name(frame->type));

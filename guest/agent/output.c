@@ -12,23 +12,30 @@ static uint64_t left_of(const struct output *output)
 	return output->limit_bytes - output->pipes[0].kept_bytes - output->pipes[1].kept_bytes;
 }
 
+uint64_t output_unacknowledged(const struct output *output)
+{
+	const struct output_pipe *pipes = output->pipes;
+
+	return pipes[0].kept_bytes - pipes[0].acknowledged + pipes[1].kept_bytes - pipes[1].acknowledged;
+}
+
 bool output_is_wanted(const struct output *output, const struct channel *channel)
 {
 	if (left_of(output) == 0)
 		return true; /* to drop it */
-	return output->unacknowledged < output->window && channel->out.len < QUEUE_ENOUGH_BYTES;
+	return output_unacknowledged(output) < output->window && channel->out.len < QUEUE_ENOUGH_BYTES;
 }
 
 bool output_is_stalled(const struct output *output, const struct channel *channel)
 {
-	return output->unacknowledged > 0 && !output_is_wanted(output, channel);
+	return output_unacknowledged(output) > 0 && !output_is_wanted(output, channel);
 }
 
 static int keep(struct output *output, unsigned which, const uint8_t *data, size_t len, struct channel *channel)
 {
 	struct output_pipe *pipe = &output->pipes[which];
 	const struct frame frame = {
-		.type = FRAME_OUT, .stream = which + 1, .offset = pipe->kept_bytes, .data = data, .len = len
+		.type = FRAME_OUT, .exec = output->exec, .stream = which + 1, .offset = pipe->kept_bytes, .data = data, .len = len
 	};
 	int r;
 
@@ -38,13 +45,12 @@ static int keep(struct output *output, unsigned which, const uint8_t *data, size
 	if (r < 0)
 		return r;
 	pipe->kept_bytes += len;
-	output->unacknowledged += len;
 	return 0;
 }
 
 static size_t piece_size(const struct output *output)
 {
-	uint64_t room = output->window - output->unacknowledged;
+	uint64_t room = output->window - output_unacknowledged(output);
 
 	if (left_of(output) == 0 || room > FRAME_DATA_MAX)
 		return FRAME_DATA_MAX;
@@ -73,9 +79,12 @@ int output_pump(struct output *output, unsigned which, struct channel *channel)
 	return r < 0 ? r : 1;
 }
 
-void output_acknowledge(struct output *output, uint64_t bytes)
+void output_acknowledge(struct output *output, const struct frame *frame)
 {
-	output->unacknowledged -= bytes < output->unacknowledged ? bytes : output->unacknowledged;
+	struct output_pipe *pipe = &output->pipes[frame->stream - 1];
+
+	if (frame->offset > pipe->acknowledged)
+		pipe->acknowledged = frame->offset < pipe->kept_bytes ? frame->offset : pipe->kept_bytes;
 }
 
 void output_close(struct output *output)

@@ -13,12 +13,14 @@
 struct output_pipe {
 	int fd; /* nonblocking read end, or -1 after its end */
 	uint64_t kept_bytes, bytes;
+	uint64_t acknowledged; /* bytes that the engine has */
 };
 
 struct output {
+	uint32_t exec;
 	struct output_pipe pipes[2]; /* stdout, stderr */
 	uint64_t limit_bytes;	     /* of both together */
-	uint64_t window, unacknowledged;
+	uint64_t window;
 };
 
 /* Is there a reason to read from the pipes now? */
@@ -30,5 +32,8 @@ bool output_is_stalled(const struct output *output, const struct channel *channe
 /* Read one pipe once and queue what is kept. 1: there may be more, 0: there is nothing more now; or a negative errno. */
 int output_pump(struct output *output, unsigned which, struct channel *channel);
 
-void output_acknowledge(struct output *output, uint64_t bytes);
+/* `frame` is a FRAME_ACK. What was not sent cannot be acknowledged. */
+void output_acknowledge(struct output *output, const struct frame *frame);
+/* Bytes on their way to the engine. */
+uint64_t output_unacknowledged(const struct output *output);
 void output_close(struct output *output);

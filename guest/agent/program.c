@@ -71,6 +71,7 @@ int program_start(struct program *program, const struct frame *frame, struct err
 				     .stdin_bytes.max = TASK_MAX_BYTES,
 				     .memory = { .events_fd = -1, .log_fd = -1 },
 				     .output = { .pipes = { { .fd = -1 }, { .fd = -1 } },
+						 .exec = frame->exec,
 						 .limit_bytes = frame->output_limit_bytes,
 						 .window = frame->window } };
 	program->started_ms = clock_mono_ms();
@@ -289,6 +290,7 @@ int program_report(struct program *program, struct channel *channel)
 	uint64_t oom_kills = memory_kills(&program->memory);
 	const struct memory_victim *victim = &program->memory.victim;
 	struct frame frame = { .type = FRAME_EXIT,
+			       .exec = program->output.exec,
 			       .has_exit_code = is_exit,
 			       .exit_code = is_exit ? (uint32_t)WEXITSTATUS(program->wait_status) : 0,
 			       .signal = is_exit ? 0 : (uint32_t)WTERMSIG(program->wait_status),

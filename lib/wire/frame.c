@@ -13,7 +13,7 @@
 
 #define PREFIX_BYTES	 4
 #define FRAME_MAX_DEPTH	 3   /* the frame, its env or argv, a string in it */
-#define FRAME_FIELDS_MAX 14  /* of one type */
+#define FRAME_FIELDS_MAX 15  /* of one type */
 #define HOSTNAME_MAX	 63  /* one DNS label */
 #define ERROR_MAX	 255 /* bytes of a sentence */
 #define SIGNAL_MAX	 64
@@ -22,6 +22,7 @@
 
 enum kind {
 	KIND_U32,
+	KIND_VERSION, /* a number; first of its type. With another one than FRAME_VERSION it is the only field that is read */
 	KIND_U64,
 	KIND_BOOL,
 	KIND_TEXT,
@@ -45,42 +46,72 @@ struct shape {
 
 /* clang-format off */
 #define FIELD(member, what, least, most) { #member, (what), offsetof(struct frame, member), (least), (most) }
+#define FIELD_EXEC FIELD(exec, KIND_U32, 1, UINT32_MAX)
 
 static const struct shape shapes[] = {
 	[FRAME_SETUP] = { "setup", {
+		FIELD(version, KIND_VERSION, 0, UINT32_MAX),
 		FIELD(data, KIND_BYTES, 32, FRAME_ENTROPY_BYTES),
 		FIELD(realtime_ns, KIND_U64, 0, INT64_MAX),
 		FIELD(hostname, KIND_TEXT, 1, HOSTNAME_MAX) } },
+	[FRAME_ATTACH] = { "attach", { FIELD(version, KIND_VERSION, 0, UINT32_MAX) } },
 	[FRAME_PUT] = { "put", {
+		FIELD_EXEC,
 		FIELD(path, KIND_TEXT, 1, TASK_MAX_PATH_BYTES),
 		FIELD(mode, KIND_U32, 0, TASK_MAX_FILE_MODE),
 		FIELD(offset, KIND_U64, 0, INT64_MAX),
 		FIELD(data, KIND_BYTES, 0, FRAME_DATA_MAX),
 		FIELD(is_last, KIND_BOOL, 0, 0) } },
 	[FRAME_RUN] = { "run", {
+		FIELD_EXEC,
 		FIELD(argv, KIND_TEXTS, 1, TASK_MAX_ARGS),
 		FIELD(env, KIND_PAIRS, 0, TASK_MAX_ENV),
 		FIELD(timeout_ms, KIND_U64, 1, INT64_MAX),
 		FIELD(output_limit_bytes, KIND_U64, 0, TASK_MAX_OUTPUT_BYTES),
-		FIELD(window, KIND_U64, FRAME_DATA_MAX, INT64_MAX),
+		FIELD(window, KIND_U64, FRAME_DATA_MAX, FRAME_WINDOW_BYTES),
 		FIELD(oom_ends_one, KIND_BOOL, 0, 0) } },
 	[FRAME_STDIN] = { "stdin", {
+		FIELD_EXEC,
+		FIELD(offset, KIND_U64, 0, INT64_MAX),
 		FIELD(data, KIND_BYTES, 0, FRAME_DATA_MAX),
 		FIELD(is_last, KIND_BOOL, 0, 0) } },
-	[FRAME_ACK] = { "ack", { FIELD(bytes, KIND_U64, 0, INT64_MAX) } },
+	[FRAME_ACK] = { "ack", {
+		FIELD_EXEC,
+		FIELD(stream, KIND_U32, 1, 2),
+		FIELD(offset, KIND_U64, 0, INT64_MAX) } },
+	[FRAME_KILL] = { "kill", {
+		FIELD_EXEC,
+		FIELD(signal, KIND_U32, 1, SIGNAL_MAX) } },
 	[FRAME_COLLECT] = { "collect", {
+		FIELD_EXEC,
 		FIELD(paths, KIND_TEXTS, 1, TASK_MAX_COLLECT),
 		FIELD(limit_bytes, KIND_U64, 0, INT64_MAX) } },
+	[FRAME_RESUME] = { "resume", {
+		FIELD_EXEC,
+		FIELD(stdout_bytes, KIND_U64, 0, INT64_MAX),
+		FIELD(stderr_bytes, KIND_U64, 0, INT64_MAX) } },
+	[FRAME_END] = { "end", { FIELD_EXEC } },
 	[FRAME_HELLO] = { "hello", {
-		FIELD(version, KIND_U32, 0, UINT32_MAX),
-		FIELD(elapsed_ms, KIND_U64, 0, INT64_MAX) } },
+		FIELD(version, KIND_VERSION, 0, UINT32_MAX),
+		FIELD(elapsed_ms, KIND_U64, 0, INT64_MAX),
+		FIELD(is_set_up, KIND_BOOL, 0, 0),
+		FIELD(n_execs, KIND_U32, 0, FRAME_EXECS_MAX) } },
 	[FRAME_READY] = { "ready", { FIELD(elapsed_ms, KIND_U64, 0, INT64_MAX) } },
-	[FRAME_STARTED] = { "started", { { NULL, KIND_U32, 0, 0, 0 } } },
+	[FRAME_STATUS] = { "status", {
+		FIELD_EXEC,
+		FIELD(is_running, KIND_BOOL, 0, 0),
+		FIELD(is_started, KIND_BOOL, 0, 0),
+		FIELD(stdin_bytes, KIND_U64, 0, INT64_MAX),
+		FIELD(stdout_bytes, KIND_U64, 0, INT64_MAX),
+		FIELD(stderr_bytes, KIND_U64, 0, INT64_MAX) } },
+	[FRAME_STARTED] = { "started", { FIELD_EXEC } },
 	[FRAME_OUT] = { "out", {
+		FIELD_EXEC,
 		FIELD(stream, KIND_U32, 1, 2),
 		FIELD(offset, KIND_U64, 0, INT64_MAX),
 		FIELD(data, KIND_BYTES, 1, FRAME_DATA_MAX) } },
 	[FRAME_EXIT] = { "exit", {
+		FIELD_EXEC,
 		FIELD(has_exit_code, KIND_BOOL, 0, 0),
 		FIELD(exit_code, KIND_U32, 0, EXIT_CODE_MAX),
 		FIELD(signal, KIND_U32, 0, SIGNAL_MAX),
@@ -96,6 +127,7 @@ static const struct shape shapes[] = {
 		FIELD(max_rss_kib, KIND_U64, 0, INT64_MAX),
 		FIELD(run_ms, KIND_U64, 0, INT64_MAX) } },
 	[FRAME_FILE] = { "file", {
+		FIELD_EXEC,
 		FIELD(path, KIND_TEXT, 1, TASK_MAX_PATH_BYTES),
 		FIELD(mode, KIND_U32, 0, FRAME_MODE_MAX),
 		FIELD(size, KIND_U64, 0, INT64_MAX),
@@ -103,8 +135,9 @@ static const struct shape shapes[] = {
 		FIELD(data, KIND_BYTES, 0, FRAME_DATA_MAX),
 		FIELD(is_last, KIND_BOOL, 0, 0),
 		FIELD(error, KIND_MENDED, 0, ERROR_MAX) } },
-	[FRAME_COLLECTED] = { "collected", { { NULL, KIND_U32, 0, 0, 0 } } },
+	[FRAME_COLLECTED] = { "collected", { FIELD_EXEC } },
 	[FRAME_FAIL] = { "fail", {
+		FIELD(exec, KIND_U32, 0, UINT32_MAX),
 		FIELD(error, KIND_MENDED, 1, ERROR_MAX),
 		FIELD(missing, KIND_MENDED, 0, FRAME_MISSING_MAX) } },
 };
@@ -176,6 +209,7 @@ static void pack_value(struct pack *pack, const struct frame *frame, const struc
 
 	switch (field->kind) {
 	case KIND_U32:
+	case KIND_VERSION:
 		pack_uint(pack, *(const uint32_t *)at(frame, field));
 		return;
 	case KIND_U64:
@@ -208,11 +242,11 @@ static void pack_frame(struct pack *pack, const struct frame *frame)
 	const struct shape *shape = &shapes[frame->type];
 	struct pack_map map = pack_map_begin(pack);
 
-	pack_string_field(pack, &map, "t", shape->name);
 	for (size_t i = 0; i < FRAME_FIELDS_MAX && shape->fields[i].key; i++) {
 		pack_key(pack, &map, shape->fields[i].key);
 		pack_value(pack, frame, &shape->fields[i]);
 	}
+	pack_string_field(pack, &map, "t", shape->name); /* last, so that no frame ends with FRAME_SYNC */
 	pack_map_end(pack, &map);
 }
 
@@ -333,9 +367,9 @@ static int read_nothing(const struct unpack_value *value, const struct unpack_ru
 static size_t make_rules(const struct shape *shape, struct unpack_rule rules[FRAME_FIELDS_MAX + 1])
 {
 	static const unpack_read_fn readers[] = {
-		[KIND_U32] = unpack_rule_u32,	[KIND_U64] = unpack_rule_u64,	  [KIND_BOOL] = unpack_rule_bool,
-		[KIND_TEXT] = unpack_rule_text, [KIND_MENDED] = unpack_rule_text, [KIND_BYTES] = read_bytes,
-		[KIND_TEXTS] = read_texts,	[KIND_PAIRS] = read_pairs,
+		[KIND_U32] = unpack_rule_u32,	[KIND_VERSION] = unpack_rule_u32, [KIND_U64] = unpack_rule_u64,
+		[KIND_BOOL] = unpack_rule_bool, [KIND_TEXT] = unpack_rule_text,   [KIND_MENDED] = unpack_rule_text,
+		[KIND_BYTES] = read_bytes,	[KIND_TEXTS] = read_texts,	  [KIND_PAIRS] = read_pairs,
 	};
 	size_t n = 0;
 
@@ -369,12 +403,25 @@ static int read_type(const struct unpack_value *root, enum frame_type *ret)
 	return unpack_fail(&value, "is not a known type of frame");
 }
 
+/* Does it say that it is of another version? Whatever else it says then is not for us to judge. */
+static bool is_of_another_version(const struct unpack_value *root, const struct shape *shape, uint32_t *ret_version)
+{
+	struct unpack_value value;
+	uint64_t version;
+
+	if (shape->fields[0].kind != KIND_VERSION || !unpack_find(root, shape->fields[0].key, &value) ||
+	    unpack_uint(&value, 0, UINT32_MAX, &version) < 0 || version == FRAME_VERSION)
+		return false;
+	*ret_version = (uint32_t)version;
+	return true;
+}
+
 static int read_frame(const struct unpack_value *root, struct frame *frame)
 {
 	struct unpack_rule rules[FRAME_FIELDS_MAX + 1];
 	int r = read_type(root, &frame->type);
 
-	if (r < 0)
+	if (r < 0 || is_of_another_version(root, &shapes[frame->type], &frame->version))
 		return r;
 	return unpack_map(root, rules, make_rules(&shapes[frame->type], rules), UNPACK_UNKNOWN_REFUSED, frame);
 }

@@ -1,25 +1,54 @@
-/* The guest channel: frames between the engine and the agent in the microVM, over one virtio-serial port.
+/* The guest protocol: frames between an engine and the agent in its microVM, over one byte stream (a virtio-serial port).
  *
- * A frame is a 4-byte big-endian length (1..FRAME_MAX_BYTES) and a msgpack map whose key "t" is the type's name; every
- * other key is the field's name in struct frame. Both directions use one codec; each side checks that a type may come
- * from its peer. Neither side trusts the other: the agent because tasks share its kernel, the engine because a task may
- * have taken the agent over.
+ * A frame is a 4-byte big-endian length (1..FRAME_MAX_BYTES) and a msgpack map whose key "t", the last one, is the type's name;
+ * every other key is a field of struct frame. Both directions use one codec; each side checks that a type may come from its peer.
+ * Neither side trusts the other: the agent because tasks share its kernel, the engine because a task may have taken the agent over.
  *
- * Conversation (engine: E, agent: A):
- *   A hello                     the agent is up
- *   E setup                     entropy, wall clock, host name; sent once the disk is attached
- *   A ready                     RNG seeded, clock set, disk mounted, overlay up
- *   E put...                    input files, in FRAME_DATA_MAX pieces, `is_last` on each file's last piece
- *   E run, stdin...             argv and limits; then stdin pieces, `is_last` closes it
- *   A started                   exec succeeded: user code runs
- *   A out...                    output; the agent stops reading the task's pipes when `window` bytes are unacknowledged
- *   E ack                       `bytes` of output were taken
- *   A exit                      every process of the task is gone, every kept byte of output was sent
- *   E collect                   paths to send back, `limit_bytes` together
- *   A file...                   in pieces; `error` set and no data when a path cannot be read
+ * Conversation (engine: E, agent: A). The VM first, once:
+ *   A hello        the agent is up
+ *   E setup        entropy, wall clock, host name; sent once the disk is attached
+ *   A ready        RNG seeded, clock set, disk mounted
+ *
+ * Then programs, up to FRAME_EXECS_MAX at once. Each has a number, `exec`, that every frame about it carries. The engine chooses it:
+ * 1 or more, each higher than all before it, never used again in this VM. For one program, in this order:
+ *   E put...       input files in pieces, `is_last` on the last piece of each
+ *   E run          argv and limits
+ *   E stdin...     pieces; `is_last` closes it. Also before `started`
+ *   A started      exec(2) succeeded: user code runs
+ *   A out...       output. At most `window` bytes of it are unacknowledged; then the agent leaves the program's pipes alone
+ *   E ack          `stream` was taken up to `offset`
+ *   E kill         `signal` to the program's first process; SIGKILL to all of its processes
+ *   A exit         every process of the program is gone, and every kept byte of output was sent
+ *   E collect      paths to send back, `limit_bytes` together. After `exit`, any number of times, one after the other
+ *   A file...      in pieces; `error` set and no data when a path cannot be read
  *   A collected
- * `missing` in a fail names the program that the image lacks, for the engine to say which image has it.
- * The agent may say `fail` instead of any of its answers; the engine ends the VM at any time. */
+ *   E end          the engine is done with it: what still runs is killed, the agent forgets it and says nothing more about it
+ *   A fail         instead of any answer: why. `missing` names the program that the image lacks, if that is it
+ *
+ * An exec lives, and takes one of the FRAME_EXECS_MAX places, from its first put or run until `end` or `fail`. A program that ended
+ * stays until then; so does its cgroup. Frames about an exec that is over are ignored: they crossed its `fail`. A frame that is out
+ * of order, or about a number that was never used, is answered by `fail` for that exec alone, whose program is killed; the others
+ * go on. `fail` with exec 0 is about the whole guest: setup failed, the versions differ, bytes that are no frames. Then the agent
+ * kills every program and hears nothing more but an attach. The engine ends the VM at any time.
+ *
+ * Versions: `hello`, `setup` and `attach` carry one. Of a frame with another version than FRAME_VERSION only type and version are
+ * decoded, so that both sides can name them. The engine refuses another agent's hello, the agent another engine's setup and attach.
+ *
+ * Another peer: programs do not need the engine. When the port has no peer, they go on until their window is full; timeouts pass, but
+ * not while a program waits for the window. A new engine, which may not know what the one before it said, or how far, attaches:
+ *   E (FRAME_SYNC) attach
+ *   A (FRAME_SYNC) hello      `is_set_up`, and `n_execs` that live
+ *   A status...               one for each: how far it is. The agent says nothing more about an exec until
+ *   E resume                  with what the engine has of stdout and stderr: output goes on from there; `exit` or `fail` come (again).
+ *                             Both offsets lie between `status`'s and what was sent. stdin goes on from status's `stdin_bytes`
+ * A `status` with neither is_started nor is_running: files were put, its `run` was not. A put, or a collect, that was under way when
+ * the peer changed begins again. Execs that the engine does not resume stay; it may also `end` them.
+ *
+ * FRAME_SYNC makes the stream readable again, in both directions, wherever the peer before broke off. It is FRAME_SYNC_BYTES times
+ * 0xff, more than what can be missing of any frame. A length never begins with 0xff (it is at most FRAME_MAX_BYTES), and a frame never
+ * ends with it (its type's name is last). So a reader that meets 0xff in one of these places knows: the peer begins anew. It drops
+ * the frame that was cut off, and every 0xff up to the first other byte. A reader that does not know where frames begin, because it is
+ * itself new to the stream, waits for more than FRAME_DATA_MAX times 0xff; no frame has as many in a row. wire/frame_reader.h does it. */
 #pragma once
 
 #include <stdbool.h>
@@ -29,10 +58,13 @@
 #include "base/buf.h"
 #include "wire/task.h"
 
-#define FRAME_VERSION 2
+#define FRAME_VERSION 3
 #define FRAME_MAX_BYTES (256 * 1024)  /* run: argv + env up to 128 KiB, with room */
 #define FRAME_DATA_MAX (32 * 1024)    /* data of one put, stdin, out or file frame */
-#define FRAME_WINDOW_BYTES (256 * 1024) /* unacknowledged output */
+#define FRAME_WINDOW_BYTES (256 * 1024) /* unacknowledged output of one program, at most: the agent keeps it */
+#define FRAME_EXECS_MAX 16		/* programs of one VM at once, each with a cgroup, three pipes and a window of output */
+#define FRAME_SYNC 0xff
+#define FRAME_SYNC_BYTES (FRAME_MAX_BYTES + 4)
 #define FRAME_MAX_NODES 1024
 #define FRAME_ENTROPY_BYTES 64
 #define FRAME_MODE_MAX 07777            /* of a collected file */
@@ -41,14 +73,19 @@
 enum frame_type {
 	/* engine to agent */
 	FRAME_SETUP,
+	FRAME_ATTACH,
 	FRAME_PUT,
 	FRAME_RUN,
 	FRAME_STDIN,
 	FRAME_ACK,
+	FRAME_KILL,
 	FRAME_COLLECT,
+	FRAME_RESUME,
+	FRAME_END,
 	/* agent to engine */
 	FRAME_HELLO,
 	FRAME_READY,
+	FRAME_STATUS,
 	FRAME_STARTED,
 	FRAME_OUT,
 	FRAME_EXIT,
@@ -70,10 +107,11 @@ struct frame_pair {
 /* One frame of any type; fields that a type does not carry are zero. Borrowed pointers point into the decoded bytes. */
 struct frame {
 	enum frame_type type;
-	uint32_t version;         /* hello */
+	uint32_t version;         /* hello setup attach */
+	uint32_t exec;            /* all but hello setup attach ready; 0 only in fail: the whole guest */
 	const uint8_t *data;      /* put stdin out file: payload; setup: entropy */
 	size_t len;
-	uint64_t offset;          /* put out file: of the payload in its file or stream */
+	uint64_t offset;          /* put stdin out file: of the payload in its file or stream; ack: the stream up to here */
 	bool is_last;             /* put stdin file */
 	struct frame_text path;   /* put file */
 	uint32_t mode;            /* put: permissions; file: set-id bits and sticky bit too */
@@ -86,23 +124,27 @@ struct frame {
 	size_t n_env;
 	uint64_t timeout_ms;      /* run */
 	uint64_t output_limit_bytes; /* run */
-	uint64_t window;          /* run: bytes of unacknowledged output allowed */
+	uint64_t window;          /* run: bytes of unacknowledged output allowed, FRAME_DATA_MAX..FRAME_WINDOW_BYTES */
 	bool oom_ends_one;        /* run: lack of memory ends one process, not the whole program */
 	struct frame_text *paths; /* collect */
 	size_t n_paths;
 	uint64_t limit_bytes;     /* collect */
-	uint64_t bytes;           /* ack */
-	uint32_t stream;          /* out: 1 stdout, 2 stderr */
+	uint32_t stream;          /* out ack: 1 stdout, 2 stderr */
+	bool is_set_up;           /* hello: a setup was done; put and run may come at once */
+	uint32_t n_execs;         /* hello: as many `status` follow */
+	bool is_running;          /* status: has a program that was not seen to end */
+	bool is_started;          /* status: its user code ran; `started` is not said again */
 	bool has_exit_code;       /* exit: else `signal` */
 	uint32_t exit_code;
-	uint32_t signal;
+	uint32_t signal;          /* exit kill */
 	bool is_timed_out;        /* exit: the agent ended it at timeout_ms */
 	bool is_oom;              /* exit: lack of memory ended it */
 	uint64_t oom_kills;       /* exit: processes that lack of memory ended */
 	uint32_t oom_pid;         /* exit: the first of them, 0 when nobody knows */
 	struct frame_text oom_process; /* exit: its name */
 	uint64_t memory_kib;      /* exit: what the program could have had */
-	uint64_t stdout_bytes, stderr_bytes; /* exit: written, dropped ones too */
+	uint64_t stdin_bytes;     /* status: of the program's input the agent has these */
+	uint64_t stdout_bytes, stderr_bytes; /* exit: written, dropped ones too; status: acknowledged; resume: the engine has these */
 	uint64_t cpu_ms, max_rss_kib, run_ms; /* exit */
 	uint64_t elapsed_ms;      /* hello: since the kernel started; ready: mounts and seeding */
 	struct frame_text error;  /* fail file: a sentence; "" in file when all is well */

@@ -507,24 +507,30 @@ def frame(message):
 
 
 FRAMES = {
-    "hello": {"t": "hello", "version": 2, "elapsed_ms": 900},
-    "setup": {"t": "setup", "data": bytes(range(64)), "realtime_ns": 1795453739364000000, "hostname": "t-1"},
-    "ready": {"t": "ready", "elapsed_ms": 40},
-    "put": {"t": "put", "path": "in/data", "mode": 420, "offset": 0, "data": b"abc", "is_last": True},
-    "run": {"t": "run", "argv": ["sh", "-c", "exit 3"], "env": {"A": "b"}, "timeout_ms": 60000,
+    "hello": {"version": 3, "elapsed_ms": 900, "is_set_up": False, "n_execs": 0},
+    "setup": {"version": 3, "data": bytes(range(64)), "realtime_ns": 1795453739364000000, "hostname": "t-1"},
+    "attach": {"version": 3},
+    "ready": {"elapsed_ms": 40},
+    "put": {"exec": 1, "path": "in/data", "mode": 420, "offset": 0, "data": b"abc", "is_last": True},
+    "run": {"exec": 1, "argv": ["sh", "-c", "exit 3"], "env": {"A": "b"}, "timeout_ms": 60000,
             "output_limit_bytes": 1 << 24, "window": 1 << 18, "oom_ends_one": False},
-    "stdin": {"t": "stdin", "data": b"in", "is_last": True},
-    "started": {"t": "started"},
-    "out": {"t": "out", "stream": 1, "offset": 0, "data": b"hi\n"},
-    "ack": {"t": "ack", "bytes": 3},
-    "exit": {"t": "exit", "has_exit_code": True, "exit_code": 3, "signal": 0, "is_timed_out": False, "is_oom": False,
+    "stdin": {"exec": 1, "offset": 0, "data": b"in", "is_last": True},
+    "started": {"exec": 1},
+    "out": {"exec": 1, "stream": 1, "offset": 0, "data": b"hi\n"},
+    "ack": {"exec": 1, "stream": 1, "offset": 3},
+    "kill": {"exec": 1, "signal": 15},
+    "exit": {"exec": 1, "has_exit_code": True, "exit_code": 3, "signal": 0, "is_timed_out": False, "is_oom": False,
              "oom_kills": 0, "oom_pid": 0, "oom_process": "", "memory_kib": 172032,
              "stdout_bytes": 3, "stderr_bytes": 0, "cpu_ms": 1, "max_rss_kib": 900, "run_ms": 5},
-    "collect": {"t": "collect", "paths": ["out"], "limit_bytes": 1 << 19},
-    "file": {"t": "file", "path": "out", "mode": 420, "size": 1, "offset": 0, "data": b"x", "is_last": True, "error": ""},
-    "collected": {"t": "collected"},
-    "fail": {"t": "fail", "error": "no disk with the serial 'work'", "missing": ""},
+    "collect": {"exec": 1, "paths": ["out"], "limit_bytes": 1 << 19},
+    "file": {"exec": 1, "path": "out", "mode": 420, "size": 1, "offset": 0, "data": b"x", "is_last": True, "error": ""},
+    "collected": {"exec": 1},
+    "status": {"exec": 1, "is_running": True, "is_started": True, "stdin_bytes": 2, "stdout_bytes": 3, "stderr_bytes": 0},
+    "resume": {"exec": 1, "stdout_bytes": 3, "stderr_bytes": 0},
+    "end": {"exec": (1 << 32) - 1},
+    "fail": {"exec": 0, "error": "no disk with the serial 'work'", "missing": ""},
 }
+FRAMES = {name: {**message, "t": name} for name, message in FRAMES.items()}  # the type comes last
 
 
 def good_frames():
@@ -546,6 +552,14 @@ def bad_frames():
         ("key-twice", Pairs([*FRAMES["hello"].items(), ("version", 1)]), "version", "the same key twice"),
         ("out-data-large", {**FRAMES["out"], "data": bytes(32 * 1024 + 1)}, "data", "more than 32 KiB"),
         ("out-stream", {**FRAMES["out"], "stream": 3}, "stream", "a stream that does not exist"),
+        ("exec-none", {**FRAMES["run"], "exec": 0}, "exec", "0 is the whole guest, and only fail is about that"),
+        ("exec-missing", {"t": "started"}, "exec", "a frame of no program"),
+        ("exec-large", {**FRAMES["end"], "exec": 1 << 32}, "exec", "more than 32 bits"),
+        ("kill-signal", {**FRAMES["kill"], "signal": 65}, "signal", "a signal that does not exist"),
+        ("hello-execs", {**FRAMES["hello"], "n_execs": 17}, "n_execs", "more programs than an agent has"),
+        ("run-window", {**FRAMES["run"], "window": (1 << 18) + 1}, "window", "more than an agent keeps"),
+        ("setup-version-missing", {name: value for name, value in FRAMES["setup"].items() if name != "version"}, "version",
+         "an engine that does not say what it speaks"),
         ("out-data-number", {**FRAMES["out"], "data": 5}, "data", "a number as data"),
     ):
         yield f"frame-{name}", frame(message), field, why

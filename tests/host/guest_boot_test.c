@@ -244,6 +244,7 @@ static void test_scripts(void **state)
 static void put(const char *path, const char *text, size_t at, size_t len, bool is_last)
 {
 	guest_vm_send(&vm, &(struct frame){ .type = FRAME_PUT,
+					    .exec = exec + 1,
 					    .path = TEXT(path),
 					    .mode = 0640,
 					    .offset = at,
@@ -260,7 +261,7 @@ static void collect(const char *const *names, size_t n, uint64_t limit_bytes)
 	for (size_t i = 0; i < n; i++)
 		paths[i] = (struct frame_text)TEXT(names[i]);
 	guest_vm_send(&vm, &(struct frame){
-				   .type = FRAME_COLLECT, .paths = paths, .n_paths = n, .limit_bytes = limit_bytes });
+				   .type = FRAME_COLLECT, .exec = exec, .paths = paths, .n_paths = n, .limit_bytes = limit_bytes });
 }
 
 /* The next file is `path` with this content; or, with content NULL, could not be read. */
@@ -435,7 +436,7 @@ static void test_window(void **state)
 	}
 	result.is_started = true;
 	assert_int_equal(total, FRAME_WINDOW_BYTES);
-	guest_vm_send(&vm, &(struct frame){ .type = FRAME_ACK, .bytes = total });
+	guest_vm_send(&vm, &(struct frame){ .type = FRAME_ACK, .exec = exec, .stream = 1, .offset = total });
 	while (take(guest_vm_next(&vm)))
 		;
 	assert_int_equal(result.streams[0].total, 2000000);
@@ -582,7 +583,7 @@ static void test_timeout_without_a_reader(void **state)
 	sleep(8);
 	waited_ms = clock_mono_ms() - start_ms;
 	result.streams[0].total = total;
-	guest_vm_send(&vm, &(struct frame){ .type = FRAME_ACK, .bytes = total });
+	guest_vm_send(&vm, &(struct frame){ .type = FRAME_ACK, .exec = exec, .stream = 1, .offset = total });
 	while (take(guest_vm_next(&vm)))
 		;
 	assert_true(result.exit.is_timed_out);

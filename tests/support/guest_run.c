@@ -12,11 +12,13 @@
 
 struct guest_vm vm;
 struct guest_result result;
+uint32_t exec;
 
 void boot(const char *image, unsigned memory_mib, unsigned disk_mib)
 {
 	guest_vm_start(&vm, image, memory_mib, disk_mib);
 	guest_vm_setup(&vm);
+	exec = 0;
 }
 
 void send_run(const struct plan *plan)
@@ -26,6 +28,7 @@ void send_run(const struct plan *plan)
 	struct frame_text program[] = { TEXT(plan->program ? plan->program : "") };
 	struct frame_pair env[] = { { TEXT("GREETING"), TEXT("hello there") } };
 	struct frame run = { .type = FRAME_RUN,
+			     .exec = ++exec,
 			     .argv = plan->program ? program : shell,
 			     .n_argv = plan->program ? 1 : plan->argument ? 5 : 4,
 			     .env = env,
@@ -35,17 +38,20 @@ void send_run(const struct plan *plan)
 			     .window = FRAME_WINDOW_BYTES,
 			     .oom_ends_one = plan->oom_ends_one };
 	const char *input = plan->input ? plan->input : "";
-	size_t left = strlen(input);
+	size_t left = strlen(input), sent = 0;
 
 	guest_vm_send(&vm, &run);
 	do {
 		struct frame piece = { .type = FRAME_STDIN,
+				       .exec = exec,
+				       .offset = sent,
 				       .data = (const uint8_t *)input,
 				       .len = left < FRAME_DATA_MAX ? left : FRAME_DATA_MAX };
 
 		piece.is_last = piece.len == left;
 		guest_vm_send(&vm, &piece);
 		input += piece.len;
+		sent += piece.len;
 		left -= piece.len;
 	} while (left);
 }
@@ -59,7 +65,7 @@ static void keep(const struct frame *frame)
 	memcpy(kept->text + kept->len, frame->data, len);
 	kept->len += len;
 	kept->total += frame->len;
-	guest_vm_send(&vm, &(struct frame){ .type = FRAME_ACK, .bytes = frame->len });
+	guest_vm_send(&vm, &(struct frame){ .type = FRAME_ACK, .exec = frame->exec, .stream = frame->stream, .offset = kept->total });
 }
 
 bool take(const struct frame *frame)

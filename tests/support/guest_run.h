@@ -33,6 +33,7 @@ struct plan {
 /* A test has one VM at a time, and one program. */
 extern struct guest_vm vm;
 extern struct guest_result result;
+extern uint32_t exec; /* the last program's number; send_run() takes the next */
 
 /* Boot `vm` until the agent is ready for a program. */
 void boot(const char *image, unsigned memory_mib, unsigned disk_mib);

@@ -265,6 +265,7 @@ const struct frame *guest_vm_expect(struct guest_vm *vm, enum frame_type type)
 void guest_vm_setup(struct guest_vm *vm)
 {
 	struct frame frame = { .type = FRAME_SETUP,
+			       .version = FRAME_VERSION,
 			       .realtime_ns = clock_wall_ns() + GUEST_VM_AHEAD_S * 1000000000ull,
 			       .hostname = { .text = "guest-test", .len = 10 } };
 	uint8_t entropy[FRAME_ENTROPY_BYTES];

@@ -112,7 +112,7 @@ static void take_bytes(void)
 static void run_guest(void)
 {
 	const struct frame hello = { .type = FRAME_HELLO, .version = FRAME_VERSION + (is_evil("version") ? 1u : 0u) };
-	const struct frame ready = { .type = FRAME_READY }, started = { .type = FRAME_STARTED };
+	const struct frame ready = { .type = FRAME_READY }, started = { .type = FRAME_STARTED, .exec = 1 };
 
 	if (is_evil("silent"))
 		for (;;)
@@ -135,7 +135,7 @@ static void run_guest(void)
 static void send_output(uint64_t offset, size_t times)
 {
 	static const uint8_t data[FRAME_DATA_MAX];
-	struct frame frame = { .type = FRAME_OUT, .stream = 1, .offset = offset, .data = data, .len = sizeof(data) };
+	struct frame frame = { .type = FRAME_OUT, .exec = 1, .stream = 1, .offset = offset, .data = data, .len = sizeof(data) };
 
 	for (; times; times--) {
 		send_frame(&frame);
@@ -146,6 +146,7 @@ static void send_output(uint64_t offset, size_t times)
 static void send_piece(const char *path, uint64_t offset)
 {
 	send_frame(&(struct frame){ .type = FRAME_FILE,
+				    .exec = 1,
 				    .path = { .text = path, .len = strlen(path) },
 				    .size = 100,
 				    .mode = 0644,
@@ -156,7 +157,7 @@ static void send_piece(const char *path, uint64_t offset)
 
 static void end_program(void)
 {
-	send_frame(&(struct frame){ .type = FRAME_EXIT, .has_exit_code = true });
+	send_frame(&(struct frame){ .type = FRAME_EXIT, .exec = 1, .has_exit_code = true });
 	take_bytes(); /* what is to be collected */
 }
 

@@ -21,11 +21,14 @@ static struct frame_text paths[] = { TEXT("out/a.txt"), TEXT("b") };
 
 static const struct frame samples[] = {
 	[FRAME_SETUP] = { .type = FRAME_SETUP,
+			  .version = FRAME_VERSION,
 			  .data = entropy,
 			  .len = sizeof(entropy),
 			  .realtime_ns = 1700000000000000001,
 			  .hostname = TEXT("t-1") },
+	[FRAME_ATTACH] = { .type = FRAME_ATTACH, .version = FRAME_VERSION },
 	[FRAME_PUT] = { .type = FRAME_PUT,
+			.exec = 1,
 			.data = entropy,
 			.len = 3,
 			.offset = 70000,
@@ -33,6 +36,7 @@ static const struct frame samples[] = {
 			.path = TEXT("in/a.txt"),
 			.mode = 0755 },
 	[FRAME_RUN] = { .type = FRAME_RUN,
+			.exec = UINT32_MAX,
 			.argv = argv,
 			.n_argv = ARRAY_SIZE(argv),
 			.env = env,
@@ -41,14 +45,20 @@ static const struct frame samples[] = {
 			.output_limit_bytes = 1 << 20,
 			.window = FRAME_WINDOW_BYTES,
 			.oom_ends_one = true },
-	[FRAME_STDIN] = { .type = FRAME_STDIN, .data = entropy, .len = 5, .is_last = true },
-	[FRAME_ACK] = { .type = FRAME_ACK, .bytes = 32768 },
-	[FRAME_COLLECT] = { .type = FRAME_COLLECT, .paths = paths, .n_paths = ARRAY_SIZE(paths), .limit_bytes = 9 },
-	[FRAME_HELLO] = { .type = FRAME_HELLO, .version = FRAME_VERSION, .elapsed_ms = 300 },
+	[FRAME_STDIN] = { .type = FRAME_STDIN, .exec = 2, .offset = 9, .data = entropy, .len = 5, .is_last = true },
+	[FRAME_ACK] = { .type = FRAME_ACK, .exec = 3, .stream = 2, .offset = 32768 },
+	[FRAME_KILL] = { .type = FRAME_KILL, .exec = 4, .signal = 15 },
+	[FRAME_COLLECT] = { .type = FRAME_COLLECT, .exec = 5, .paths = paths, .n_paths = ARRAY_SIZE(paths), .limit_bytes = 9 },
+	[FRAME_RESUME] = { .type = FRAME_RESUME, .exec = 6, .stdout_bytes = 1ull << 40, .stderr_bytes = 7 },
+	[FRAME_END] = { .type = FRAME_END, .exec = 7 },
+	[FRAME_HELLO] = { .type = FRAME_HELLO, .version = FRAME_VERSION, .elapsed_ms = 300, .is_set_up = true, .n_execs = FRAME_EXECS_MAX },
 	[FRAME_READY] = { .type = FRAME_READY, .elapsed_ms = 40 },
-	[FRAME_STARTED] = { .type = FRAME_STARTED },
-	[FRAME_OUT] = { .type = FRAME_OUT, .stream = 2, .offset = 1ull << 40, .data = entropy, .len = 7 },
+	[FRAME_STATUS] = { .type = FRAME_STATUS, .exec = 8, .is_running = true, .is_started = true,
+			   .stdin_bytes = 1, .stdout_bytes = 2, .stderr_bytes = 3 },
+	[FRAME_STARTED] = { .type = FRAME_STARTED, .exec = 9 },
+	[FRAME_OUT] = { .type = FRAME_OUT, .exec = 10, .stream = 2, .offset = 1ull << 40, .data = entropy, .len = 7 },
 	[FRAME_EXIT] = { .type = FRAME_EXIT,
+			 .exec = 11,
 			 .has_exit_code = true,
 			 .exit_code = 255,
 			 .signal = 9,
@@ -64,6 +74,7 @@ static const struct frame samples[] = {
 			 .max_rss_kib = 13,
 			 .run_ms = 14 },
 	[FRAME_FILE] = { .type = FRAME_FILE,
+			 .exec = 12,
 			 .data = entropy,
 			 .len = 4,
 			 .offset = 1,
@@ -72,7 +83,7 @@ static const struct frame samples[] = {
 			 .mode = 06644,
 			 .size = 5,
 			 .error = TEXT("no such file") },
-	[FRAME_COLLECTED] = { .type = FRAME_COLLECTED },
+	[FRAME_COLLECTED] = { .type = FRAME_COLLECTED, .exec = 13 },
 	[FRAME_FAIL] = { .type = FRAME_FAIL, .error = TEXT("cannot run 'x': there is no such file"), .missing = TEXT("x") },
 };
 
@@ -101,6 +112,12 @@ static void assert_same_numbers(const struct frame *a, const struct frame *b)
 {
 	assert_int_equal(a->type, b->type);
 	assert_int_equal(a->version, b->version);
+	assert_int_equal(a->exec, b->exec);
+	assert_int_equal(a->is_set_up, b->is_set_up);
+	assert_int_equal(a->n_execs, b->n_execs);
+	assert_int_equal(a->is_running, b->is_running);
+	assert_int_equal(a->is_started, b->is_started);
+	assert_int_equal(a->stdin_bytes, b->stdin_bytes);
 	assert_int_equal(a->offset, b->offset);
 	assert_int_equal(a->is_last, b->is_last);
 	assert_int_equal(a->mode, b->mode);
@@ -111,7 +128,6 @@ static void assert_same_numbers(const struct frame *a, const struct frame *b)
 	assert_int_equal(a->window, b->window);
 	assert_int_equal(a->oom_ends_one, b->oom_ends_one);
 	assert_int_equal(a->limit_bytes, b->limit_bytes);
-	assert_int_equal(a->bytes, b->bytes);
 	assert_int_equal(a->stream, b->stream);
 	assert_int_equal(a->elapsed_ms, b->elapsed_ms);
 }
@@ -287,6 +303,11 @@ static void test_bounds_are_kept(void **state)
 	frame = samples[FRAME_RUN];
 	frame.window = FRAME_DATA_MAX - 1;
 	expect_refused(&frame, "window");
+	frame.window = FRAME_WINDOW_BYTES + 1;
+	expect_refused(&frame, "window");
+	frame = samples[FRAME_RUN];
+	frame.exec = 0;
+	expect_refused(&frame, "exec");
 }
 
 static void test_a_frame_has_a_ceiling(void **state)
@@ -389,10 +410,24 @@ static void test_foreign_frames(void **state)
 	(void)state;
 	expect_foreign_refused(NULL, NULL);
 	expect_foreign_refused("shout", NULL);
-	expect_foreign_refused("collected", "bytes"); /* another type's field */
+	expect_foreign_refused("collected", "stream"); /* another type's field */
 	expect_foreign_refused("ack", NULL);	 /* a field is missing */
 	expect_foreign_refused("ack", "byte");
-	expect_foreign_refused(NULL, "bytes");
+	expect_foreign_refused(NULL, "exec");
+}
+
+/* Whatever else a frame of another version holds: which one it is can be said. */
+static void test_another_version(void **state)
+{
+	static const uint8_t hello[] = "\0\0\0\x15\x83\xa1t\xa5hello\xa7version\x63\xa1z\xff";
+	struct frame frame;
+	char why[160] = "";
+
+	(void)state;
+	assert_int_equal(frame_decode(hello, sizeof(hello) - 1, &frame, why), 0);
+	assert_int_equal(frame.type, FRAME_HELLO);
+	assert_int_equal(frame.version, 0x63);
+	frame_clear(&frame);
 }
 
 int main(void)
@@ -402,7 +437,7 @@ int main(void)
 		cmocka_unit_test(test_garbage_never_hurts),   cmocka_unit_test(test_extent),
 		cmocka_unit_test(test_bounds_are_kept),	      cmocka_unit_test(test_a_frame_has_a_ceiling),
 		cmocka_unit_test(test_the_largest_task_fits), cmocka_unit_test(test_an_error_is_always_sent),
-		cmocka_unit_test(test_foreign_frames),
+		cmocka_unit_test(test_foreign_frames),	      cmocka_unit_test(test_another_version),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
