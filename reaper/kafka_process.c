@@ -146,7 +146,7 @@ static int fence_victim(struct kafka_process *kafka, const struct kafka_request 
 		if (reply->verdicts[i] == KAFKA_VERDICT_NOT_TOLD &&
 		    strcmp(request->items[i].lease.victim, victim) == 0)
 			return 0;
-	r = publisher_fence(kafka->settings->brokers, victim, KAFKA_TIMEOUT_MS, err);
+	r = publisher_fence(kafka->settings->fleet.brokers, victim, KAFKA_TIMEOUT_MS, err);
 	if (r == 0)
 		log_info("reaper.fenced", "owner=%s", victim);
 	return r;
@@ -417,7 +417,7 @@ static void close_publisher(struct kafka_process *kafka)
 /* From here on a change of the ledgers by another reaper fences us; what others announced is of those that we have fenced. */
 static int open_publisher(struct kafka_process *kafka, struct err *err)
 {
-	const struct blocking_publisher_config config = { .brokers = kafka->settings->brokers,
+	const struct blocking_publisher_config config = { .brokers = kafka->settings->fleet.brokers,
 					      .group = kafka->ledger_group,
 					      .timeout_ms = KAFKA_TIMEOUT_MS };
 	int r;
@@ -561,11 +561,11 @@ static int kafka_process_open(struct kafka_process *kafka, struct err *err)
 {
 	int r;
 
-	topics_name(kafka->settings->topic_prefix, &kafka->topics);
+	topics_name(kafka->settings->fleet.topic_prefix, &kafka->topics);
 	(void)snprintf(kafka->ledger_group, sizeof(kafka->ledger_group), LEDGER_GROUP_FORMAT,
-		       kafka->settings->group); /* fits */
-	r = positions_new(kafka->settings->brokers, kafka->settings->group, &kafka->workers, err);
-	return r < 0 ? r : positions_new(kafka->settings->brokers, kafka->ledger_group, &kafka->ledger, err);
+		       kafka->settings->fleet.group); /* fits */
+	r = positions_new(kafka->settings->fleet.brokers, kafka->settings->fleet.group, &kafka->workers, err);
+	return r < 0 ? r : positions_new(kafka->settings->fleet.brokers, kafka->ledger_group, &kafka->ledger, err);
 }
 
 /* The engine is our own code, or was taken over: a request that is not one ends the process. */

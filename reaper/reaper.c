@@ -350,9 +350,7 @@ static int open_parts(struct reaper *reaper, struct err *err)
 {
 	const struct reaper_settings *settings = reaper->settings;
 	const struct reap_config reap = { .redis_door = reaper->redis_door,
-					  .redis_host = settings->redis_host,
-					  .redis_port = (unsigned)settings->redis_port,
-					  .prefix = settings->topic_prefix,
+					  .prefix = settings->fleet.topic_prefix,
 					  .owner = reaper->owner,
 					  .host = settings->host,
 					  .lease_ms = (unsigned)settings->lease_ms,

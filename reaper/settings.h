@@ -5,18 +5,11 @@
 
 #include "base/conf.h"
 #include "base/err.h"
-#include "bus/redis_door.h"
+#include "base/log.h"
+#include "bus/fleet.h"
 
 struct reaper_settings {
-	char brokers[CONF_TEXT_MAX];
-	char topic_prefix[CONF_TEXT_MAX];
-	char group[CONF_TEXT_MAX]; /* of the workers */
-	char redis_host[CONF_TEXT_MAX];
-	uint64_t redis_port;
-	struct redis_settings redis; /* how to get in there */
-	struct conf_pairs kafka;     /* for librdkafka (bus/kafka_properties.h) */
-	char kafka_config_file[CONF_TEXT_MAX];
-	const char *path; /* of the file that all this is from */
+	struct fleet_settings fleet;
 	char host[CONF_TEXT_MAX]; /* this machine: of its leases the reaper also removes the objects */
 	char state_dir[CONF_TEXT_MAX];
 	char libexec_dir[CONF_TEXT_MAX];
@@ -26,7 +19,7 @@ struct reaper_settings {
 	uint64_t lost_after_ms; /* an orphan that no worker takes for so long is lost */
 	uint64_t max_attempts;	/* as the workers' */
 	uint64_t engine_uid;
-	char log_level[CONF_TEXT_MAX];
+	enum log_level log_level;
 };
 
 /* ERR_INPUT names file, line and key. */

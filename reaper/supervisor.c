@@ -76,8 +76,8 @@ static int enter_confined(const struct reaper_settings *settings, struct redis_d
 {
 	struct err err;
 
-	if (credentials_load(settings, ret_redis, &err) == 0 &&
-	    confine_process((uid_t)settings->engine_uid, settings->redis.socket, &err) == 0)
+	if (fleet_credentials_load(&settings->fleet, ret_redis, &err) == 0 &&
+	    confine_process((uid_t)settings->engine_uid, settings->fleet.redis.socket, &err) == 0)
 		return 0;
 	log_error("reaper.confine", "message=\"%s\"", err.msg);
 	return err.kind == ERR_INPUT ? ACCESS_EXIT_REFUSED : 1;
@@ -108,7 +108,7 @@ static _Noreturn void become(const struct supervisor *supervisor, enum child chi
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(1);
-	log_init(child_names[child], (enum log_level)log_level_parse(supervisor->settings->log_level));
+	log_init(child_names[child], supervisor->settings->log_level);
 	(void)close(supervisor->signal_fd); /* ours; only read */
 	if (supervisor->engine_fd >= 0)
 		(void)close(supervisor->engine_fd); /* the same */
@@ -359,7 +359,7 @@ static _Noreturn void become_checker(const struct supervisor *supervisor, pid_t 
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(1);
-	log_init("credentials", (enum log_level)log_level_parse(supervisor->settings->log_level));
+	log_init("credentials", supervisor->settings->log_level);
 	(void)close(supervisor->signal_fd); /* ours; only read */
 	(void)sigprocmask(SIG_SETMASK, &none, NULL); /* cannot fail with a valid set */
 	r = enter_confined(supervisor->settings, &redis);

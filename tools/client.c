@@ -10,7 +10,6 @@
 #include "base/clock.h"
 #include "bus/access.h"
 #include "bus/kafka_conf.h"
-#include "bus/kafka_properties.h"
 #include "bus/topics.h"
 #include "wire/result.h"
 
@@ -27,7 +26,7 @@
 struct client {
 	struct client_events events;
 	void *ctx;
-	char brokers[256];
+	char brokers[CONF_TEXT_MAX];
 	struct topics topics;
 	rd_kafka_t *producer, *consumer; /* the consumer exists once something is followed */
 	rd_kafka_queue_t *producer_queue, *consumer_queue;
@@ -90,9 +89,6 @@ static int make_producer(struct client *client, struct err *err)
 int client_new(const struct target *target, const struct client_events *events, void *ctx, struct client **ret,
 	       struct err *err)
 {
-	const struct kafka_properties properties = { .pairs = &target->kafka,
-						     .file = target->kafka_config_file,
-						     .source = target->config };
 	cleanup_(client_freep) struct client *client = calloc(1, sizeof(*client));
 	int r;
 
@@ -101,12 +97,12 @@ int client_new(const struct target *target, const struct client_events *events, 
 	if (events)
 		client->events = *events;
 	client->ctx = ctx;
-	memcpy(client->brokers, target->brokers, sizeof(client->brokers));
-	topics_name(target->prefix, &client->topics);
+	memcpy(client->brokers, target->fleet.brokers, sizeof(client->brokers));
+	topics_name(target->fleet.topic_prefix, &client->topics);
 	client->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (client->wake_fd < 0)
 		return err_set(err, ERR_HOST, errno, "an eventfd for Kafka");
-	r = kafka_properties_use(&properties, KAFKA_FILES_BY_PATH, err);
+	r = fleet_use_kafka(&target->fleet, KAFKA_FILES_BY_PATH, err);
 	if (r == 0)
 		r = make_producer(client, err);
 	if (r == 0)

@@ -31,11 +31,11 @@ static void print_how(const struct stack *stack)
 	const struct target *target = &stack->target;
 	bool is_usual = stack->kafka_port == STACK_KAFKA_PORT && stack->redis_port == STACK_REDIS_PORT;
 
-	(void)printf("Kafka %s, Redis %s:%u, state %s\n", target->brokers, target->redis_host, target->redis_port,
+	(void)printf("Kafka %s, Redis %s:%u, state %s\n", target->fleet.brokers, target->fleet.redis.host, (unsigned)target->fleet.redis.port,
 		     target->state_dir);
 	if (!is_usual)
-		(void)printf("export MAYFLY_BROKERS=%s MAYFLY_REDIS=%s:%u\n", target->brokers, target->redis_host,
-			     target->redis_port);
+		(void)printf("export MAYFLY_BROKERS=%s MAYFLY_REDIS=%s:%u\n", target->fleet.brokers, target->fleet.redis.host,
+			     (unsigned)target->fleet.redis.port);
 	(void)printf("try: mayfly run -- echo hello\n");
 }
 
@@ -95,8 +95,8 @@ static int status(const struct stack *stack)
 	for (int i = 0; i < STACK_PART_COUNT; i++)
 		n_missing += !print_daemon(&stack->parts[i]);
 	n_missing += !print_daemon(&stack->keeper);
-	(void)printf("Kafka %s, Redis %s:%u, state %s\n", stack->target.brokers, stack->target.redis_host,
-		     stack->target.redis_port, stack->target.state_dir);
+	(void)printf("Kafka %s, Redis %s:%u, state %s\n", stack->target.fleet.brokers, stack->target.fleet.redis.host,
+		     (unsigned)stack->target.fleet.redis.port, stack->target.state_dir);
 	if (n_missing)
 		(void)printf("start it with `mayfly dev start`\n");
 	return n_missing ? 1 : 0;

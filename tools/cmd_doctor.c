@@ -212,14 +212,14 @@ static void check_kafka(struct doctor *doctor)
 	if (client_new(doctor->target, NULL, NULL, &client, &err) < 0 || client_probe(client, KAFKA_MS, &err) < 0)
 		say(doctor, MARK_BAD, "Kafka", "%s", err.msg);
 	else if ((doctor->has_worker = client_group_is_ready(client, doctor->group, doctor->worker, KAFKA_MS, &refusal)))
-		say(doctor, MARK_GOOD, "Kafka", "%s answers, and %s takes tasks", doctor->target->brokers,
+		say(doctor, MARK_GOOD, "Kafka", "%s answers, and %s takes tasks", doctor->target->fleet.brokers,
 		    doctor->worker ? doctor->worker : "a worker");
 	else if (refusal)
-		say(doctor, MARK_BAD, "Kafka", "%s answers, but does not let us see group '%s': %s", doctor->target->brokers,
+		say(doctor, MARK_BAD, "Kafka", "%s answers, but does not let us see group '%s': %s", doctor->target->fleet.brokers,
 		    doctor->group, refusal);
 	else
 		say(doctor, MARK_WARN, "Kafka", "%s answers, but %s of group '%s' takes tasks",
-		    doctor->target->brokers, doctor->worker ? "not this worker" : "no worker", doctor->group);
+		    doctor->target->fleet.brokers, doctor->worker ? "not this worker" : "no worker", doctor->group);
 }
 
 static void check_redis(struct doctor *doctor)
@@ -231,11 +231,11 @@ static void check_redis(struct doctor *doctor)
 		say(doctor, MARK_BAD, "Redis", "%s", err.msg);
 	else if (is_evicting)
 		say(doctor, MARK_BAD, "Redis", "may drop keys, and leases with them: set maxmemory-policy noeviction");
-	else if (doctor->target->redis.socket[0])
-		say(doctor, MARK_GOOD, "Redis", "%s answers", doctor->target->redis.socket);
+	else if (doctor->target->fleet.redis.socket[0])
+		say(doctor, MARK_GOOD, "Redis", "%s answers", doctor->target->fleet.redis.socket);
 	else
-		say(doctor, MARK_GOOD, "Redis", "%s:%u answers", doctor->target->redis_host,
-		    doctor->target->redis_port);
+		say(doctor, MARK_GOOD, "Redis", "%s:%u answers", doctor->target->fleet.redis.host,
+		    (unsigned)doctor->target->fleet.redis.port);
 }
 
 static int examine(struct doctor *doctor)
@@ -266,7 +266,7 @@ static int main_doctor(struct target *target, int argc, char **argv)
 	static const struct option own[] = { { "ready", no_argument, NULL, OPTION_READY },
 					     { "group", required_argument, NULL, OPTION_GROUP },
 					     { "worker", required_argument, NULL, OPTION_WORKER } };
-	struct doctor doctor = { .target = target, .group = target->prefix };
+	struct doctor doctor = { .target = target, .group = target->fleet.topic_prefix };
 	struct command_options options;
 	bool is_short = false;
 	int code;

@@ -106,7 +106,7 @@ static int main_ps(struct target *target, int argc, char **argv)
 		(void)fprintf(stderr,
 			      "mayfly ps: %zu of the leases in Redis are none of ours and not shown: look at members of "
 			      "%s:{mayfly}:deadlines\n",
-			      now.n_bad, target->prefix);
+			      now.n_bad, target->fleet.topic_prefix);
 	leases_now_clear(&now);
 	return status > 0 || !command_flush("mayfly ps");
 }

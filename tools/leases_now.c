@@ -24,7 +24,7 @@ static int open_redis(const struct target *target, redisContext **ret, struct er
 {
 	cleanup_(redis_door_freep) struct redis_door *door = NULL;
 	char why[sizeof(err->msg)];
-	int r = target_redis(target, &door, err);
+	int r = redis_door_new(&target->fleet.redis, &door, err);
 
 	if (r == 0)
 		r = redis_door_enter(door, ANSWER_MS, ret, err);
@@ -113,7 +113,7 @@ int leases_now_read(const struct target *target, struct leases_now *ret, struct 
 	cleanup_(redisFreep) redisContext *redis = NULL;
 	cleanup_(reply_freep) redisReply *ids = NULL;
 	struct lease_keys keys;
-	int r = lease_keys_name(target->prefix, &keys, err);
+	int r = lease_keys_name(target->fleet.topic_prefix, &keys, err);
 
 	*ret = (struct leases_now){ 0 };
 	if (r == 0)

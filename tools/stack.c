@@ -13,6 +13,7 @@
 #include <sys/sysinfo.h>
 
 #include "base/clock.h"
+#include "base/ident.h"
 #include "base/own.h"
 #include "tools/client.h"
 #include "tools/leases_now.h"
@@ -58,6 +59,8 @@ static bool is_any_running(const struct stack *stack)
 
 void stack_init(struct stack *stack, const struct target *target, unsigned port_base)
 {
+	struct fleet_settings *fleet = &stack->target.fleet;
+
 	*stack = (struct stack){ .target = *target };
 	memcpy(stack->place.state_dir, target->state_dir, sizeof(target->state_dir));
 	name_host(&stack->place);
@@ -69,12 +72,10 @@ void stack_init(struct stack *stack, const struct target *target, unsigned port_
 		stack->controller_port = stack->kafka_port + 1;
 		stack->redis_port = port_base ? port_base + 2 : STACK_REDIS_PORT;
 	}
-	(void)snprintf(stack->target.brokers, sizeof(stack->target.brokers), "127.0.0.1:%u", stack->kafka_port);
-	(void)snprintf(stack->target.redis_host, sizeof(stack->target.redis_host), "127.0.0.1");
-	stack->target.redis_port = stack->redis_port;
-	stack->target.redis = (struct redis_settings){ 0 }; /* its own Kafka and Redis have no door */
-	stack->target.kafka.n = 0;
-	stack->target.kafka_config_file[0] = '\0';
+	(void)snprintf(fleet->brokers, sizeof(fleet->brokers), "127.0.0.1:%u", stack->kafka_port);
+	fleet->redis = (struct redis_settings){ .host = "127.0.0.1", .port = stack->redis_port }; /* its own have no password */
+	fleet->kafka.n = 0;
+	fleet->kafka_config_file[0] = '\0';
 }
 
 static int write_ports(const struct stack *stack, struct err *err)
@@ -315,7 +316,7 @@ static int write_common(const struct stack *stack, char *out, size_t size, struc
 			out, size,
 			"# written by mayfly dev start\nbrokers = %s\ntopic_prefix = %s\ngroup = %s\nredis_host = 127.0.0.1\n"
 			"redis_port = %u\nhost = %s\nstate_dir = %s\nlibexec_dir = %s\n",
-			stack->target.brokers, stack->target.prefix, stack->target.prefix, stack->redis_port,
+			stack->target.fleet.brokers, stack->target.fleet.topic_prefix, stack->target.fleet.topic_prefix, stack->redis_port,
 			stack->place.host, stack->place.state_dir, libexec);
 	return r;
 }

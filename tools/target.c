@@ -6,8 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/conf.h"
-#include "bus/kafka_properties.h"
+#include "base/ident.h"
+#include "base/own.h"
 
 #define INSTALLED_STATE	  "/var/lib/mayfly"
 #define INSTALLED_LIBEXEC "/usr/libexec/mayfly"
@@ -71,18 +71,18 @@ static int take_redis_host(struct target *target, const char *value, struct err 
 	unsigned long port = colon ? strtoul(colon + 1, &end, 10) : 0;
 
 	if (!colon || colon == value || end == colon + 1 || *end || port < 1 || port > 65535 ||
-	    (size_t)(colon - value) >= sizeof(target->redis_host))
+	    (size_t)(colon - value) >= sizeof(target->fleet.redis.host))
 		return err_set(err, ERR_INPUT, 0, "--redis '%.100s' must be HOST:PORT, or the absolute path of a socket", value);
-	(void)snprintf(target->redis_host, sizeof(target->redis_host), "%.*s", (int)(colon - value), value);
-	target->redis_port = (unsigned)port;
+	(void)snprintf(target->fleet.redis.host, sizeof(target->fleet.redis.host), "%.*s", (int)(colon - value), value);
+	target->fleet.redis.port = port;
 	return 0;
 }
 
 static int take_redis(struct target *target, const char *value, struct err *err)
 {
 	if (value[0] == '/')
-		return take_text(target->redis.socket, sizeof(target->redis.socket), "--redis", value, err);
-	target->redis.socket[0] = '\0';
+		return take_text(target->fleet.redis.socket, sizeof(target->fleet.redis.socket), "--redis", value, err);
+	target->fleet.redis.socket[0] = '\0';
 	return take_redis_host(target, value, err);
 }
 
@@ -91,7 +91,7 @@ static int take_prefix(struct target *target, const char *value, struct err *err
 	if (!ident_is_id(value, strlen(value)))
 		return err_set(err, ERR_INPUT, 0, "--prefix '%.100s' must be 1 to %d letters, digits, '.', '_' or '-'",
 			       value, IDENT_ID_MAX);
-	return take_text(target->prefix, sizeof(target->prefix), "--prefix", value, err);
+	return take_text(target->fleet.topic_prefix, sizeof(target->fleet.topic_prefix), "--prefix", value, err);
 }
 
 static int take_state(struct target *target, const char *value, struct err *err)
@@ -110,10 +110,10 @@ static int take_state(struct target *target, const char *value, struct err *err)
 /* A later one takes the place of an earlier one. */
 static int put_pair(struct target *target, unsigned line, const char *key, const char *value, struct err *err)
 {
-	for (size_t i = 0; i < target->kafka.n; i++)
-		if (strcmp(target->kafka.list[i].key, key) == 0)
-			target->kafka.list[i] = target->kafka.list[--target->kafka.n];
-	return conf_pairs_add(&target->kafka, line, key, value, err);
+	for (size_t i = 0; i < target->fleet.kafka.n; i++)
+		if (strcmp(target->fleet.kafka.list[i].key, key) == 0)
+			target->fleet.kafka.list[i] = target->fleet.kafka.list[--target->fleet.kafka.n];
+	return conf_pairs_add(&target->fleet.kafka, line, key, value, err);
 }
 
 static int take_property(struct target *target, const char *value, struct err *err)
@@ -136,46 +136,43 @@ static int take_property(struct target *target, const char *value, struct err *e
 
 /* What of a daemon's configuration says where its fleet is; the rest is the daemon's. */
 struct config {
-	char brokers[CONF_TEXT_MAX], topic_prefix[CONF_TEXT_MAX], redis_host[CONF_TEXT_MAX], kafka_config_file[CONF_TEXT_MAX];
-	uint64_t redis_port;
-	struct redis_settings redis;
-	struct conf_pairs kafka, others;
+	struct fleet_settings fleet;
+	struct conf_pairs others;
 };
 
-static int take_config(struct target *target, const char *path, struct err *err)
+static int load_config(const char *path, struct config *ret, struct err *err)
 {
 	static const struct conf_key keys[] = {
-		{ "brokers", CONF_TYPE_TEXT, offsetof(struct config, brokers), 0, 0, "" },
-		{ "topic_prefix", CONF_TYPE_TEXT, offsetof(struct config, topic_prefix), 0, 0, "" },
-		{ "redis_host", CONF_TYPE_TEXT, offsetof(struct config, redis_host), 0, 0, "127.0.0.1" },
-		{ "redis_port", CONF_TYPE_UINT, offsetof(struct config, redis_port), 1, 65535, "6379" },
-		REDIS_DOOR_KEYS(struct config),
-		{ "kafka.", CONF_TYPE_PAIRS, offsetof(struct config, kafka), 0, 0, NULL },
-		{ "kafka_config_file", CONF_TYPE_TEXT, offsetof(struct config, kafka_config_file), 0, 0, "" },
-		{ "", CONF_TYPE_PAIRS, offsetof(struct config, others), 0, 0, NULL },
+		FLEET_ROWS(struct config, "", ""),
+		CONF_ROW(struct config, "", CONF_TYPE_PAIRS, others, NULL),
 	};
-	static struct config config;
-	const struct kafka_properties properties = { .pairs = &config.kafka, .source = path };
-	int r = take_text(target->config, sizeof(target->config), "--config", path, err);
+	int r = conf_load(path, keys, ARRAY_SIZE(keys), ret, err);
 
-	if (r == 0)
-		r = conf_load(path, keys, sizeof(keys) / sizeof(keys[0]), &config, err);
-	if (r == 0)
-		r = redis_settings_check(&config.redis, path, err);
-	if (r == 0)
-		r = kafka_properties_check(&properties, err);
-	if (r == 0 && config.brokers[0])
-		r = take_text(target->brokers, sizeof(target->brokers), "brokers", config.brokers, err);
-	if (r == 0 && config.topic_prefix[0])
-		r = take_prefix(target, config.topic_prefix, err);
-	for (size_t i = 0; i < config.kafka.n && r == 0; i++)
-		r = put_pair(target, config.kafka.list[i].line, config.kafka.list[i].key, config.kafka.list[i].value, err);
+	ret->fleet.path = path;
+	return r < 0 ? r : fleet_settings_check(&ret->fleet, err);
+}
+
+/* What the file does not say stays as it is; properties are added to those that there are. */
+static int take_config(struct target *target, const char *path, struct err *err)
+{
+	static struct config config;
+	struct fleet_settings *fleet = &target->fleet;
+	int r = load_config(path, &config, err);
+
+	for (size_t i = 0; i < config.fleet.kafka.n && r == 0; i++) {
+		const struct conf_pair *pair = &config.fleet.kafka.list[i];
+
+		r = put_pair(target, pair->line, pair->key, pair->value, err);
+	}
 	if (r < 0)
 		return r;
-	(void)snprintf(target->redis_host, sizeof(target->redis_host), "%s", config.redis_host);
-	target->redis_port = (unsigned)config.redis_port;
-	target->redis = config.redis;
-	memcpy(target->kafka_config_file, config.kafka_config_file, sizeof(target->kafka_config_file));
+	if (config.fleet.brokers[0])
+		memcpy(fleet->brokers, config.fleet.brokers, sizeof(fleet->brokers));
+	if (config.fleet.topic_prefix[0])
+		memcpy(fleet->topic_prefix, config.fleet.topic_prefix, sizeof(fleet->topic_prefix));
+	memcpy(fleet->kafka_config_file, config.fleet.kafka_config_file, sizeof(fleet->kafka_config_file));
+	fleet->redis = config.fleet.redis;
+	fleet->path = path;
 	return 0;
 }
 
@@ -184,16 +181,11 @@ int target_letter(int letter)
 	return letter == 'X' ? TARGET_OPTION_PROPERTY : letter == 'F' ? TARGET_OPTION_KAFKA_CONFIG : 0;
 }
 
-int target_redis(const struct target *target, struct redis_door **ret, struct err *err)
-{
-	return redis_door_new(target->redis_host, target->redis_port, &target->redis, ret, err);
-}
-
 int target_take(struct target *target, int option, const char *value, struct err *err)
 {
 	switch (option) {
 	case TARGET_OPTION_BROKERS:
-		return take_text(target->brokers, sizeof(target->brokers), "--brokers", value, err);
+		return take_text(target->fleet.brokers, sizeof(target->fleet.brokers), "--brokers", value, err);
 	case TARGET_OPTION_REDIS:
 		return take_redis(target, value, err);
 	case TARGET_OPTION_PREFIX:
@@ -203,13 +195,13 @@ int target_take(struct target *target, int option, const char *value, struct err
 	case TARGET_OPTION_CONFIG:
 		return take_config(target, value, err);
 	case TARGET_OPTION_KAFKA_CONFIG:
-		return take_text(target->kafka_config_file, sizeof(target->kafka_config_file), "--kafka-config", value, err);
+		return take_text(target->fleet.kafka_config_file, sizeof(target->fleet.kafka_config_file), "--kafka-config", value, err);
 	case TARGET_OPTION_PROPERTY:
 		return take_property(target, value, err);
 	case TARGET_OPTION_REDIS_USER:
-		return take_text(target->redis.user, sizeof(target->redis.user), "--redis-user", value, err);
+		return take_text(target->fleet.redis.user, sizeof(target->fleet.redis.user), "--redis-user", value, err);
 	case TARGET_OPTION_REDIS_PASSWORD:
-		return take_text(target->redis.password_file, sizeof(target->redis.password_file), "--redis-password-file",
+		return take_text(target->fleet.redis.password_file, sizeof(target->fleet.redis.password_file), "--redis-password-file",
 				 value, err);
 	default:
 		return err_set(err, ERR_BUG, 0, "option %d has no meaning", option);
@@ -230,11 +222,11 @@ int target_init(struct target *target, struct err *err)
 			  { "MAYFLY_PREFIX", TARGET_OPTION_PREFIX },
 			  { "MAYFLY_STATE", TARGET_OPTION_STATE } };
 
-	*target = (struct target){
-		.brokers = "127.0.0.1:29092", .redis_host = "127.0.0.1", .redis_port = 26379, .prefix = "mayfly"
-	};
+	*target = (struct target){ .fleet = { .brokers = "127.0.0.1:29092",
+					      .topic_prefix = "mayfly",
+					      .redis = { .host = "127.0.0.1", .port = 26379 } } };
 	preset_state(target->state_dir, sizeof(target->state_dir));
-	for (size_t i = 0; i < sizeof(variables) / sizeof(variables[0]); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(variables); i++) {
 		const char *value = getenv(variables[i].variable);
 
 		if (value && *value && target_take(target, variables[i].option, value, err) < 0)

@@ -5,19 +5,11 @@
 #include <getopt.h>
 
 #include "base/err.h"
-#include "base/ident.h"
-#include "bus/redis_door.h"
+#include "bus/fleet.h"
 #include "host/names.h"
 
 struct target {
-	char brokers[256];
-	char redis_host[256];
-	unsigned redis_port;
-	struct redis_settings redis; /* how to get in there */
-	struct conf_pairs kafka;     /* for librdkafka (bus/kafka_properties.h) */
-	char kafka_config_file[CONF_TEXT_MAX];
-	char config[CONF_TEXT_MAX]; /* the file that some of it is from; "" */
-	char prefix[IDENT_ID_MAX + 1];
+	struct fleet_settings fleet;
 	char state_dir[sizeof(((struct host_place *)NULL)->state_dir)]; /* absolute */
 };
 
@@ -54,9 +46,6 @@ extern const char *const target_usage;
 
 /* From MAYFLY_CONFIG, MAYFLY_BROKERS and the other variables of target_usage, or the private stack of `mayfly dev`. */
 int target_init(struct target *target, struct err *err);
-
-/* The door to its Redis. */
-int target_redis(const struct target *target, struct redis_door **ret, struct err *err);
 
 /* One of the options above. ERR_INPUT says what is wrong with the value. */
 int target_take(struct target *target, int option, const char *value, struct err *err);

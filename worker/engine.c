@@ -384,40 +384,38 @@ static int open_bus(struct engine *engine, struct err *err)
 {
 	const struct settings *settings = engine->settings;
 	const struct lease_config leases = { .redis_door = engine->redis_door,
-					     .redis_host = settings->redis_host,
-					     .redis_port = (unsigned)settings->redis_port,
-					     .prefix = settings->topic_prefix,
+					     .prefix = settings->fleet.topic_prefix,
 					     .owner = engine->owner,
 					     .host = settings->host,
 					     .lease_ms = (unsigned)settings->lease_ms,
 					     .max_attempts = (unsigned)settings->max_attempts };
-	struct consumer_config consumer = { .brokers = settings->brokers,
-						  .group = settings->group,
+	struct consumer_config consumer = { .brokers = settings->fleet.brokers,
+						  .group = settings->fleet.group,
 						  .instance_id = settings->worker,
 						  .topic = engine->topics.tasks,
 						  .session_timeout_ms = SESSION_TIMEOUT_MS,
 						  .per_turn = (unsigned)held_max(engine) };
-	const struct outbox_config outbox = { .publisher = { .brokers = settings->brokers,
+	const struct outbox_config outbox = { .publisher = { .brokers = settings->fleet.brokers,
 							     .transactional_id = engine->owner,
-							     .group = settings->group,
+							     .group = settings->fleet.group,
 							     .transaction_timeout_ms = TRANSACTION_TIMEOUT_MS },
 					      .on_plan = on_plan };
-	struct doubts_config doubts = { .group = settings->group, .partitions = engine->partitions };
-	int r = topics_ensure(settings->brokers, &engine->topics, (int)settings->partitions, BROKER_PATIENCE_MS, err);
+	struct doubts_config doubts = { .group = settings->fleet.group, .partitions = engine->partitions };
+	int r = topics_ensure(settings->fleet.brokers, &engine->topics, (int)settings->partitions, BROKER_PATIENCE_MS, err);
 
 	if (r == 0)
 		r = credentials_check(settings, engine->redis_door, &engine->topics, engine->owner, err);
 	if (r == 0)
 		r = leases_new(engine->base, &leases, &engine->leases, err);
 	if (r == 0)
-		r = committed_new(engine->base, settings->brokers, engine->topics.tasks, &engine->committed, err);
+		r = committed_new(engine->base, settings->fleet.brokers, engine->topics.tasks, &engine->committed, err);
 	doubts.committed = consumer.committed = engine->committed;
 	if (r == 0)
 		r = doubts_new(engine->base, &doubts, &engine->doubts, err);
 	if (r == 0)
-		r = streamer_new(engine->base, settings->brokers, stage_guest_delivered, engine, &engine->streamer, err);
+		r = streamer_new(engine->base, settings->fleet.brokers, stage_guest_delivered, engine, &engine->streamer, err);
 	if (r == 0)
-		r = control_reader_new(engine->base, settings->brokers, engine->topics.control, intake_control, engine,
+		r = control_reader_new(engine->base, settings->fleet.brokers, engine->topics.control, intake_control, engine,
 				       &engine->control, err);
 	if (r == 0)
 		r = consumer_new(engine->base, &consumer, &intake_events, engine, &engine->consumer, err);
@@ -485,7 +483,7 @@ static int engine_open(struct engine *engine, const struct engine_ends *ends, st
 	if (!engine->base || !engine->partitions || !engine->admission || !engine->cancelled || !engine->index ||
 	    !engine->finished || !engine->fitness)
 		return err_set(err, ERR_HOST, ENOMEM, "the engine");
-	topics_name(settings->topic_prefix, &engine->topics);
+	topics_name(settings->fleet.topic_prefix, &engine->topics);
 	r = try_room_for_keys(engine, err);
 	if (r == 0)
 		r = open_events(engine, err);
@@ -553,8 +551,8 @@ int engine_main(const struct settings *settings, const struct engine_ends *ends)
 	engine.driver = vmm_driver_find(settings->vmm); /* settings_load() knows the same names */
 	TAILQ_INIT(&engine.active);
 	TAILQ_INIT(&engine.held);
-	if (credentials_load(settings, &engine.redis_door, &err) < 0 ||
-	    confine_process((uid_t)settings->engine_uid, settings->redis.socket, &err) < 0 || engine_open(&engine, ends, &err) < 0) {
+	if (fleet_credentials_load(&settings->fleet, &engine.redis_door, &err) < 0 ||
+	    confine_process((uid_t)settings->engine_uid, settings->fleet.redis.socket, &err) < 0 || engine_open(&engine, ends, &err) < 0) {
 		log_error("engine.start", "message=\"%s\"", err.msg);
 		engine.exit_code = err.kind == ERR_INPUT ? ACCESS_EXIT_REFUSED : 1;
 	} else {

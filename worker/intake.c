@@ -133,7 +133,7 @@ static void die_of_lost_records(struct engine *engine, const struct partition *p
 	(void)snprintf(why, sizeof(why),
 		       "partition %d of '%s' has lost records: %lld was asked for, %lld came; see which tasks are missing and reset the "
 		       "offsets of group '%s'",
-		       partition->id, engine->topics.tasks, (long long)asked, (long long)offset, engine->settings->group);
+		       partition->id, engine->topics.tasks, (long long)asked, (long long)offset, engine->settings->fleet.group);
 	engine_die(engine, why);
 }
 
@@ -147,9 +147,9 @@ static void tell_loss(struct engine *engine, const struct partition *partition, 
 		  "message=\"Kafka deleted records that were not done: their tasks get no result; the range is told on '%s'; look at "
 		  "retention.ms and retention.bytes of '%s', and have what was in it sent again\"",
 		  engine->topics.tasks, partition->id, (long long)loss->first, (long long)loss->last,
-		  (unsigned long long)loss->records, engine->settings->group, (unsigned long long)engine->n_lost_records,
+		  (unsigned long long)loss->records, engine->settings->fleet.group, (unsigned long long)engine->n_lost_records,
 		  engine->topics.dead, engine->topics.tasks);
-	if (dead_letter_loss(partition, loss, engine->topics.dead, engine->settings->group, &message) < 0 ||
+	if (dead_letter_loss(partition, loss, engine->topics.dead, engine->settings->fleet.group, &message) < 0 ||
 	    outbox_add_range(engine->outbox, &(struct outbox_source){ { partition->topic, partition->id, loss->from },
 								      partition->epoch }, loss->to, &message, 1) < 0)
 		engine_die(engine, "out of memory for a range of lost records");

@@ -3,30 +3,19 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "base/ident.h"
-#include "base/log.h"
 #include "base/own.h"
-#include "bus/kafka_properties.h"
 #include "host/uids.h"
 #include "wire/lane.h"
 
-#define TEXT(name, preset_) { #name, CONF_TYPE_TEXT, offsetof(struct settings, name), 0, 0, preset_ }
-#define UINT(name, min_, max_, preset_) { #name, CONF_TYPE_UINT, offsetof(struct settings, name), min_, max_, preset_ }
-#define BOOL(name, preset_) { #name, CONF_TYPE_BOOL, offsetof(struct settings, name), 0, 0, preset_ }
+#define ROW(type, name, preset) CONF_ROW(struct settings, #name, CONF_TYPE_##type, name, preset)
+#define UINT(name, min, max, preset) CONF_UINT_ROW(struct settings, #name, name, min, max, preset)
 
 static const struct conf_key keys[] = {
-	TEXT(brokers, NULL),
-	TEXT(topic_prefix, "mayfly"),
-	TEXT(group, "mayfly"),
-	TEXT(redis_host, "127.0.0.1"),
-	UINT(redis_port, 1, 65535, "6379"),
-	REDIS_DOOR_KEYS(struct settings),
-	{ "kafka.", CONF_TYPE_PAIRS, offsetof(struct settings, kafka), 0, 0, NULL },
-	TEXT(kafka_config_file, ""),
-	TEXT(host, NULL),
-	TEXT(worker, NULL),
-	TEXT(state_dir, "/var/lib/mayfly"),
-	TEXT(libexec_dir, "/usr/libexec/mayfly"),
+	FLEET_ROWS(struct settings, NULL, "mayfly"),
+	ROW(IDENT, host, NULL),
+	ROW(IDENT, worker, NULL),
+	ROW(PATH, state_dir, "/var/lib/mayfly"),
+	ROW(PATH, libexec_dir, "/usr/libexec/mayfly"),
 	UINT(partitions, 1, 1000, "8"),
 	UINT(slots, 1, LANE_MAX_SLOTS, "2"),
 	UINT(memory_mib, 64, UINT32_MAX, "2048"),
@@ -35,41 +24,19 @@ static const struct conf_key keys[] = {
 	UINT(max_attempts, 1, 100, "3"),
 	UINT(boot_ms, 1000, 600000, "60000"),
 	UINT(drain_ms, 0, 3600000, "30000"),
-	BOOL(allow_emulation, "no"),
-	TEXT(vmm, "qemu"),
-	BOOL(allow_null_vmm, "no"),
+	ROW(BOOL, allow_emulation, "no"),
+	ROW(TEXT, vmm, "qemu"),
+	ROW(BOOL, allow_null_vmm, "no"),
 	UINT(null_run_ms, 0, 3600000, "0"),
 	UINT(engine_uid, 1, 4000000000u, "64200"),
 	UINT(slot_uid_base, 1, 4000000000u, "64300"),
-	TEXT(log_level, "info"),
+	ROW(LOG_LEVEL, log_level, "info"),
 };
 
-static int check_idents(const char *path, const struct settings *settings, struct err *err)
-{
-	const struct {
-		const char *key, *value;
-	} idents[] = {
-		{ "topic_prefix", settings->topic_prefix }, { "group", settings->group },
-		{ "host", settings->host },		    { "worker", settings->worker },
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(idents); i++)
-		if (!ident_is_id(idents[i].value, strlen(idents[i].value)))
-			return err_set(err, ERR_INPUT, 0,
-				       "%s: %s: '%s' must be 1 to %d letters, digits, '.', '_' or '-', starting with a "
-				       "letter or digit",
-				       path, idents[i].key, idents[i].value, IDENT_ID_MAX);
-	return 0;
-}
-
-static int check_meaning(const char *path, const struct settings *settings, struct err *err)
+static int check_vmm(const char *path, const struct settings *settings, struct err *err)
 {
 	bool is_null = strcmp(settings->vmm, "null") == 0;
 
-	if (log_level_parse(settings->log_level) < 0)
-		return err_set(err, ERR_INPUT, 0, "%s: log_level: write debug, info, warn or error", path);
-	if (settings->state_dir[0] != '/' || settings->libexec_dir[0] != '/')
-		return err_set(err, ERR_INPUT, 0, "%s: state_dir and libexec_dir must be absolute paths", path);
 	if (!is_null && strcmp(settings->vmm, "qemu") != 0)
 		return err_set(err, ERR_INPUT, 0, "%s: vmm: '%s' is not a driver; write qemu", path, settings->vmm);
 	if (is_null && !settings->allow_null_vmm)
@@ -117,24 +84,14 @@ static int check_uids(const char *path, const struct settings *settings, struct 
 	return check_reserved(path, settings, err);
 }
 
-static int check_doors(const char *path, const struct settings *settings, struct err *err)
-{
-	const struct kafka_properties properties = { .pairs = &settings->kafka, .source = path };
-	int r = redis_settings_check(&settings->redis, path, err);
-
-	return r < 0 ? r : kafka_properties_check(&properties, err);
-}
-
 int settings_load(const char *path, struct settings *ret, struct err *err)
 {
 	int r = conf_load(path, keys, ARRAY_SIZE(keys), ret, err);
 
+	ret->fleet.path = path;
 	if (r == 0)
-		r = check_meaning(path, ret, err);
+		r = check_vmm(path, ret, err);
 	if (r == 0)
-		r = check_idents(path, ret, err);
-	if (r == 0)
-		r = check_doors(path, ret, err);
-	ret->path = path;
+		r = fleet_settings_check(&ret->fleet, err);
 	return r < 0 ? r : check_uids(path, ret, err);
 }

@@ -6,18 +6,11 @@
 
 #include "base/conf.h"
 #include "base/err.h"
-#include "bus/redis_door.h"
+#include "base/log.h"
+#include "bus/fleet.h"
 
 struct settings {
-	char brokers[CONF_TEXT_MAX];
-	char topic_prefix[CONF_TEXT_MAX];
-	char group[CONF_TEXT_MAX];
-	char redis_host[CONF_TEXT_MAX];
-	uint64_t redis_port;
-	struct redis_settings redis; /* how to get in there */
-	struct conf_pairs kafka;     /* for librdkafka (bus/kafka_properties.h) */
-	char kafka_config_file[CONF_TEXT_MAX];
-	const char *path; /* of the file that all this is from */
+	struct fleet_settings fleet;
 	char host[CONF_TEXT_MAX];   /* this machine; with `state_dir` it says where objects live */
 	char worker[CONF_TEXT_MAX]; /* unique in the fleet and stable over restarts: the static group membership */
 	char state_dir[CONF_TEXT_MAX];
@@ -36,7 +29,7 @@ struct settings {
 	uint64_t null_run_ms; /* how long a null task "runs" */
 	uint64_t engine_uid;
 	uint64_t slot_uid_base; /* slot n runs its VMM as slot_uid_base + n */
-	char log_level[CONF_TEXT_MAX];
+	enum log_level log_level;
 };
 
 /* ERR_INPUT names file, line and key. */

@@ -116,7 +116,7 @@ static int start_lane(struct supervisor *supervisor, unsigned index, struct err 
 		close_fd(&pair[0]);
 		become_child(supervisor, parent);
 		close_lane_fds(supervisor); /* the end of another lane's socket must be seen by it */
-		log_init(lane->name, (enum log_level)log_level_parse(supervisor->settings->log_level));
+		log_init(lane->name, supervisor->settings->log_level);
 		exit(lane->main(pair[1], &supervisor->setup)); /* exit(3): the leak check is an exit handler */
 	}
 	close_fd(&pair[1]);
@@ -186,7 +186,7 @@ static int start_engine(struct supervisor *supervisor, const char *accel, struct
 	if (supervisor->engine == 0) {
 		close_fd(&pair[0]);
 		become_child(supervisor, parent);
-		log_init("engine", (enum log_level)log_level_parse(supervisor->settings->log_level));
+		log_init("engine", supervisor->settings->log_level);
 		ends.supervisor_fd = pair[1];
 		memcpy(ends.lane_fds, supervisor->lane_fds, sizeof(ends.lane_fds));
 		exit(engine_main(supervisor->settings, &ends));

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/ident.h"
+#include "base/log.h"
 #include "base/own.h"
 
 #define CONF_KEYS_MAX 64 /* of one table */
@@ -69,13 +71,67 @@ static int set_bool(const struct conf_key *key, const char *value, void *setting
 	return 0;
 }
 
+static int set_log_level(const struct conf_key *key, const char *value, void *settings)
+{
+	int level = log_level_parse(value);
+
+	if (level < 0)
+		return -EINVAL;
+	*(enum log_level *)(void *)((char *)settings + key->offset) = (enum log_level)level;
+	return 0;
+}
+
+static int set_text(const struct conf_key *key, const char *value, void *settings)
+{
+	bool may_be_empty = key->preset && !*key->preset;
+
+	if (key->type == CONF_TYPE_IDENT && !(may_be_empty && !*value) && !ident_is_id(value, strlen(value)))
+		return -EINVAL;
+	if (key->type == CONF_TYPE_PATH && value[0] != '/')
+		return -EINVAL;
+	memcpy((char *)settings + key->offset, value, CONF_TEXT_MAX);
+	return 0;
+}
+
+static int refuse(const struct conf_key *key, const struct conf_line *line, struct err *err)
+{
+	char why[160] = "";
+
+	switch (key->type) {
+	case CONF_TYPE_IDENT:
+		(void)snprintf(why, sizeof(why), "write 1 to %d letters, digits, '.', '_' or '-', starting with a letter or digit",
+			       IDENT_ID_MAX);
+		break;
+	case CONF_TYPE_PATH:
+		(void)snprintf(why, sizeof(why), "write an absolute path");
+		break;
+	case CONF_TYPE_UINT:
+		(void)snprintf(why, sizeof(why), "write a whole number from %llu to %llu", (unsigned long long)key->min,
+			       (unsigned long long)key->max);
+		break;
+	case CONF_TYPE_BOOL:
+		(void)snprintf(why, sizeof(why), "write yes or no");
+		break;
+	case CONF_TYPE_LOG_LEVEL:
+		(void)snprintf(why, sizeof(why), "write debug, info, warn or error");
+		break;
+	case CONF_TYPE_TEXT: /* takes anything */
+	case CONF_TYPE_PAIRS: /* add_pair() */
+	case CONF_TYPE_COUNT:
+		assert(false);
+	}
+	return err_set(err, ERR_INPUT, 0, "%s:%u: %s: %s", line->file, line->number, key->name, why);
+}
+
 static int set_field(const struct conf_key *key, const struct conf_line *line, void *settings, struct err *err)
 {
 	int r = 0;
 
 	switch (key->type) {
 	case CONF_TYPE_TEXT:
-		memcpy((char *)settings + key->offset, line->value, CONF_TEXT_MAX);
+	case CONF_TYPE_IDENT:
+	case CONF_TYPE_PATH:
+		r = set_text(key, line->value, settings);
 		break;
 	case CONF_TYPE_UINT:
 		r = set_uint(key, line->value, settings);
@@ -83,16 +139,14 @@ static int set_field(const struct conf_key *key, const struct conf_line *line, v
 	case CONF_TYPE_BOOL:
 		r = set_bool(key, line->value, settings);
 		break;
+	case CONF_TYPE_LOG_LEVEL:
+		r = set_log_level(key, line->value, settings);
+		break;
 	case CONF_TYPE_PAIRS: /* add_pair() */
 	case CONF_TYPE_COUNT:
 		assert(false);
 	}
-	if (r == 0)
-		return 0;
-	if (key->type == CONF_TYPE_BOOL)
-		return err_set(err, ERR_INPUT, 0, "%s:%u: %s: write yes or no", line->file, line->number, key->name);
-	return err_set(err, ERR_INPUT, 0, "%s:%u: %s: write a whole number from %llu to %llu", line->file,
-		       line->number, key->name, (unsigned long long)key->min, (unsigned long long)key->max);
+	return r < 0 ? refuse(key, line, err) : 0;
 }
 
 static void copy_trimmed(char *to, size_t size, const char *from, size_t len, bool *is_whole)

@@ -14,9 +14,12 @@
 
 enum conf_type {
 	CONF_TYPE_TEXT, /* char[CONF_TEXT_MAX] */
+	CONF_TYPE_IDENT, /* the same, an id as base/ident.h has it; "" only where that is the preset */
+	CONF_TYPE_PATH, /* the same, an absolute path */
 	CONF_TYPE_UINT, /* uint64_t, decimal, min..max */
 	CONF_TYPE_BOOL, /* bool: yes|no */
-	CONF_TYPE_PAIRS, /* struct conf_pairs: every key that begins with the name ("kafka."), whatever follows; there may be none */
+	CONF_TYPE_LOG_LEVEL, /* enum log_level, by its name */
+	CONF_TYPE_PAIRS, /* struct conf_pairs: every key that begins with the name ("kafka."); there may be none */
 	CONF_TYPE_COUNT
 };
 
@@ -40,6 +43,10 @@ struct conf_key {
 	uint64_t min, max;
 	const char *preset; /* the default, in the file's own syntax; NULL when the key must be given */
 };
+
+/* Rows of a table for settings of the type `of`. */
+#define CONF_ROW(of, name, type, field, preset) { name, type, offsetof(of, field), 0, 0, preset }
+#define CONF_UINT_ROW(of, name, field, min, max, preset) { name, CONF_TYPE_UINT, offsetof(of, field), min, max, preset }
 
 /* Parse `len` bytes of `text` (called `name` in errors) into `settings`; every key of the table is set afterwards.
  * ERR_INPUT names the file, the line and the key. */

@@ -10,5 +10,5 @@
 /* HEX_CHARS(n) characters, without a terminator. Leaves no copy of the bytes anywhere else. */
 void hex_write(const uint8_t *bytes, size_t n, char *out);
 
-/* `n` bytes of HEX_CHARS(n) characters; false, when one of these is no digit or in upper case: bytes have one spelling. */
+/* `n` bytes of HEX_CHARS(n) characters; false when one of these is no digit, or upper case: bytes have one spelling. */
 bool hex_read(const char *text, size_t n, uint8_t *out);

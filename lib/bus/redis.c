@@ -398,9 +398,10 @@ int redis_new(struct event_base *base, const struct redis_config *config,
 	TAILQ_INIT(&redis->failed);
 	redis->door = config->door;
 	if (!redis->door) {
-		static const struct redis_settings plain;
+		struct redis_settings plain = { .port = config->port };
 
-		r = redis_door_new(config->host, config->port, &plain, &redis->own_door, err);
+		(void)snprintf(plain.host, sizeof(plain.host), "%s", config->host);
+		r = redis_door_new(&plain, &redis->own_door, err);
 		if (r < 0)
 			return r;
 		redis->door = redis->own_door;

@@ -154,8 +154,7 @@ static int start_tls(const struct redis_door *door, redisContext *hiredis)
 }
 #endif
 
-int redis_door_new(const char *host, unsigned port, const struct redis_settings *settings, struct redis_door **ret,
-		   struct err *err)
+int redis_door_new(const struct redis_settings *settings, struct redis_door **ret, struct err *err)
 {
 	cleanup_(redis_door_freep) struct redis_door *door = calloc(1, sizeof(*door));
 	int r = redis_settings_check(settings, NULL, err);
@@ -164,16 +163,14 @@ int redis_door_new(const char *host, unsigned port, const struct redis_settings 
 		return err_set(err, ERR_HOST, ENOMEM, "connect to Redis");
 	if (r < 0)
 		return r;
-	if (strlen(host) >= sizeof(door->host))
-		return err_set(err, ERR_INPUT, 0, "Redis host name '%.40s...' is too long: give its address", host);
-	(void)snprintf(door->host, sizeof(door->host), "%s", host);
-	door->port = port;
+	memcpy(door->host, settings->host, sizeof(door->host));
+	door->port = (unsigned)settings->port;
 	(void)snprintf(door->socket, sizeof(door->socket), "%s", settings->socket);
 	(void)snprintf(door->user, sizeof(door->user), "%s", settings->user);
 	if (door->socket[0])
 		(void)snprintf(door->name, sizeof(door->name), "%s", door->socket);
 	else
-		(void)snprintf(door->name, sizeof(door->name), "%s:%u", door->host, port);
+		(void)snprintf(door->name, sizeof(door->name), "%s:%u", door->host, door->port);
 	if (settings->password_file[0])
 		r = read_password(door, settings->password_file, err);
 #ifdef MAYFLY_REDIS_TLS

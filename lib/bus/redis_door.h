@@ -12,6 +12,8 @@
 #include "bus/lease_keys.h"
 
 struct redis_settings {
+	char host[CONF_TEXT_MAX]; /* host and port are not used with a socket */
+	uint64_t port;
 	char socket[CONF_TEXT_MAX]; /* absolute; "": host and port */
 	char user[CONF_TEXT_MAX];   /* "": the default user */
 	char password_file[CONF_TEXT_MAX];
@@ -21,16 +23,18 @@ struct redis_settings {
 	char tls_name[CONF_TEXT_MAX]; /* in the server's certificate; "": the host */
 };
 
-/* The rows of a daemon's table (base/conf.h) for a field `redis` of this type. */
-#define REDIS_DOOR_KEYS(type)                                                                                       \
-	{ "redis_socket", CONF_TYPE_TEXT, offsetof(type, redis.socket), 0, 0, "" },                                 \
-		{ "redis_user", CONF_TYPE_TEXT, offsetof(type, redis.user), 0, 0, "" },                             \
-		{ "redis_password_file", CONF_TYPE_TEXT, offsetof(type, redis.password_file), 0, 0, "" },           \
-		{ "redis_tls", CONF_TYPE_BOOL, offsetof(type, redis.is_tls), 0, 0, "no" },                          \
-		{ "redis_tls_ca_file", CONF_TYPE_TEXT, offsetof(type, redis.tls_ca_file), 0, 0, "" },               \
-		{ "redis_tls_certificate_file", CONF_TYPE_TEXT, offsetof(type, redis.tls_certificate_file), 0, 0, "" }, \
-		{ "redis_tls_key_file", CONF_TYPE_TEXT, offsetof(type, redis.tls_key_file), 0, 0, "" },             \
-		{ "redis_tls_name", CONF_TYPE_TEXT, offsetof(type, redis.tls_name), 0, 0, "" }
+/* The rows of a table (base/conf.h) for a field of this type in the settings `of`. */
+#define REDIS_ROWS(of, field)                                                                                         \
+	CONF_ROW(of, "redis_host", CONF_TYPE_TEXT, field.host, "127.0.0.1"),                                           \
+		CONF_UINT_ROW(of, "redis_port", field.port, 1, 65535, "6379"),                                         \
+		CONF_ROW(of, "redis_socket", CONF_TYPE_TEXT, field.socket, ""),                                        \
+		CONF_ROW(of, "redis_user", CONF_TYPE_TEXT, field.user, ""),                                            \
+		CONF_ROW(of, "redis_password_file", CONF_TYPE_TEXT, field.password_file, ""),                          \
+		CONF_ROW(of, "redis_tls", CONF_TYPE_BOOL, field.is_tls, "no"),                                         \
+		CONF_ROW(of, "redis_tls_ca_file", CONF_TYPE_TEXT, field.tls_ca_file, ""),                              \
+		CONF_ROW(of, "redis_tls_certificate_file", CONF_TYPE_TEXT, field.tls_certificate_file, ""),            \
+		CONF_ROW(of, "redis_tls_key_file", CONF_TYPE_TEXT, field.tls_key_file, ""),                            \
+		CONF_ROW(of, "redis_tls_name", CONF_TYPE_TEXT, field.tls_name, "")
 
 /* Do they go together, and can this build do it? Opens no file. ERR_INPUT begins with `source`, if that is not NULL. */
 int redis_settings_check(const struct redis_settings *settings, const char *source, struct err *err);
@@ -39,9 +43,8 @@ struct redis_door;
 struct redisContext;
 struct redisAsyncContext;
 
-/* `host`, `port`: not used with a socket. ERR_INPUT: a file cannot be read, or holds no such thing. */
-int redis_door_new(const char *host, unsigned port, const struct redis_settings *settings, struct redis_door **ret,
-		   struct err *err);
+/* ERR_INPUT: a file cannot be read, or holds no such thing. */
+int redis_door_new(const struct redis_settings *settings, struct redis_door **ret, struct err *err);
 void redis_door_free(struct redis_door *door);
 
 DEFINE_FREEP(struct redis_door, redis_door_free)

@@ -55,9 +55,9 @@ static int set_up(void **state)
 	fixture->cluster = rd_kafka_handle_mock_cluster(fixture->producer);
 	for (size_t i = 0; i < sizeof(topics) / sizeof(topics[0]); i++)
 		assert_int_equal(rd_kafka_mock_topic_create(fixture->cluster, topics[i], PARTITIONS, 1), 0);
-	(void)snprintf(fixture->target.brokers, sizeof(fixture->target.brokers), "%s",
+	(void)snprintf(fixture->target.fleet.brokers, sizeof(fixture->target.fleet.brokers), "%s",
 		       rd_kafka_mock_cluster_bootstraps(fixture->cluster));
-	(void)snprintf(fixture->target.prefix, sizeof(fixture->target.prefix), "t");
+	(void)snprintf(fixture->target.fleet.topic_prefix, sizeof(fixture->target.fleet.topic_prefix), "t");
 	assert_int_equal(client_new(&fixture->target, &events, fixture, &fixture->client, &err), 0);
 	*state = fixture;
 	return 0;

@@ -4,6 +4,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "base/ident.h"
+#include "base/log.h"
 #include "base/own.h"
 #include "tests/fuzz/target.h"
 
@@ -12,6 +14,8 @@ struct settings {
 	uint64_t slots;
 	uint64_t wide;
 	bool is_open;
+	char id[CONF_TEXT_MAX], folder[CONF_TEXT_MAX];
+	enum log_level level;
 };
 
 static const struct conf_key keys[] = {
@@ -19,6 +23,9 @@ static const struct conf_key keys[] = {
 	{ "slots", CONF_TYPE_UINT, offsetof(struct settings, slots), 1, 64, NULL },
 	{ "wide", CONF_TYPE_UINT, offsetof(struct settings, wide), 0, UINT64_MAX, "0" },
 	{ "open", CONF_TYPE_BOOL, offsetof(struct settings, is_open), 0, 0, "no" },
+	CONF_ROW(struct settings, "id", CONF_TYPE_IDENT, id, ""),
+	CONF_ROW(struct settings, "folder", CONF_TYPE_PATH, folder, "/"),
+	CONF_ROW(struct settings, "level", CONF_TYPE_LOG_LEVEL, level, "info"),
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
@@ -28,6 +35,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 
 	if (conf_parse("fuzz.conf", (const char *)data, len, keys, ARRAY_SIZE(keys), &settings, &err) == 0) {
 		FUZZ_CHECK(settings.slots >= 1 && settings.slots <= 64);
+		FUZZ_CHECK(!settings.id[0] || ident_is_id(settings.id, strlen(settings.id)));
+		FUZZ_CHECK(settings.folder[0] == '/' && settings.level < LOG_LEVEL_COUNT);
 		FUZZ_CHECK(strnlen(settings.name, sizeof(settings.name)) < sizeof(settings.name));
 	} else {
 		FUZZ_CHECK(err.kind == ERR_INPUT && strncmp(err.msg, "fuzz.conf", 9) == 0);

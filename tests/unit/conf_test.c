@@ -7,12 +7,16 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/log.h"
+#include "base/own.h"
 #include "tests/unit/unit.h"
 
 struct settings {
 	char name[CONF_TEXT_MAX];
 	uint64_t slots;
 	bool is_open;
+	char id[CONF_TEXT_MAX], other_id[CONF_TEXT_MAX], folder[CONF_TEXT_MAX];
+	enum log_level level;
 	struct conf_pairs doors;
 };
 
@@ -21,11 +25,15 @@ static const struct conf_key keys[] = {
 	{ "slots", CONF_TYPE_UINT, offsetof(struct settings, slots), 1, 64, "2" },
 	{ "open", CONF_TYPE_BOOL, offsetof(struct settings, is_open), 0, 0, "no" },
 	{ "door.", CONF_TYPE_PAIRS, offsetof(struct settings, doors), 0, 0, NULL },
+	CONF_ROW(struct settings, "id", CONF_TYPE_IDENT, id, "i"),
+	CONF_ROW(struct settings, "other_id", CONF_TYPE_IDENT, other_id, ""),
+	CONF_ROW(struct settings, "folder", CONF_TYPE_PATH, folder, "/f"),
+	CONF_ROW(struct settings, "level", CONF_TYPE_LOG_LEVEL, level, "info"),
 };
 
 static int parse(const char *text, struct settings *settings, struct err *err)
 {
-	return conf_parse("test.conf", text, strlen(text), keys, 4, settings, err);
+	return conf_parse("test.conf", text, strlen(text), keys, ARRAY_SIZE(keys), settings, err);
 }
 
 static void assert_refused(const char *text, const char *because)
@@ -52,6 +60,15 @@ static void test_values_and_presets(void **state)
 	assert_int_equal(parse("name=x\nslots=64\n", &settings, &err), 0);
 	assert_int_equal(settings.slots, 64);
 	assert_false(settings.is_open);
+	assert_string_equal(settings.id, "i");
+	assert_string_equal(settings.other_id, "");
+	assert_string_equal(settings.folder, "/f");
+	assert_int_equal(settings.level, LOG_LEVEL_INFO);
+	assert_int_equal(parse("name=x\nid=A-1\nother_id=B\nfolder=/\nlevel=error\n", &settings, &err), 0);
+	assert_string_equal(settings.id, "A-1");
+	assert_string_equal(settings.other_id, "B");
+	assert_string_equal(settings.folder, "/");
+	assert_int_equal(settings.level, LOG_LEVEL_ERROR);
 }
 
 static void test_refusals_name_line_and_key(void **state)
@@ -65,6 +82,11 @@ static void test_refusals_name_line_and_key(void **state)
 	assert_refused("name=x\nslots=2k", "slots");
 	assert_refused("name=x\nslots=18446744073709551617", "slots"); /* 1 when it wraps */
 	assert_refused("name=x\nopen=maybe", "test.conf:2: open: write yes or no");
+	assert_refused("name=x\nid=", "test.conf:2: id: write 1 to 64 letters");
+	assert_refused("name=x\nother_id=../x", "other_id: write 1 to 64 letters");
+	assert_refused("name=x\nfolder=here", "test.conf:2: folder: write an absolute path");
+	assert_refused("name=x\nfolder=", "folder");
+	assert_refused("name=x\nlevel=loud", "test.conf:2: level: write debug, info, warn or error");
 	assert_refused("name=x\ncolour=red", "unknown key 'colour'");
 	assert_refused("name=x\nname=y", "test.conf:2: name is given twice");
 	assert_refused("name=x\njust text", "test.conf:2: write key = value");

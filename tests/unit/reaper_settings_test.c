@@ -41,7 +41,7 @@ static void test_shipped_file_loads(void **state)
 	}
 	(void)fclose(file);
 	assert_int_equal(load_text(text, &written, &err), 0);
-	written.path = shipped.path;
+	written.fleet.path = shipped.fleet.path;
 	assert_memory_equal(&shipped, &written, sizeof(shipped));
 }
 
