@@ -1,6 +1,5 @@
 #include "reaper/due_leases.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 #define FOREIGN_LEASES 2 /* of waiting for a host's own reaper: its restart, and two scans */
@@ -67,6 +66,14 @@ enum due_verdict due_leases_select(struct due_leases *due, const struct reap_sca
 			out[(*ret_n)++] = scan->leases[i];
 	remember(due, scan);
 	return verdict == DUE_VERDICT_ACT && *ret_n == 0 ? DUE_VERDICT_NONE : verdict;
+}
+
+uint64_t due_leases_quiet_ms(const struct due_leases *due, uint64_t uptime_ms, bool was_here)
+{
+	uint64_t quiet_ms = due->lease_ms + due->grace_ms;
+	uint64_t wait_ms = uptime_ms < quiet_ms ? quiet_ms - uptime_ms : 0;
+
+	return was_here && wait_ms < due->lease_ms ? due->lease_ms : wait_ms;
 }
 
 void due_leases_reset(struct due_leases *due)

@@ -5,6 +5,7 @@
  * hosts are left to their own reaper, which can remove the objects, until it is clearly not there. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -36,6 +37,10 @@ enum due_verdict {
 /* On ACT at most REAP_BATCH_MAX leases are copied to `out`, the longest due first. */
 enum due_verdict due_leases_select(struct due_leases *due, const struct reap_scan *scan, uint64_t now_mono_ms,
 				struct reap_lease out[REAP_BATCH_MAX], size_t *ret_n);
+
+/* Redis is there (again) and has been up for `uptime_ms`: for how long nothing is done, because leases look missing or expired that are
+ * not. `was_here`: we had it before, and workers may have been cut off as we were: they need time to renew. */
+uint64_t due_leases_quiet_ms(const struct due_leases *due, uint64_t uptime_ms, bool was_here);
 
 /* Forget what was seen: Redis was away. */
 void due_leases_reset(struct due_leases *due);

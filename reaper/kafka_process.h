@@ -1,63 +1,23 @@
-/* The reaper's process that speaks to Kafka, because those calls block. It answers whether a record's result was told,
- * fences dead workers, and tells the results of tasks that nobody may run any more, each exactly once.
+/* The reaper's process that speaks to Kafka, whose calls block. It answers whether a record's result was told, fences dead
+ * workers, and tells the results of records that nobody may run any more, each exactly once.
  *
- * All reapers of a fleet share one transactional id and one ledger (reaper/ledger.h), committed in the transaction
- * that tells the results. Whoever starts its producer fences the others and only then reads the ledger; so a
- * transaction commits only if the ledger it was built on is still the last one. Announcements are of the producer that made them:
- * whoever starts one withdraws all that are there. */
+ * Who owns what. All reapers of a fleet share one transactional id and one ledger (wire/ledger.h), which is committed in the same
+ * transaction as the results that it speaks of. The ledger belongs to whoever started a producer under that id last:
+ *
+ *	no producer --(start one: this fences every other reaper's; then read the ledger, withdraw announcements)--> producer
+ *	producer    --(announce, tell, tidy: one transaction each, built on the ledger as just read)--> producer
+ *	producer    --(a transaction fails, for whatever reason)--> no producer, and the request is tried again
+ *
+ * So a transaction commits only if the ledger it was built on is still the last one. An announcement stands as long as the producer
+ * that made it: whoever starts one withdraws all that it finds.
+ *
+ * What must not happen: to tell a result that was not announced by this producer, or to announce one whose record the ledger or
+ * the workers' committed positions say is answered (reaper/tell_decision.h).
+ *
+ * A crash at any point leaves a transaction that Kafka aborts, or one that is whole; nothing here needs to be remembered. */
 #pragma once
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include "bus/reap.h"
 #include "reaper/settings.h"
 
-#define KAFKA_PROCESS_MAGIC	   0x4d465431u /* "MFT1" */
-#define KAFKA_PROCESS_PATIENCE_MS 120000      /* of who asks: some Kafka calls of 10 s each, one after the other */
-
-enum kafka_op {
-	KAFKA_OP_LOOKUP, /* did the workers mark the record done? */
-	KAFKA_OP_FENCE,  /* the same, and where not, fence `victim` and look again: the answer is final */
-	KAFKA_OP_ANNOUNCE, /* enter into the ledger that a result is to be told, unless it is told, marked done or wanted; NOT_TOLD: it is entered */
-	KAFKA_OP_TELL,	  /* tell lost or expired what was announced, or withdraw the announcement */
-	KAFKA_OP_TIDY,	  /* no items: keep all ledgers from being forgotten, without announcements that nobody stands by */
-	KAFKA_OP_COUNT
-};
-
-enum kafka_verdict {
-	KAFKA_VERDICT_FAILED,
-	KAFKA_VERDICT_NOT_TOLD,
-	KAFKA_VERDICT_TOLD,
-	KAFKA_VERDICT_HAS_WORKERS, /* it was an orphan, and there are workers: they will come to its record */
-	KAFKA_VERDICT_COUNT
-};
-
-struct kafka_item {
-	struct reap_lease lease;
-	bool is_expired; /* the life of its workspace ended under its worker: `expired`, else `lost` */
-	bool is_withdrawn; /* not to be told after all: somebody else has the lease */
-};
-
-struct kafka_request {
-	uint32_t magic, op;
-	uint32_t n;
-	struct kafka_item items[REAP_BATCH_MAX];
-};
-
-struct kafka_reply {
-	uint32_t magic, op;
-	uint32_t n;
-	uint8_t verdicts[REAP_BATCH_MAX];
-	char error[240]; /* "" or why some failed */
-};
-
-/* Bytes of a request with `n` items. */
-static inline size_t kafka_request_len(uint32_t n)
-{
-	return offsetof(struct kafka_request, items) + n * sizeof(struct kafka_item);
-}
-
-/* Serves `fd` until it ends; answers the exit status. */
+/* Serves requests (reaper/kafka_request.h) from `fd` until it ends; answers the exit status. */
 int kafka_process_main(int fd, const struct reaper_settings *settings);

@@ -1,48 +1,42 @@
-/* A batch: what is done with up to REAP_BATCH_MAX leases, step by step, all of them together.
+/* A batch: what is done with up to REAP_BATCH_MAX leases, step by step, all of them together. A step has ended for all before the
+ * next one begins; an item that has nothing to do in a step waits.
  *
- *	take    in Redis: now they are ours, and their workers' renewals answer GONE
- *	erase   on this host: VM, key, files, in this order, as far as it goes in time: nothing that follows depends on it
- *	fence   in Kafka: dead workers; and was the result told?
- *	settle  in Redis: told -> gone; not told -> orphan, or ended when nobody shall try again
- *	announce in Kafka: a result is about to be told
- *	confirm in Redis: it still is ours to tell. A worker claims in Redis first and looks in Kafka then; so one of us sees the other
- *	tell    in Kafka: the results of what has ended; or the announcement is withdrawn
- *	look    in Kafka: has a worker marked what was told earlier?
- *	close   in Redis
+ *	step      where     what                                                       why here
+ *	take      Redis     now they are ours; their workers' renewals answer GONE     first: whoever takes part later sees whose they are
+ *	erase     this host VM, key, files, in this order                              before telling: the result says what came of the key
+ *	fence     Kafka     dead workers; was the result told?                         after take: a fenced worker must find its lease gone
+ *	settle    Redis     told: lease deleted. Not told: orphan, or ended            after fence: only then is "not told" final
+ *	announce  Kafka     enter into the ledger that a result is about to be told
+ *	confirm   Redis     is it still ours to tell?                                  after announce: see below
+ *	tell      Kafka     the results of what has ended; or withdraw the announcement
+ *	lookup    Kafka     has a worker marked what was told earlier?
+ *	close     Redis     told: kept, so that the record does not run again; marked: lease deleted
  *
- * A reaper may die between and within any two of these: each step can be done again by another reaper, which takes the
- * leases when ours has run out. An item of which Redis or Kafka did not answer is left as it is for that; what could not be
- * erased is found again, without a lease, by looking at the host (reaper/leftovers.h). */
+ * Confirm comes after announce because a worker claims in Redis first and looks into the ledger then. So at least one of the two
+ * sees the other, and a record is not both run and told.
+ *
+ * Who owns what. From take on a lease has our owner and a token of ours, for one lease's time. Within it no worker and no other reaper
+ * acts on it. Later another reaper takes it with a higher token, and our settle, confirm and close find it gone: then we stop
+ * (`reaper.overtaken`) and withdraw what we announced.
+ *
+ * A reaper may die between and within any two steps. It leaves:
+ *	after take      a lease in state reaping, ended or told whose owner never comes back: the next reaper takes it when it has run
+ *	                out, and begins from take. Erasing and fencing again do no harm
+ *	after announce  an announcement: the producer of the next reaper withdraws it (reaper/kafka_process.h)
+ *	after tell      a lease that says ended of a record that is told: the next reaper is answered TOLD by announce, and closes it
+ *
+ * What must not happen: erasing what a worker holds (only with the lease's token, or when Redis says that nobody holds it); telling
+ * without a lease of ours (confirm); telling twice (the ledger).
+ *
+ * An item of which Redis or Kafka did not answer is left as it is. What could not be erased is found again, without a lease, by
+ * sweeping the host (reaper/host_sweep.h). */
 #pragma once
 
-#include <event2/event.h>
-#include <stdbool.h>
-
 #include "base/err.h"
-#include "bus/reap.h"
-#include "reaper/helper_link.h"
+#include "base/own.h"
+#include "reaper/reap_batch_config.h"
 
 struct reap_batch;
-
-struct reap_batch_config {
-	struct reap *reap;
-	struct helper_link *lane;
-	struct helper_link *kafka;
-	const char *host;
-	unsigned max_attempts;
-	unsigned lease_ms; /* what is taken is ours for so long */
-	/* Between two steps; true ends the batch there. */
-	bool (*is_stopping)(void *ctx);
-	/* The batch is over. */
-	void (*on_done)(void *ctx);
-	/* What reap_heal() answered for a find. */
-	void (*on_judged)(void *ctx, const char *id, int64_t number);
-	/* Something of it could not be erased. */
-	void (*on_left)(void *ctx, const char *id, const char *why);
-	/* A helper process answered nonsense. */
-	void (*on_fault)(void *ctx, const char *why);
-	void *ctx;
-};
 
 int reap_batch_new(const struct reap_batch_config *config, struct reap_batch **ret, struct err *err);
 

@@ -1,17 +1,25 @@
-/* The reaper's engine: unprivileged, one loop. It scans Redis for leases that are due, chooses (reaper/due_leases.h), and
- * does batches (reaper/reap_batch.h); every few scans it also looks for objects on this host that nobody holds
- * (reaper/leftovers.h).
+/* The reaper's engine: unprivileged, one loop, one thing at a time.
  *
- * It does nothing while Redis is away, has just come back or has just started: then leases look missing or expired
- * that are not. It never acts on Redis's keyspace events. */
+ *	RESTING  --(scan_ms later)-->             SCANNING  which leases are due? (Redis)
+ *	SCANNING --(some are to be acted on)-->   REAPING   a batch of leases (reaper/reap_batch.h)
+ *	SCANNING --(none; ledgers are due)-->     TIDYING   keep the ledgers (reaper/kafka_process.h)
+ *	any of them, at its end --(the sweep is due)--> LISTING   what is on this host? (reaper/host_sweep.h)
+ *	LISTING  ----------------------------->   LOOKING   batches of leftovers, one after the other
+ *	any of them, at its end ------------->    RESTING   after a full batch for no time at all
+ *
+ * SIGTERM ends the step at hand, then the loop. A Kafka process or supervisor that is lost ends us, and the supervisor starts all
+ * anew: nothing lives here. A lane that is lost is replaced while the loop goes on.
+ *
+ * Nothing is done while Redis is away, has just come back or has just started: then leases look missing or expired that are not. It
+ * never acts on Redis's keyspace events. */
 #pragma once
 
 #include "bus/redis_door.h"
 #include "reaper/settings.h"
 
 struct reaper_ends {
-	int lane_fd;   /* root: lane_reap_main() */
-	int kafka_fd; /* Kafka: kafka_process_main() */
+	int lane_fd;	   /* root: lane_reap_main() */
+	int kafka_fd;	   /* kafka_process_main() */
 	int supervisor_fd; /* a byte asks for another lane (base/fd_pass.h brings it) */
 };
 

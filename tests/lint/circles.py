@@ -16,7 +16,7 @@ MAIN = re.compile(r"^(?:int\s+main\(|int\n+main\()", re.M)
 KNOWN = [set(row.split()) for row in (
     "guest/agent/boot.h guest/agent/cgroup.h",
     "lib/bus/lease.h lib/bus/lease_reply.h",
-    "lib/bus/publisher.h lib/bus/settlement.h",
+    "lib/bus/publisher.h lib/bus/transaction_check.h",
     "lib/bus/reap.h lib/bus/reap_reply.h",
     "lib/host/accel.h lib/host/qemu.h",
     "tools/order.h tools/task_json.h tools/wording.h",

@@ -119,7 +119,7 @@ static void test_mass_beyond_the_scan(void **state)
 	assert_int_equal(make(fixture, MONO_MS), DUE_VERDICT_ACT);
 }
 
-static void test_a_round_is_bounded(void **state)
+static void test_a_batch_is_bounded(void **state)
 {
 	struct fixture *fixture = *state;
 
@@ -131,13 +131,27 @@ static void test_a_round_is_bounded(void **state)
 	assert_int_equal(fixture->n, REAP_BATCH_MAX);
 }
 
+static void test_redis_that_just_came_is_left_alone(void **state)
+{
+	const struct due_leases *due = &((struct fixture *)*state)->due;
+
+	assert_int_equal(due_leases_quiet_ms(due, 0, false), 15000); /* it has just started: a lease and the grace */
+	assert_int_equal(due_leases_quiet_ms(due, 14000, false), 1000);
+	assert_int_equal(due_leases_quiet_ms(due, 15000, false), 0); /* we have just started, and it is old */
+	assert_int_equal(due_leases_quiet_ms(due, 900000, false), 0);
+	assert_int_equal(due_leases_quiet_ms(due, 900000, true), 10000); /* it was away: workers must renew first */
+	assert_int_equal(due_leases_quiet_ms(due, 14000, true), 10000);
+	assert_int_equal(due_leases_quiet_ms(due, 0, true), 15000);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, set_up, tear_down)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = { TEST(two_scans_must_agree),	      TEST(other_hosts_come_later),
 					    TEST(mass_is_braked_for_a_lease), TEST(a_few_are_no_mass),
-					    TEST(mass_beyond_the_scan),	      TEST(a_round_is_bounded) };
+					    TEST(mass_beyond_the_scan),	      TEST(a_batch_is_bounded),
+					    TEST(redis_that_just_came_is_left_alone) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,130 @@
+#include "reaper/host_sweep.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "wire/lane.h"
+
+#define EVERY_SCANS	  5
+#define PAUSE_MAX	  6 /* doublings of it, after listings over which the lane was lost */
+#define LANE_PATIENCE_MS 10000 /* of one name */
+
+struct host_sweep {
+	struct host_sweep_config config;
+	struct leftovers leftovers;
+	unsigned scans_to_go; /* until it is due */
+	unsigned n_lost; /* listings over which the lane was lost, one after the other */
+	size_t cursor; /* of leftovers_next(), after a listing */
+	struct lane_request request; /* borrowed by the lane's link; its seq counts on */
+};
+
+static void list_next(struct host_sweep *sweep);
+
+static void begin_looking(struct host_sweep *sweep)
+{
+	sweep->cursor = 0;
+	sweep->config.on_listed(sweep->config.ctx);
+}
+
+static void on_lane_lost(struct host_sweep *sweep)
+{
+	if (sweep->n_lost < PAUSE_MAX)
+		sweep->n_lost++;
+	sweep->scans_to_go = EVERY_SCANS << sweep->n_lost;
+	begin_looking(sweep); /* at what is known already */
+}
+
+static void take_name(struct host_sweep *sweep, const struct lane_reply *reply)
+{
+	bool has_name = reply->rc == 0 && reply->id[0] != '\0';
+
+	if (reply->rc < 0)
+		log_error("reaper.sweep", "error=\"%s\"", reply->msg);
+	if (has_name && !sweep->config.is_stopping(sweep->config.ctx)) {
+		leftovers_list_add(&sweep->leftovers, reply->id);
+		sweep->request.cursor = reply->cursor;
+		list_next(sweep);
+		return;
+	}
+	if (reply->rc == 0 && !has_name)
+		leftovers_list_end(&sweep->leftovers);
+	sweep->n_lost = 0;
+	begin_looking(sweep);
+}
+
+static void on_listed(void *ctx, const void *data, size_t len)
+{
+	struct host_sweep *sweep = ctx;
+	struct lane_reply reply;
+	struct err err;
+
+	if (!data)
+		on_lane_lost(sweep);
+	else if (lane_reply_check(data, len, 0, &reply, &err) < 0 || reply.seq != sweep->request.seq)
+		sweep->config.on_fault(sweep->config.ctx, "the lane answered something else than it was asked");
+	else
+		take_name(sweep, &reply);
+}
+
+static void list_next(struct host_sweep *sweep)
+{
+	sweep->request.magic = LANE_MAGIC;
+	sweep->request.op = LANE_OP_SWEEP;
+	sweep->request.seq++;
+	helper_link_call(sweep->config.lane, &sweep->request, sizeof(sweep->request), LANE_PATIENCE_MS, on_listed, sweep);
+}
+
+bool host_sweep_is_due(struct host_sweep *sweep)
+{
+	if (sweep->scans_to_go > 1)
+		sweep->scans_to_go--;
+	else
+		sweep->scans_to_go = 0;
+	return sweep->scans_to_go == 0;
+}
+
+void host_sweep_list(struct host_sweep *sweep)
+{
+	sweep->scans_to_go = EVERY_SCANS;
+	sweep->request.cursor = 0;
+	leftovers_list_begin(&sweep->leftovers);
+	list_next(sweep);
+}
+
+size_t host_sweep_next(struct host_sweep *sweep, struct reap_find out[REAP_BATCH_MAX])
+{
+	return leftovers_next(&sweep->leftovers, &sweep->cursor, clock_mono_ms(), out);
+}
+
+void host_sweep_judge(struct host_sweep *sweep, const char *id, int64_t number)
+{
+	leftovers_judge(&sweep->leftovers, id, number, clock_mono_ms());
+}
+
+void host_sweep_note_left(struct host_sweep *sweep, const char *id, const char *why)
+{
+	unsigned n_failures;
+	uint64_t pause_ms = leftovers_failed(&sweep->leftovers, id, clock_mono_ms(), &n_failures);
+
+	log_error("reaper.left", "id=%s tries=%u again_in_ms=%llu message=\"%s\"", id, n_failures, (unsigned long long)pause_ms,
+		  why);
+}
+
+int host_sweep_new(const struct host_sweep_config *config, struct host_sweep **ret, struct err *err)
+{
+	struct host_sweep *sweep = calloc(1, sizeof(*sweep));
+
+	if (!sweep)
+		return err_set(err, ERR_HOST, ENOMEM, "set up the sweep of this host");
+	sweep->config = *config;
+	sweep->leftovers.grace_ms = config->grace_ms;
+	sweep->scans_to_go = EVERY_SCANS;
+	*ret = sweep;
+	return 0;
+}
+
+void host_sweep_free(struct host_sweep *sweep)
+{
+	free(sweep);
+}

@@ -1,0 +1,153 @@
+#include "reaper/ledger_pages.h"
+
+#include <string.h>
+
+#include "base/own.h"
+
+void ledger_pages_clear(struct ledger_pages *pages)
+{
+	for (size_t i = 0; i < pages->n; i++)
+		offsets_free(pages->list[i].done);
+	free(pages->list);
+	*pages = (struct ledger_pages){ 0 };
+}
+
+struct ledger_page *ledger_pages_find(const struct ledger_pages *pages, int32_t partition)
+{
+	for (size_t i = 0; i < pages->n; i++)
+		if (pages->list[i].partition == partition)
+			return &pages->list[i];
+	return NULL;
+}
+
+static int fill_page(struct ledger_page *page, const struct position *position, struct err *err)
+{
+	page->partition = position->partition;
+	page->done = offsets_new(position->next < 0 ? 0 : position->next, position->metadata);
+	return page->done ? 0 : err_set(err, ERR_HOST, ENOMEM, "offsets of partition %d", position->partition);
+}
+
+static int read_done(struct kafka_process *kafka, struct position *positions, size_t n, struct ledger_pages *ret,
+		     struct err *err)
+{
+	cleanup_(ledger_pages_clear) struct ledger_pages pages = { .list = calloc(REAP_BATCH_MAX, sizeof(*pages.list)) };
+	int r;
+
+	if (!pages.list)
+		return err_set(err, ERR_HOST, ENOMEM, "look up committed offsets");
+	r = positions_read(kafka->workers, kafka->topics.tasks, positions, n, KAFKA_TIMEOUT_MS, err);
+	for (; r == 0 && pages.n < n; pages.n++)
+		r = fill_page(&pages.list[pages.n], &positions[pages.n], err);
+	if (r < 0)
+		return r;
+	*ret = pages;
+	pages = (struct ledger_pages){ 0 };
+	return 0;
+}
+
+static struct position *new_positions(struct err *err)
+{
+	struct position *positions = calloc(REAP_BATCH_MAX, sizeof(*positions));
+
+	if (!positions)
+		(void)err_set(err, ERR_HOST, ENOMEM, "look up committed offsets"); /* the caller answers it */
+	return positions;
+}
+
+int ledger_pages_of_request(struct kafka_process *kafka, const struct kafka_request *request, struct ledger_pages *ret,
+			    struct err *err)
+{
+	cleanup_free struct position *positions = new_positions(err);
+	size_t n = 0;
+
+	if (!positions)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < request->n; i++) {
+		size_t at = 0;
+
+		while (at < n && positions[at].partition != request->items[i].lease.partition)
+			at++;
+		if (at == n)
+			positions[n++].partition = request->items[i].lease.partition;
+	}
+	return read_done(kafka, positions, n, ret, err);
+}
+
+int ledger_pages_of_range(struct kafka_process *kafka, int32_t first, size_t n, struct ledger_pages *ret, struct err *err)
+{
+	cleanup_free struct position *positions = new_positions(err);
+
+	if (!positions)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++)
+		positions[i].partition = first + (int32_t)i;
+	return read_done(kafka, positions, n, ret, err);
+}
+
+static bool is_done(void *ctx, int64_t offset)
+{
+	const struct ledger_page *page = ctx;
+
+	return offsets_is_done(page->done, offset);
+}
+
+static int read_page(const struct kafka_process *kafka, struct ledger_page *page, const char *text, struct err *err)
+{
+	size_t n_before;
+
+	if (ledger_decode(text, &page->ledger) < 0)
+		return err_set(err, ERR_HOST, EBADMSG,
+			       "group %s holds something that is no ledger in partition %d: another client uses this group; give the "
+			       "fleet another one",
+			       kafka->ledger_group, page->partition);
+	n_before = page->ledger.n;
+	ledger_prune(&page->ledger, is_done, page);
+	page->is_touched = page->ledger.n != n_before;
+	return 0;
+}
+
+int ledger_pages_read_ledger(struct kafka_process *kafka, struct ledger_pages *pages, struct err *err)
+{
+	cleanup_free struct position *positions = new_positions(err);
+	int r;
+
+	if (!positions)
+		return -ENOMEM;
+	for (size_t i = 0; i < pages->n; i++)
+		positions[i].partition = pages->list[i].partition;
+	r = positions_read(kafka->ledger, kafka->topics.tasks, positions, pages->n, KAFKA_TIMEOUT_MS, err);
+	for (size_t i = 0; i < pages->n && r == 0; i++)
+		r = read_page(kafka, &pages->list[i], positions[i].metadata, err);
+	return r;
+}
+
+void ledger_pages_judge(const struct ledger_pages *pages, const char *topic, const struct kafka_request *request,
+			struct kafka_reply *reply)
+{
+	for (uint32_t i = 0; i < request->n; i++) {
+		const struct reap_lease *lease = &request->items[i].lease;
+
+		if (strcmp(lease->topic, topic) != 0) {
+			reply->verdicts[i] = KAFKA_VERDICT_FAILED;
+			(void)snprintf(reply->error, sizeof(reply->error),
+				       "lease %s is for topic %.48s, not %.48s: do two fleets share a Redis prefix?", lease->id,
+				       lease->topic, topic);
+			continue;
+		}
+		reply->verdicts[i] = is_done(ledger_pages_find(pages, lease->partition), lease->offset) ? KAFKA_VERDICT_TOLD
+													: KAFKA_VERDICT_NOT_TOLD;
+	}
+}
+
+void ledger_pages_commit(struct ledger_pages *pages, const char *topic, struct blocking_batch *batch)
+{
+	for (size_t i = 0; i < pages->n; i++) {
+		struct ledger_page *page = &pages->list[i];
+		const struct ledger *ledger = &page->ledger;
+
+		if (!page->is_touched)
+			continue;
+		(void)ledger_encode(ledger, page->metadata); /* it fits: tell_decide_announce() saw to that */
+		blocking_batch_commit(batch, topic, page->partition, ledger->n ? ledger->offsets[ledger->n - 1] + 1 : 0, page->metadata);
+	}
+}

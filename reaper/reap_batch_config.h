@@ -1,0 +1,27 @@
+/* What a batch works with, and whom it tells. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "bus/reap.h"
+#include "reaper/helper_link.h"
+
+struct reap_batch_config {
+	struct reap *reap;
+	struct helper_link *lane;
+	struct helper_link *kafka;
+	const char *host;
+	unsigned max_attempts;
+	unsigned lease_ms; /* what is taken is ours for so long */
+	/* Between two steps; true ends the batch there. */
+	bool (*is_stopping)(void *ctx);
+	/* The batch is over. */
+	void (*on_done)(void *ctx);
+	/* What reap_heal() answered for a find. */
+	void (*on_judged)(void *ctx, const char *id, int64_t number);
+	/* Something of it could not be erased. */
+	void (*on_left)(void *ctx, const char *id, const char *why);
+	/* A helper process answered nonsense. */
+	void (*on_fault)(void *ctx, const char *why);
+	void *ctx;
+};
