@@ -2,7 +2,6 @@
 
 #include <assert.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -10,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "base/thread.h"
 #include "bus/kafka_properties.h"
 
 #define SYSLOG_WARNING 4
@@ -93,13 +93,12 @@ static int fill(rd_kafka_conf_t *conf, const struct kafka_pair *pairs, size_t n_
 /* Takes `conf`. */
 static int make(rd_kafka_type_t type, rd_kafka_conf_t *conf, rd_kafka_t **ret, struct err *err)
 {
-	sigset_t all, before;
+	sigset_t before;
 	char why[200];
 
-	sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &before); /* cannot fail with valid sets */
+	thread_block_signals(&before);
 	*ret = rd_kafka_new(type, conf, why, sizeof(why));
-	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+	thread_restore_signals(&before);
 	if (*ret)
 		return 0;
 	rd_kafka_conf_destroy(conf);
