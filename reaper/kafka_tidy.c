@@ -69,8 +69,8 @@ static int look_for_entries(struct kafka_process *kafka, int32_t first, size_t n
 	if (!positions)
 		return err_set(err, ERR_HOST, ENOMEM, "read the ledgers");
 	for (size_t i = 0; i < n; i++)
-		positions[i].partition = first + (int32_t)i;
-	r = positions_read(kafka->ledger, kafka->topics.tasks, positions, n, KAFKA_TIMEOUT_MS, err);
+		positions[i] = (struct position){ .topic = kafka->topics.tasks, .partition = first + (int32_t)i };
+	r = positions_read(kafka->ledger, positions, n, KAFKA_TIMEOUT_MS, err);
 	for (size_t i = 0; i < n && r == 0; i++)
 		*ret |= strlen(positions[i].metadata) > strlen(LEDGER_EMPTY);
 	return r;

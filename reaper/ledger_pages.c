@@ -35,7 +35,7 @@ static int read_done(struct kafka_process *kafka, struct position *positions, si
 
 	if (!pages.list)
 		return err_set(err, ERR_HOST, ENOMEM, "look up committed offsets");
-	r = positions_read(kafka->workers, kafka->topics.tasks, positions, n, KAFKA_TIMEOUT_MS, err);
+	r = positions_read(kafka->workers, positions, n, KAFKA_TIMEOUT_MS, err);
 	for (; r == 0 && pages.n < n; pages.n++)
 		r = fill_page(&pages.list[pages.n], &positions[pages.n], err);
 	if (r < 0)
@@ -68,7 +68,8 @@ int ledger_pages_of_request(struct kafka_process *kafka, const struct kafka_requ
 		while (at < n && positions[at].partition != request->items[i].lease.partition)
 			at++;
 		if (at == n)
-			positions[n++].partition = request->items[i].lease.partition;
+			positions[n++] = (struct position){ .topic = kafka->topics.tasks,
+							    .partition = request->items[i].lease.partition };
 	}
 	return read_done(kafka, positions, n, ret, err);
 }
@@ -80,7 +81,7 @@ int ledger_pages_of_range(struct kafka_process *kafka, int32_t first, size_t n, 
 	if (!positions)
 		return -ENOMEM;
 	for (size_t i = 0; i < n; i++)
-		positions[i].partition = first + (int32_t)i;
+		positions[i] = (struct position){ .topic = kafka->topics.tasks, .partition = first + (int32_t)i };
 	return read_done(kafka, positions, n, ret, err);
 }
 
@@ -114,8 +115,8 @@ int ledger_pages_read_ledger(struct kafka_process *kafka, struct ledger_pages *p
 	if (!positions)
 		return -ENOMEM;
 	for (size_t i = 0; i < pages->n; i++)
-		positions[i].partition = pages->list[i].partition;
-	r = positions_read(kafka->ledger, kafka->topics.tasks, positions, pages->n, KAFKA_TIMEOUT_MS, err);
+		positions[i] = (struct position){ .topic = kafka->topics.tasks, .partition = pages->list[i].partition };
+	r = positions_read(kafka->ledger, positions, pages->n, KAFKA_TIMEOUT_MS, err);
 	for (size_t i = 0; i < pages->n && r == 0; i++)
 		r = read_page(kafka, &pages->list[i], positions[i].metadata, err);
 	return r;

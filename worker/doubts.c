@@ -1,7 +1,14 @@
-/* A look-up has two steps, and their order matters: first the reapers' ledgers, then what workers marked done. A told record
- * leaves the ledger only after it was marked done, so it is seen in one of the two.
+/* Theory of operation
  *
- *	waiting --(no look-up is under way)--> asked --(ledgers)--> --(workers' positions)--> answered */
+ *	waiting --(no look-up is out)--> asked: ledgers --> asked: workers' positions --> answered, gone
+ *
+ * waiting: the question came while a look-up was out. What that one finds may be older than the question, so it is not for it.
+ *
+ * asked: one look-up is out for all of these together. It has two steps, and their order matters: first the reapers' ledgers, then
+ * what workers marked done. A told record leaves the ledger only after it was marked done, so it is seen in one of the two. What our
+ * own partitions know needs no asking: that comes first, and for them the workers' positions are not asked for.
+ *
+ * A question that is forgotten stays where it is, and answers nobody. */
 #include "worker/doubts.h"
 
 #include <assert.h>
@@ -55,27 +62,33 @@ static void answer_all(struct doubts *doubts)
 		event_active(doubts->begin, EV_TIMEOUT, 0);
 }
 
-static const struct position *find(const struct position *positions, size_t n, int32_t partition)
+static const struct position *find(const struct position *positions, size_t n, const struct record_place *place)
 {
 	for (size_t i = 0; i < n; i++)
-		if (positions[i].partition == partition)
+		if (positions[i].partition == place->partition && topic_is_same(positions[i].topic, place->topic))
 			return &positions[i];
 	return NULL;
 }
 
+static bool has(const struct topic_partition *partitions, size_t n, const struct record_place *place)
+{
+	for (size_t i = 0; i < n; i++)
+		if (partitions[i].partition == place->partition && topic_is_same(partitions[i].topic, place->topic))
+			return true;
+	return false;
+}
+
 /* The partitions of those questions that `wants`, each once. */
-static size_t gather(struct doubts *doubts, wants_fn wants, int32_t partitions[PARTITIONS_MAX])
+static size_t gather(struct doubts *doubts, wants_fn wants, struct topic_partition partitions[PARTITIONS_MAX])
 {
 	const struct question *question;
-	size_t n = 0, i;
+	size_t n = 0;
 
 	TAILQ_FOREACH(question, &doubts->asked, link) {
-		if (!wants(doubts, question))
-			continue;
-		for (i = 0; i < n && partitions[i] != question->place.partition; i++)
-			;
-		if (i == n && n < PARTITIONS_MAX)
-			partitions[n++] = question->place.partition;
+		const struct record_place *place = &question->place;
+
+		if (wants(doubts, question) && !has(partitions, n, place) && n < PARTITIONS_MAX)
+			partitions[n++] = (struct topic_partition){ place->topic, place->partition };
 	}
 	return n;
 }
@@ -109,8 +122,8 @@ static enum doubt_answer look_into_ledger(const struct position *position, const
 	struct ledger ledger;
 
 	if (ledger_decode(position->metadata, &ledger) < 0) {
-		log_error("doubts.ledger", "partition=%d message=\"what the reapers' group committed there is no ledger: another "
-			  "client uses that group; give the fleet another one\"", question->place.partition);
+		log_error("doubts.ledger", "topic=%s partition=%d message=\"what the reapers' group committed there is no ledger: another "
+			  "client uses that group; give the fleet another one\"", question->place.topic, question->place.partition);
 		return DOUBT_ANSWER_UNKNOWN;
 	}
 	switch (ledger_find(&ledger, question->place.offset)) {
@@ -133,7 +146,7 @@ static void take_positions(struct doubts *doubts, const struct position *positio
 	if (!positions)
 		log_debug("doubts.kafka", "message=\"%s\"", why);
 	TAILQ_FOREACH(question, &doubts->asked, link) {
-		const struct position *position = find(positions, n, question->place.partition);
+		const struct position *position = find(positions, n, &question->place);
 
 		if (wants(doubts, question))
 			question->answer = position ? look(position, question) : DOUBT_ANSWER_UNKNOWN;
@@ -150,7 +163,7 @@ static void on_workers(void *ctx, const struct position *positions, size_t n, co
 
 static void ask_workers(struct doubts *doubts)
 {
-	int32_t partitions[PARTITIONS_MAX];
+	struct topic_partition partitions[PARTITIONS_MAX];
 	size_t n = gather(doubts, wants_workers, partitions);
 
 	if (n)
@@ -181,7 +194,7 @@ static enum doubt_answer look_here(const struct doubts *doubts, const struct que
 static void on_begin(evutil_socket_t fd, short what, void *arg)
 {
 	struct doubts *doubts = arg;
-	int32_t partitions[PARTITIONS_MAX];
+	struct topic_partition partitions[PARTITIONS_MAX];
 	struct question *question;
 	size_t n;
 

@@ -27,7 +27,7 @@ struct doubts;
 
 struct doubts_config {
 	const char *group; /* the workers' */
-	struct committed *committed;   /* of the tasks' topic; borrowed */
+	struct committed *committed;   /* borrowed */
 	struct partitions *partitions; /* borrowed */
 };
 

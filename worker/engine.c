@@ -35,12 +35,14 @@ void engine_die(struct engine *engine, const char *why)
 	event_base_loopbreak(engine->base);
 }
 
-void engine_fill_origin(const struct engine *engine, struct result *result)
+void engine_fill_origin(const struct engine *engine, const struct record_place *source, struct result *result)
 {
 	/* settings_load() checked that these are idents */
 	(void)snprintf(result->host, sizeof(result->host), "%.*s", IDENT_ID_MAX, engine->settings->host);
 	(void)snprintf(result->worker, sizeof(result->worker), "%.*s", IDENT_ID_MAX, engine->settings->worker);
-	(void)snprintf(result->topic, sizeof(result->topic), "%s", engine->topics.tasks);
+	(void)snprintf(result->topic, sizeof(result->topic), "%s", source->topic);
+	result->partition = source->partition;
+	result->offset = source->offset;
 }
 
 void engine_stream_event(struct engine *engine, const struct job *job)
@@ -54,12 +56,10 @@ void engine_stream_event(struct engine *engine, const struct job *job)
 	memcpy(started.id, job->task->id, sizeof(started.id));
 	started.attempt = job->attempt;
 	started.token = job->token;
-	started.partition = job->place.partition;
-	started.offset = job->place.offset;
 	started.finished_ms = clock_wall_ms();
 	started.labels = job->task->labels; /* lent for the encoding */
 	started.n_labels = job->task->n_labels;
-	engine_fill_origin(engine, &started);
+	engine_fill_origin(engine, &job->place, &started);
 	if (result_encode(&started, &message) < 0 ||
 	    streamer_send(engine->streamer, engine->topics.results, started.id, strlen(started.id), message.data,
 			  message.len, NULL, &err) < 0)
@@ -246,7 +246,7 @@ static void tick_partitions(struct engine *engine)
 		if (!partition->is_paused || partition->is_losing || offsets_is_full(partition->offsets))
 			continue;
 		partition->is_paused = false;
-		consumer_resume(engine->consumer, partition->id);
+		consumer_resume(engine->consumer, partition->topic, partition->id);
 	}
 }
 
@@ -377,7 +377,7 @@ static void on_plan(void *ctx)
 
 	engine->arrived_at_plan = engine->n_arrived;
 	while ((partition = partitions_next(engine->partitions, &cursor)))
-		partition->end_at_plan = consumer_log_end(engine->consumer, partition->id);
+		partition->end_at_plan = consumer_log_end(engine->consumer, partition->topic, partition->id);
 }
 
 static int open_bus(struct engine *engine, struct err *err)
@@ -392,7 +392,8 @@ static int open_bus(struct engine *engine, struct err *err)
 	struct consumer_config consumer = { .brokers = settings->fleet.brokers,
 						  .group = settings->fleet.group,
 						  .instance_id = settings->worker,
-						  .topic = engine->topics.tasks,
+						  .topics = engine->topics.sources,
+						  .n_topics = TOPICS_SOURCES,
 						  .session_timeout_ms = SESSION_TIMEOUT_MS,
 						  .per_turn = (unsigned)held_max(engine) };
 	const struct outbox_config outbox = { .publisher = { .brokers = settings->fleet.brokers,
@@ -408,7 +409,7 @@ static int open_bus(struct engine *engine, struct err *err)
 	if (r == 0)
 		r = leases_new(engine->base, &leases, &engine->leases, err);
 	if (r == 0)
-		r = committed_new(engine->base, settings->fleet.brokers, engine->topics.tasks, &engine->committed, err);
+		r = committed_new(engine->base, settings->fleet.brokers, &engine->committed, err);
 	doubts.committed = consumer.committed = engine->committed;
 	if (r == 0)
 		r = doubts_new(engine->base, &doubts, &engine->doubts, err);

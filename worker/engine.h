@@ -94,8 +94,8 @@ void engine_job_is_told(struct engine *engine, const struct job *job); /* its re
 void engine_job_is_over(struct engine *engine, struct job *job); /* every stage has stopped */
 void engine_ask_admission(struct engine *engine);                /* room or work may have come */
 
-/* host, worker and source topic of a result made here */
-void engine_fill_origin(const struct engine *engine, struct result *result);
+/* host, worker and source of a result made here */
+void engine_fill_origin(const struct engine *engine, const struct record_place *source, struct result *result);
 
 /* A message of a few bytes to the lifecycle side of the results topic; loss is tolerated, order is not promised. */
 void engine_stream_event(struct engine *engine, const struct job *job);

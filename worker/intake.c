@@ -46,7 +46,7 @@ static int tell_flaw(struct engine *engine, const struct outbox_source *source, 
 static void answer_flaw(struct engine *engine, const struct partition *partition, const struct consumer_record *record,
 			const struct task_flaw *flaw)
 {
-	const struct outbox_source source = { { partition->topic, partition->id, record->offset }, partition->epoch };
+	const struct outbox_source source = { record->place, partition->epoch };
 	struct result result;
 
 	result_init(&result);
@@ -56,15 +56,13 @@ static void answer_flaw(struct engine *engine, const struct partition *partition
 	(void)snprintf(result.id, sizeof(result.id), "%s", flaw->id);
 	(void)snprintf(result.field, sizeof(result.field), "%s", flaw->field);
 	(void)snprintf(result.message, sizeof(result.message), "%s%s%s", flaw->field, flaw->field[0] ? ": " : "", flaw->message); /* cut at its size */
-	engine_fill_origin(engine, &result);
-	result.partition = record->partition;
-	result.offset = record->offset;
+	engine_fill_origin(engine, &record->place, &result);
 	result.finished_ms = clock_wall_ms();
 	if (tell_flaw(engine, &source, record, &result) < 0)
 		engine_die(engine, "out of memory for the answer to a bad record");
 	engine_ask_admission(engine);
-	log_info("intake.rejected", "partition=%d offset=%lld field=\"%s\" message=\"%s\"", record->partition,
-		 (long long)record->offset, flaw->field, flaw->message);
+	log_info("intake.rejected", "topic=%s partition=%d offset=%lld field=\"%s\" message=\"%s\"", record->place.topic, record->place.partition,
+		 (long long)record->place.offset, flaw->field, flaw->message);
 }
 
 /* The sender's clock may be ahead: nothing was made later than now. */
@@ -109,10 +107,10 @@ static void hold(struct engine *engine, const struct partition *partition, const
 		engine_die(engine, "out of memory for a job");
 		return;
 	}
-	job->place = (struct record_place){ partition->topic, partition->id, record->offset };
+	job->place = record->place;
 	job->epoch = partition->epoch;
 	job->arrival = ++engine->n_arrived;
-	job->is_in_doubt = record->offset < partition->doubt_end;
+	job->is_in_doubt = record->place.offset < partition->doubt_end;
 	job->redis_epoch = leases_connections(engine->leases);
 	compare_with_finished(engine, job);
 	start_waiting(job, record, now);
@@ -133,7 +131,7 @@ static void die_of_lost_records(struct engine *engine, const struct partition *p
 	(void)snprintf(why, sizeof(why),
 		       "partition %d of '%s' has lost records: %lld was asked for, %lld came; see which tasks are missing and reset the "
 		       "offsets of group '%s'",
-		       partition->id, engine->topics.tasks, (long long)asked, (long long)offset, engine->settings->fleet.group);
+		       partition->id, partition->topic, (long long)asked, (long long)offset, engine->settings->fleet.group);
 	engine_die(engine, why);
 }
 
@@ -146,9 +144,9 @@ static void tell_loss(struct engine *engine, const struct partition *partition, 
 	log_error("intake.lost", "topic=%s partition=%d first=%lld last=%lld records=%llu group=%s lost_since_start=%llu "
 		  "message=\"Kafka deleted records that were not done: their tasks get no result; the range is told on '%s'; look at "
 		  "retention.ms and retention.bytes of '%s', and have what was in it sent again\"",
-		  engine->topics.tasks, partition->id, (long long)loss->first, (long long)loss->last,
+		  partition->topic, partition->id, (long long)loss->first, (long long)loss->last,
 		  (unsigned long long)loss->records, engine->settings->fleet.group, (unsigned long long)engine->n_lost_records,
-		  engine->topics.dead, engine->topics.tasks);
+		  engine->topics.dead, partition->topic);
 	if (dead_letter_loss(partition, loss, engine->topics.dead, engine->settings->fleet.group, &message) < 0 ||
 	    outbox_add_range(engine->outbox, &(struct outbox_source){ { partition->topic, partition->id, loss->from },
 								      partition->epoch }, loss->to, &message, 1) < 0)
@@ -159,7 +157,7 @@ static void tell_loss(struct engine *engine, const struct partition *partition, 
 static void come_back_later(struct engine *engine, struct partition *partition, int64_t offset)
 {
 	partition->is_paused = true;
-	consumer_rewind(engine->consumer, partition->id, offset);
+	consumer_rewind(engine->consumer, &(struct record_place){ partition->topic, partition->id, offset });
 }
 
 /* `offset` is the first that can be read after its partition could not be. May it be received? */
@@ -187,32 +185,32 @@ static bool is_in_place(struct engine *engine, struct partition *partition, int6
 	return false;
 }
 
-static void on_end(void *ctx, int32_t id, int64_t offset)
+static void on_end(void *ctx, const struct record_place *end)
 {
 	struct engine *engine = ctx;
-	struct partition *partition = partitions_find(engine->partitions, engine->topics.tasks, id);
+	struct partition *partition = partitions_find(engine->partitions, end->topic, end->partition);
 
 	if (!partition || engine->drain_mono_ms || partition->is_paused)
 		return;
-	if (offset < partition->unreadable)
-		log_warn("intake.end", "partition=%d message=\"'%s' ends at %lld, but %lld was asked for: was it made anew?\"", id,
-			 engine->topics.tasks, (long long)offset, (long long)partition->unreadable);
-	else if (is_in_place(engine, partition, offset))
-		partition->log_end = offset;
+	if (end->offset < partition->unreadable)
+		log_warn("intake.end", "topic=%s partition=%d message=\"it ends at %lld, but %lld was asked for: was the topic made anew?\"",
+			 end->topic, end->partition, (long long)end->offset, (long long)partition->unreadable);
+	else if (is_in_place(engine, partition, end->offset))
+		partition->log_end = end->offset;
 }
 
 /* What is in the log when we look first was sent before; when that is not known, at least this record was. */
 static int64_t end_of_doubt(const struct engine *engine, const struct partition *partition, const struct consumer_record *record)
 {
-	int64_t end = consumer_log_end(engine->consumer, partition->id);
+	int64_t end = consumer_log_end(engine->consumer, partition->topic, partition->id);
 
-	return end > record->offset ? end : record->offset + 1;
+	return end > record->place.offset ? end : record->place.offset + 1;
 }
 
 static void on_record(void *ctx, const struct consumer_record *record)
 {
 	struct engine *engine = ctx;
-	struct partition *partition = partitions_find(engine->partitions, engine->topics.tasks, record->partition);
+	struct partition *partition = partitions_find(engine->partitions, record->place.topic, record->place.partition);
 	struct task *task = NULL;
 	struct task_flaw flaw = { 0 };
 	enum partition_receipt receipt;
@@ -221,18 +219,18 @@ static void on_record(void *ctx, const struct consumer_record *record)
 		return; /* it will be delivered to whoever owns it next */
 	if (partition->doubt_end < 0)
 		partition->doubt_end = end_of_doubt(engine, partition, record);
-	if (!is_in_place(engine, partition, record->offset))
+	if (!is_in_place(engine, partition, record->place.offset))
 		return;
-	receipt = partition_receive(partition, record->offset);
+	receipt = partition_receive(partition, record->place.offset);
 	if (receipt == PARTITION_RECEIPT_NO_ROOM)
-		come_back_later(engine, partition, record->offset);
+		come_back_later(engine, partition, record->place.offset);
 	if (receipt == PARTITION_RECEIPT_BELOW)
-		die_of_lost_records(engine, partition, partition->start, record->offset);
+		die_of_lost_records(engine, partition, partition->start, record->place.offset);
 	if (receipt != PARTITION_RECEIPT_NEW)
 		return;
 	if (offsets_is_full(partition->offsets) && !partition->is_paused) {
 		partition->is_paused = true;
-		consumer_pause(engine->consumer, partition->id);
+		consumer_pause(engine->consumer, partition->topic, partition->id);
 	}
 	switch (task_decode(record->data, record->len, &task, &flaw)) {
 	case TASK_VERDICT_OK:
@@ -275,7 +273,7 @@ static void on_assigned(void *ctx, struct consumer_position *positions, size_t n
 	for (size_t i = 0; i < n; i++) {
 		struct consumer_position *position = &positions[i];
 
-		position->start = partitions_assign(engine->partitions, engine->topics.tasks, position->partition, position->committed,
+		position->start = partitions_assign(engine->partitions, position->topic, position->partition, position->committed,
 						    position->metadata, position->start);
 		if (position->start == PARTITIONS_NO_MEMORY) {
 			engine_die(engine, "out of memory for a partition");
@@ -284,12 +282,12 @@ static void on_assigned(void *ctx, struct consumer_position *positions, size_t n
 	}
 	partitions_end_assignment(engine->partitions);
 	for (size_t i = 0; i < n; i++) {
-		struct partition *partition = partitions_find(engine->partitions, engine->topics.tasks, positions[i].partition);
+		struct partition *partition = partitions_find(engine->partitions, positions[i].topic, positions[i].partition);
 
 		if (partition && positions[i].unreadable >= 0 && partition_is_unreadable(partition, positions[i].unreadable))
 			positions[i].start = CONSUMER_BEGINNING;
 		if (partition && !partition->is_paused) /* the consumer keeps what was paused before somebody else had it */
-			consumer_resume(engine->consumer, partition->id);
+			consumer_resume(engine->consumer, partition->topic, partition->id);
 	}
 	log_info("intake.assigned", "partitions=%zu", n);
 	doubt_all(&engine->held);

@@ -34,13 +34,11 @@ static void fill_result(struct job *job)
 	struct result *result = &job->result;
 	bool has_run_vm = result->timings_ms[RESULT_TIMING_VMM] >= 0;
 
-	engine_fill_origin(engine, result);
+	engine_fill_origin(engine, &job->place, result);
 	copy_text(result->id, sizeof(result->id), job->task->id);
 	result->kind = job->task->kind;
 	result->attempt = job->attempt;
 	result->token = job->token;
-	result->partition = job->place.partition;
-	result->offset = job->place.offset;
 	if (has_run_vm || !engine->driver->is_real) {
 		copy_text(result->vmm, sizeof(result->vmm), engine->driver->name);
 		copy_text(result->accel, sizeof(result->accel), engine->accel);
@@ -64,11 +62,9 @@ static int encode_duplicate(const struct job *job, struct buf *out)
 
 	result_init(&word);
 	word.event = RESULT_EVENT_DUPLICATE;
-	engine_fill_origin(job->engine, &word);
+	engine_fill_origin(job->engine, &job->place, &word);
 	copy_text(word.id, sizeof(word.id), job->task->id);
 	word.kind = job->task->kind;
-	word.partition = job->place.partition;
-	word.offset = job->place.offset;
 	word.same_as.partition = job->twin_of.partition;
 	word.same_as.offset = job->twin_of.offset;
 	word.labels = job->task->labels; /* lent for the encoding */

@@ -1,11 +1,18 @@
-/* The loop's side puts requests into `asked`, the thread moves each to `answered` and wakes the loop. A request belongs to the
- * thread while it is in neither list. */
+/* Theory of operation
+ *
+ *	committed_read() --> asked --(the thread takes it)--> in the thread's hands --> answered --(the loop)--> fn, gone
+ *
+ * asked, answered: lists that loop and thread share; the mutex is theirs. A request in them is nobody's to change.
+ *
+ * In the thread's hands: it is in neither list, and only the thread touches it. One at a time, because the calls block; each is over in
+ * ANSWER_MS. So an answer is never older than its question, and answers come in the order of the questions.
+ *
+ * committed_free() waits for the one that the thread has, and answers nobody any more. */
 #include "bus/committed.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -14,6 +21,7 @@
 
 #include "base/log.h"
 #include "base/own.h"
+#include "base/thread.h"
 
 #define ANSWER_MS  3000 /* of one request: longer than a healthy transaction, shorter than anybody's patience */
 #define GROUPS_MAX 4	/* that are asked about: each has a client of its own */
@@ -37,7 +45,7 @@ struct client {
 };
 
 struct committed {
-	char *brokers, *topic;
+	char *brokers;
 	struct client clients[GROUPS_MAX]; /* the thread's */
 	pthread_t thread;
 	bool has_thread;
@@ -81,7 +89,7 @@ static void ask(struct committed *committed, struct request *request)
 	int r = client_of(committed, request->group, &positions, &request->err);
 
 	if (r == 0)
-		r = positions_read(positions, committed->topic, request->positions, request->n, ANSWER_MS, &request->err);
+		r = positions_read(positions, request->positions, request->n, ANSWER_MS, &request->err);
 	request->is_known = r == 0;
 }
 
@@ -144,8 +152,8 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
-void committed_read(struct committed *committed, const char *group, const int32_t *partitions, size_t n, committed_fn fn,
-		    void *ctx)
+void committed_read(struct committed *committed, const char *group, const struct topic_partition *partitions, size_t n,
+		    committed_fn fn, void *ctx)
 {
 	struct request *request = calloc(1, sizeof(*request) + n * sizeof(request->positions[0]));
 
@@ -155,8 +163,10 @@ void committed_read(struct committed *committed, const char *group, const int32_
 	request->fn = fn;
 	request->ctx = ctx;
 	request->n = n;
-	for (size_t i = 0; i < n; i++)
-		request->positions[i].partition = partitions[i];
+	for (size_t i = 0; i < n; i++) {
+		request->positions[i].topic = partitions[i].topic;
+		request->positions[i].partition = partitions[i].partition;
+	}
 	(void)pthread_mutex_lock(&committed->mutex);
 	TAILQ_INSERT_TAIL(&committed->asked, request, link);
 	(void)pthread_cond_signal(&committed->cond);
@@ -165,20 +175,15 @@ void committed_read(struct committed *committed, const char *group, const int32_
 
 static int start_thread(struct committed *committed, struct err *err)
 {
-	sigset_t all, before;
-	int code;
+	int r = thread_start(run, committed, &committed->thread);
 
-	sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &before); /* cannot fail with valid sets */
-	code = pthread_create(&committed->thread, NULL, run, committed);
-	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-	committed->has_thread = code == 0;
-	return code ? err_set(err, ERR_HOST, code, "start a thread that asks for committed offsets") : 0;
+	committed->has_thread = r == 0;
+	return r < 0 ? err_set(err, ERR_HOST, -r, "start a thread that asks for committed offsets") : 0;
 }
 
 DEFINE_FREEP(struct committed, committed_free)
 
-int committed_new(struct event_base *base, const char *brokers, const char *topic, struct committed **ret, struct err *err)
+int committed_new(struct event_base *base, const char *brokers, struct committed **ret, struct err *err)
 {
 	cleanup_(committed_freep) struct committed *committed = calloc(1, sizeof(*committed));
 	int r;
@@ -193,9 +198,8 @@ int committed_new(struct event_base *base, const char *brokers, const char *topi
 	if (committed->wake_fd < 0)
 		return err_set(err, ERR_HOST, errno, "an eventfd");
 	committed->brokers = strdup(brokers);
-	committed->topic = strdup(topic);
 	committed->wake = event_new(base, committed->wake_fd, EV_READ | EV_PERSIST, on_wake, committed);
-	if (!committed->brokers || !committed->topic || !committed->wake || event_add(committed->wake, NULL) < 0)
+	if (!committed->brokers || !committed->wake || event_add(committed->wake, NULL) < 0)
 		return err_set(err, ERR_HOST, ENOMEM, "ask for committed offsets");
 	r = start_thread(committed, err);
 	if (r < 0)
@@ -242,6 +246,5 @@ void committed_free(struct committed *committed)
 	(void)pthread_cond_destroy(&committed->cond);
 	(void)pthread_mutex_destroy(&committed->mutex);
 	free(committed->brokers);
-	free(committed->topic);
 	free(committed);
 }

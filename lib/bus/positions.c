@@ -38,11 +38,11 @@ int positions_new(const char *brokers, const char *group, struct positions **ret
 static int copy_position(const rd_kafka_topic_partition_t *from, struct position *to, struct err *err)
 {
 	if (from->err)
-		return err_set(err, ERR_BUSY, EAGAIN, "committed offset of partition %d: %s", from->partition,
+		return err_set(err, ERR_BUSY, EAGAIN, "committed offset of partition %d of '%s': %s", from->partition, from->topic,
 			       rd_kafka_err2str(from->err));
 	if (from->metadata_size > POSITION_METADATA_MAX)
-		return err_set(err, ERR_HOST, EMSGSIZE, "commit metadata of partition %d has %zu bytes",
-			       from->partition, from->metadata_size);
+		return err_set(err, ERR_HOST, EMSGSIZE, "commit metadata of partition %d of '%s' has %zu bytes",
+			       from->partition, from->topic, from->metadata_size);
 	to->next = from->offset >= 0 ? from->offset : -1;
 	if (from->metadata_size)
 		memcpy(to->metadata, from->metadata, from->metadata_size);
@@ -50,8 +50,7 @@ static int copy_position(const rd_kafka_topic_partition_t *from, struct position
 	return 0;
 }
 
-int positions_read(struct positions *positions, const char *topic, struct position *list, size_t n, unsigned timeout_ms,
-		   struct err *err)
+int positions_read(struct positions *positions, struct position *list, size_t n, unsigned timeout_ms, struct err *err)
 {
 	cleanup_(rd_kafka_topic_partition_list_destroyp) rd_kafka_topic_partition_list_t *asked =
 		rd_kafka_topic_partition_list_new((int)n);
@@ -59,10 +58,10 @@ int positions_read(struct positions *positions, const char *topic, struct positi
 	int r = 0;
 
 	for (size_t i = 0; i < n; i++)
-		(void)rd_kafka_topic_partition_list_add(asked, topic, list[i].partition); /* answers the new element */
+		(void)rd_kafka_topic_partition_list_add(asked, list[i].topic, list[i].partition); /* answers the new element */
 	code = rd_kafka_committed(positions->kafka, asked, (int)timeout_ms);
 	if (code)
-		return err_set(err, ERR_BUSY, EAGAIN, "committed offsets of %s: %s", topic, rd_kafka_err2str(code));
+		return err_set(err, ERR_BUSY, EAGAIN, "committed offsets of group %s: %s", positions->group, rd_kafka_err2str(code));
 	for (size_t i = 0; i < n && r == 0; i++) /* librdkafka keeps the order of the list */
 		r = copy_position(&asked->elems[i], &list[i], err);
 	return r;

@@ -13,6 +13,7 @@ struct positions;
 #define POSITION_METADATA_MAX 4096 /* bytes, Kafka's default offset.metadata.max.bytes */
 
 struct position {
+	const char *topic;			  /* in; borrowed */
 	int32_t partition;			  /* in */
 	int64_t next;				  /* out: the offset to read next, -1 when nothing was committed */
 	char metadata[POSITION_METADATA_MAX + 1]; /* out: "" when there is none */
@@ -21,9 +22,8 @@ struct position {
 int positions_new(const char *brokers, const char *group, struct positions **ret, struct err *err);
 
 /* Fills `next` and `metadata` of each. What a transaction in flight would change is waited for, so that the answer
- * cannot be overtaken by a commit that was sent before. ERR_BUSY when Kafka does not answer within timeout_ms. */
-int positions_read(struct positions *positions, const char *topic, struct position *list, size_t n, unsigned timeout_ms,
-		   struct err *err);
+ * cannot be overtaken by a commit that was sent before. `n` is at least 1. ERR_BUSY when Kafka does not answer within timeout_ms. */
+int positions_read(struct positions *positions, struct position *list, size_t n, unsigned timeout_ms, struct err *err);
 
 /* Has the group members: somebody who will read what it has not committed? ERR_BUSY when Kafka does not answer in time. */
 int positions_has_members(struct positions *positions, unsigned timeout_ms, bool *ret, struct err *err);

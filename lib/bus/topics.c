@@ -3,6 +3,7 @@
 #include <librdkafka/rdkafka.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -30,6 +31,15 @@ void topics_name(const char *prefix, struct topics *ret)
 
 	for (size_t i = 0; i < TOPIC_COUNT; i++)
 		(void)snprintf(names[i].to, names[i].size, "%s.%s", prefix, names[i].suffix); /* prefixes are idents */
+	ret->sources[0] = ret->tasks;
+}
+
+const char *topics_find_source(const struct topics *topics, const char *name)
+{
+	for (size_t i = 0; i < TOPICS_SOURCES; i++)
+		if (strcmp(topics->sources[i], name) == 0)
+			return topics->sources[i];
+	return NULL;
 }
 
 static int describe_failure(rd_kafka_event_t *event, struct err *err)

@@ -11,6 +11,11 @@ struct record_place {
 	int64_t offset;
 };
 
+struct topic_partition {
+	const char *topic; /* borrowed likewise */
+	int32_t partition;
+};
+
 /* Names that were borrowed from one text share its pointer: then no byte is looked at. */
 static inline bool topic_is_same(const char *a, const char *b)
 {

@@ -4,6 +4,8 @@
  * usage: bus-member BROKERS PREFIX INSTANCE TRANSACTIONAL_ID [WORD...]
  *   hold=N    every Nth record is never done         slow=MS   a record is done after up to MS ms (20)
  *   timeout=MS of a transaction (10000)              juggle    pause, resume and rewind at random
+ *   urgent    also the records of PREFIX.urgent, which are called "urgent:PARTITION/OFFSET"
+ *   copy      a second message with each answer, on the output topic
  *   fence=TRANSACTIONAL_ID before anything else      exit, after the words before it
  *   or a fault of bus_fault.h
  * Says on stdout what happens, a line for each event. SIGTERM ends it in order. */
@@ -38,7 +40,10 @@ struct member {
 	struct topics topics;
 	const char *name;
 	long hold, slow_ms, timeout_ms;
-	bool is_juggling;
+	bool is_juggling, is_copying;
+	char urgent[128];
+	const char *sources[2];
+	size_t n_sources;
 	struct work_list works;
 };
 
@@ -48,6 +53,15 @@ struct work {
 	struct outbox_source source;
 	struct event *due;
 };
+
+/* What records are called in what is said and told. */
+static const char *name_of(const struct record_place *place, char name[64])
+{
+	const char *prefix = strcmp(strrchr(place->topic, '.'), ".urgent") == 0 ? "urgent:" : "";
+
+	(void)snprintf(name, 64, "%s%d/%lld", prefix, place->partition, (long long)place->offset);
+	return name;
+}
 
 static void work_free(struct work *work)
 {
@@ -60,26 +74,35 @@ static void work_free(struct work *work)
 static void on_told(void *ctx, bool is_told)
 {
 	struct work *work = ctx;
+	char name[64];
 
-	(void)printf("%s %d/%lld\n", is_told ? "told" : "dropped", work->source.place.partition,
-		     (long long)work->source.place.offset);
+	(void)printf("%s %s\n", is_told ? "told" : "dropped", name_of(&work->source.place, name));
 	work_free(work);
+}
+
+static void fill_message(struct outbox_message *message, const struct member *member, const char *topic, const char *key)
+{
+	*message = (struct outbox_message){ .topic = topic, .key = key, .key_len = strlen(key), .on_refusal = OUTBOX_REFUSAL_LEAVE_OUT };
+	if (buf_append(&message->data, member->name, strlen(member->name)) < 0)
+		abort();
 }
 
 static void on_due(evutil_socket_t fd, short what, void *arg)
 {
 	struct work *work = arg;
-	struct outbox_message message = { .topic = work->member->topics.results, .on_refusal = OUTBOX_REFUSAL_LEAVE_OUT };
-	char key[40];
+	struct member *member = work->member;
+	struct outbox_message messages[2];
+	char key[64];
 
 	(void)fd;
 	(void)what;
 	event_free(TAKE_PTR(work->due));
-	message.key = key;
-	message.key_len = (size_t)snprintf(key, sizeof(key), "%d/%lld", work->source.place.partition, (long long)work->source.place.offset);
-	if (buf_append(&message.data, work->member->name, strlen(work->member->name)) < 0 ||
-	    outbox_add(work->member->outbox, &work->source, &message, 1, NULL, on_told, work) < 0)
+	(void)name_of(&work->source.place, key);
+	fill_message(&messages[0], member, member->topics.results, key);
+	fill_message(&messages[1], member, member->topics.output, key);
+	if (outbox_add(member->outbox, &work->source, messages, member->is_copying ? 2 : 1, NULL, on_told, work) < 0)
 		abort();
+	outbox_message_clear(&messages[1]); /* if it was not taken */
 }
 
 static void begin_work(struct member *member, const struct partition *partition, int64_t offset)
@@ -100,23 +123,24 @@ static void begin_work(struct member *member, const struct partition *partition,
 static void on_record(void *ctx, const struct consumer_record *record)
 {
 	struct member *member = ctx;
-	struct partition *partition = partitions_find(member->partitions, member->topics.tasks, record->partition);
+	const struct record_place *place = &record->place;
+	struct partition *partition = partitions_find(member->partitions, place->topic, place->partition);
+	char name[64];
 
 	if (!partition)
 		return;
 	if (member->is_juggling && random() % 50 == 0) {
-		consumer_rewind(member->consumer, record->partition, record->offset);
+		consumer_rewind(member->consumer, place);
 		return;
 	}
-	bus_fault_seen(record->partition, record->offset);
-	if (partition_receive(partition, record->offset) != PARTITION_RECEIPT_NEW) {
-		(void)printf("skip %d/%lld\n", record->partition, (long long)record->offset);
+	bus_fault_seen(place->partition, place->offset);
+	if (partition_receive(partition, place->offset) != PARTITION_RECEIPT_NEW) {
+		(void)printf("skip %s\n", name_of(place, name));
 		return;
 	}
-	(void)printf("record %d/%lld %lld\n", record->partition, (long long)record->offset,
-		     (long long)clock_wall_ms() - (long long)record->time_ms);
-	if (!member->hold || record->offset % member->hold)
-		begin_work(member, partition, record->offset);
+	(void)printf("record %s %lld\n", name_of(place, name), (long long)clock_wall_ms() - (long long)record->time_ms);
+	if (!member->hold || place->offset % member->hold)
+		begin_work(member, partition, place->offset);
 }
 
 static void on_assigned(void *ctx, struct consumer_position *positions, size_t n)
@@ -127,20 +151,20 @@ static void on_assigned(void *ctx, struct consumer_position *positions, size_t n
 	(void)printf("assigned");
 	for (size_t i = 0; i < n; i++) {
 		positions[i].start =
-			partitions_assign(member->partitions, member->topics.tasks, positions[i].partition, positions[i].committed,
+			partitions_assign(member->partitions, positions[i].topic, positions[i].partition, positions[i].committed,
 					  positions[i].metadata, positions[i].start);
-		(void)printf(" %d@%lld", positions[i].partition, (long long)positions[i].committed);
+		if (topic_is_same(positions[i].topic, member->topics.tasks))
+			(void)printf(" %d@%lld", positions[i].partition, (long long)positions[i].committed);
 	}
 	(void)printf("\n");
 	partitions_end_assignment(member->partitions);
 	outbox_pump(member->outbox);
 }
 
-static void on_end(void *ctx, int32_t partition, int64_t offset)
+static void on_end(void *ctx, const struct record_place *end)
 {
 	(void)ctx;
-	(void)partition;
-	(void)offset;
+	(void)end;
 }
 
 static void on_revoked(void *ctx)
@@ -168,14 +192,16 @@ static void on_fenced(void *ctx, const char *why)
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct member *member = arg;
+	const char *topic = member->sources[(size_t)random() % member->n_sources];
+
 	(void)fd;
 	(void)what;
 	if (!member->is_juggling)
 		return;
 	if (random() % 2)
-		consumer_pause(member->consumer, (int32_t)(random() % PARTITION_COUNT));
+		consumer_pause(member->consumer, topic, (int32_t)(random() % PARTITION_COUNT));
 	for (int32_t i = 0; i < PARTITION_COUNT && random() % 2; i++)
-		consumer_resume(member->consumer, i);
+		consumer_resume(member->consumer, topic, i);
 	if (random() % 2)
 		consumer_pause_all(member->consumer);
 	else
@@ -198,6 +224,10 @@ static void take_word(struct member *member, const char *brokers, const char *wo
 		return;
 	if (strcmp(word, "juggle") == 0) {
 		member->is_juggling = true;
+	} else if (strcmp(word, "copy") == 0) {
+		member->is_copying = true;
+	} else if (strcmp(word, "urgent") == 0) {
+		member->sources[member->n_sources++] = member->urgent;
 	} else if (strcmp(word, "exit") == 0) {
 		exit(0);
 	} else if (strncmp(word, "fence=", 6) == 0) {
@@ -223,7 +253,8 @@ static int open_member(struct member *member, char **argv, struct err *err)
 	struct consumer_config consumer = { .brokers = argv[1],
 						  .group = argv[2],
 						  .instance_id = argv[3],
-						  .topic = member->topics.tasks,
+						  .topics = member->sources,
+						  .n_topics = member->n_sources,
 						  .session_timeout_ms = SESSION_MS,
 						  .per_turn = PER_TURN };
 	const struct outbox_config outbox = { .on_plan = on_plan,
@@ -231,7 +262,7 @@ static int open_member(struct member *member, char **argv, struct err *err)
 							     .transactional_id = argv[4],
 							     .group = argv[2],
 							     .transaction_timeout_ms = (unsigned)member->timeout_ms } };
-	int r = committed_new(member->base, argv[1], member->topics.tasks, &member->committed, err);
+	int r = committed_new(member->base, argv[1], &member->committed, err);
 
 	consumer.committed = member->committed;
 	if (r == 0)
@@ -255,9 +286,11 @@ int main(int argc, char **argv)
 	log_init("bus-member", LOG_LEVEL_DEBUG);
 	srandom((unsigned)clock_mono_ns());
 	member.name = argv[4];
+	topics_name(argv[2], &member.topics);
+	(void)snprintf(member.urgent, sizeof(member.urgent), "%s.urgent", argv[2]);
+	member.sources[member.n_sources++] = member.topics.tasks;
 	for (int i = 5; i < argc; i++)
 		take_word(&member, argv[1], argv[i]);
-	topics_name(argv[2], &member.topics);
 	member.base = event_base_new();
 	member.partitions = partitions_new();
 	tick = event_new(member.base, -1, EV_PERSIST, on_tick, &member);

@@ -90,26 +90,28 @@ class Group:
         self.members = []
         self.sent = set()
         admin = AdminClient({"bootstrap.servers": on.brokers})
-        topics = [NewTopic(f"{self.name}.{kind}", PARTITIONS, 1) for kind in ("tasks", "results")]
+        topics = [NewTopic(f"{self.name}.{kind}", PARTITIONS, 1) for kind in ("tasks", "urgent", "results", "output")]
         for future in admin.create_topics(topics).values():
             future.result(30)
         self.producer = Producer({"bootstrap.servers": on.brokers, "enable.idempotence": True, "linger.ms": 1})
 
-    def send(self, n, partition=None):
+    def send(self, n, partition=None, kind="tasks"):
+        prefix = "" if kind == "tasks" else kind + ":"
+
         def on_delivery(error, message):
             assert error is None, error
-            self.sent.add(f"{message.partition()}/{message.offset()}")
+            self.sent.add(f"{prefix}{message.partition()}/{message.offset()}")
 
         for i in range(n):
             where = i % PARTITIONS if partition is None else partition
-            self.producer.produce(f"{self.name}.tasks", b"x", partition=where, on_delivery=on_delivery)
+            self.producer.produce(f"{self.name}.{kind}", b"x", partition=where, on_delivery=on_delivery)
             self.producer.poll(0)
         assert self.producer.flush(60) == 0
 
-    def results(self):
+    def results(self, kind="results"):
         """{record: how often it is answered} by now, with what transactions that are still open turn out to be."""
         found = {}
-        with Reader(self.services.brokers, f"{self.name}.results") as reader:
+        with Reader(self.services.brokers, f"{self.name}.{kind}") as reader:
             for message in reader.to_the_end():
                 found[message.key().decode()] = found.get(message.key().decode(), 0) + 1
         return found
@@ -133,9 +135,9 @@ class Group:
         return "".join(f"{os.path.basename(m.log_path)}: {line}" for m in self.members for line in m.all_lines()
                        if any(word in line.replace("\n", " ") for word in words))[-8000:]
 
-    def committed(self):
+    def committed(self, kind="tasks"):
         consumer = Consumer({"bootstrap.servers": self.services.brokers, "group.id": self.name})
-        found = consumer.committed([TopicPartition(f"{self.name}.tasks", p) for p in range(PARTITIONS)], 30)
+        found = consumer.committed([TopicPartition(f"{self.name}.{kind}", p) for p in range(PARTITIONS)], 30)
         consumer.close()
         return {p.partition: p.offset for p in found}
 
@@ -364,6 +366,41 @@ class Paused(Case):
             group.send(100)
             time.sleep(0.05)
         self.assert_each_once(group, member)
+
+
+class TwoTopics(Case):
+    """Partitions of two topics have the same numbers, and nothing else in common."""
+
+    def test_each_topic_goes_on_where_it_was(self):
+        group = self.group()
+        group.send(400)
+        group.send(120, kind="urgent")
+        held = {k for k in group.sent if int(k.split("/")[1]) % 25 == 0}
+        first = Member(group, "m", "urgent", "hold=25")
+        group.wait_for_results(group.sent - held)
+        first.wait_for("told", len(group.sent - held))
+        first.kill()
+        second = Member(group, "m", "urgent", after=first)
+        self.assert_each_once(group, second)
+        self.assertEqual({r[0] for r in second.lines("record")}, held)
+        self.assertEqual({s[0] for s in second.lines("skip")}, group.sent - held)
+        self.assertEqual(group.committed("tasks"), {p: 100 for p in range(PARTITIONS)})
+        self.assertEqual(group.committed("urgent"), {p: 30 for p in range(PARTITIONS)})
+
+    def test_killed_paused_and_rewound_with_a_list_of_messages(self):
+        group = self.group()
+        last = None
+        for point in ("sent", "midway", "committed"):
+            member = Member(group, "m", "urgent", "copy", "juggle", f"die={point}:{choose.randint(1, 5)}", after=last)
+            end = time.monotonic() + 120
+            while member.process.poll() is None:
+                group.send(20)
+                group.send(8, kind="urgent")
+                time.sleep(0.02)
+                self.assertLess(time.monotonic(), end, f"no member came to its point: {point}\n{member.log()}")
+            last = member
+        self.assert_each_once(group, Member(group, "m", "urgent", "copy", "juggle", after=last))
+        self.assertEqual(flaws(group.sent, group.results("output")), ([], [], []))
 
 
 class BrokerAway(Case):
