@@ -34,8 +34,10 @@ int main(void)
 	for (int i = 0; i < 500 && mount("/dev/vda", "/image", "erofs", MS_RDONLY, NULL) < 0; i++)
 		(void)usleep(10000);
 	if (fork() == 0) {
-		int console = open("/dev/console", O_RDWR);
+		int console = open("/dev/hvc0", O_RDWR); /* there is one where no serial port is */
 
+		if (console < 0)
+			console = open("/dev/console", O_RDWR);
 		(void)dup2(console, 0);
 		(void)dup2(console, 1);
 		(void)dup2(console, 2);

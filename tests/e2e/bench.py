@@ -15,10 +15,16 @@ class Bench(unittest.TestCase):
         return done.stdout
 
     def test_queue(self):
-        self.assertRegex(self.bench("queue", "2000"), r"bare loop \d+/s, Mayfly \d+/s, Mayfly / bare \d+\.\d\d \(2000 no-op tasks")
+        said = self.bench("queue", "2000", "1")
+        self.assertRegex(said, r"2000 no-op tasks, 1 runs of each by turns")
+        for who in ("bare loop", "Mayfly"):
+            self.assertRegex(said, rf"{who} +\d+/s; processor time of a task: \d+\.\d us, Redis's \d+\.\d us, Kafka's \d+ us")
+        self.assertRegex(said, r"Mayfly / bare loop: rate \d+\.\d\d \(.*\), processor time \d+\.\d\d \(")
 
     def test_start(self):
         said = self.bench("start", "1")
+        for line in ("a plain command line", "Mayfly's own"):
+            self.assertRegex(said, rf"by hand, {line}, QEMU exec to Python's line: median (\d+|nan) ms of [01], \d+ hung")
         for stage in ("lease", "disk", "vmm", "boot", "key", "setup", "launch", "start", "run", "erase", "total"):
             self.assertRegex(said, rf" {stage} \d+")
         self.assertRegex(said, r"pipeline overhead beyond the VM: p50 \d+ ms")

@@ -10,7 +10,7 @@ import sys
 
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 GIT = ["git", "-c", f"safe.directory={REPO}"]  # also in a tree of another user
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/operations.md"]
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/operations.md", "docs/benchmarks.md"]
 MOST_LINES = {"docs/architecture.md": 200, "CONTRIBUTING.md": 60}
 CODE = re.compile(r"```\w*\n(.*?)```|`([^`\n]+)`", re.S)
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
