@@ -60,7 +60,7 @@ def command_flaws(name, code):
         for option in re.findall(r"(?<!\S)--([a-z][\w-]*)", rest.split(" -- ")[0]):
             if usage and f"--{option}" not in usage:
                 yield f"{name}: `mayfly {command}` has no option --{option}"
-    for script, rest in re.findall(r"(?:^|\s)((?:tools|tests)/(?:quickstart|run|install-deps|bench))([^\n]*)", code):
+    for script, rest in re.findall(r"(?:^|\s)((?:tools|tests)/(?:quickstart|run|install-deps|bench)\b(?!/))([^\n]*)", code):
         with open(os.path.join(REPO, script), encoding="utf-8") as f:
             text = f.read()
         for option in re.findall(r"(?<!\S)--([a-z][\w-]*)", rest):
