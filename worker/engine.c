@@ -401,7 +401,7 @@ static int open_bus(struct engine *engine, struct err *err)
 							     .group = settings->fleet.group,
 							     .transaction_timeout_ms = TRANSACTION_TIMEOUT_MS },
 					      .on_plan = on_plan };
-	struct doubts_config doubts = { .group = settings->fleet.group, .partitions = engine->partitions };
+	struct answered_config answered = { .group = settings->fleet.group, .partitions = engine->partitions };
 	int r = topics_ensure(settings->fleet.brokers, &engine->topics, (int)settings->partitions, BROKER_PATIENCE_MS, err);
 
 	if (r == 0)
@@ -410,9 +410,9 @@ static int open_bus(struct engine *engine, struct err *err)
 		r = leases_new(engine->base, &leases, &engine->leases, err);
 	if (r == 0)
 		r = committed_new(engine->base, settings->fleet.brokers, &engine->committed, err);
-	doubts.committed = consumer.committed = engine->committed;
+	answered.committed = consumer.committed = engine->committed;
 	if (r == 0)
-		r = doubts_new(engine->base, &doubts, &engine->doubts, err);
+		r = answered_new(engine->base, &answered, &engine->answered, err);
 	if (r == 0)
 		r = streamer_new(engine->base, settings->fleet.brokers, stage_guest_delivered, engine, &engine->streamer, err);
 	if (r == 0)
@@ -524,7 +524,7 @@ static void engine_close(struct engine *engine)
 	consumer_free(engine->consumer);
 	leases_free(engine->leases);
 	fitness_free(engine->fitness);
-	doubts_free(engine->doubts);
+	answered_free(engine->answered);
 	redis_door_free(engine->redis_door);
 	for (int i = 0; i < ENGINE_LANE_COUNT; i++)
 		lane_link_free(engine->lanes[i]);

@@ -13,7 +13,7 @@
 #include "bus/topics.h"
 #include "worker/admission.h"
 #include "worker/cancelled.h"
-#include "worker/doubts.h"
+#include "worker/answered.h"
 #include "worker/finished.h"
 #include "worker/fitness.h"
 #include "worker/job.h"
@@ -49,7 +49,7 @@ struct engine {
 	struct job_index *index; /* held and active ones */
 	struct finished *finished;
 	struct committed *committed;
-	struct doubts *doubts;
+	struct answered *answered;
 	struct cancelled *cancelled; /* ids whose task may still come */
 	struct event *tick, *admit, *terminate, *supervisor;
 	int supervisor_fd;

@@ -1,6 +1,6 @@
 /* The lease stage: the right to run this workspace, kept by renewing, and given up last.
  *
- * Redis says who holds an id now; whether a record was answered only Kafka says (worker/doubts.h). It is asked about the own
+ * Redis says who holds an id now; whether a record was answered only Kafka says (worker/answered.h). It is asked about the own
  * record when Redis may have forgotten an earlier attempt, and about the other's when another record holds the id. */
 #include "worker/stages.h"
 
@@ -36,65 +36,65 @@ static void go_on(struct job *job)
 		job_stage_ready(job, STAGE_LEASE);
 }
 
-static void on_own_record(void *ctx, enum doubt_answer answer)
+static void on_own_record(void *ctx, enum answered_verdict verdict)
 {
 	struct job *job = ctx;
 
-	switch (answer) {
-	case DOUBT_ANSWER_OPEN:
+	switch (verdict) {
+	case ANSWERED_VERDICT_OPEN:
 		go_on(job);
 		return;
-	case DOUBT_ANSWER_TOLD:
-	case DOUBT_ANSWER_DONE:
+	case ANSWERED_VERDICT_TOLD:
+	case ANSWERED_VERDICT_DONE:
 		job_skip(job, "it was answered already, says Kafka; Redis had forgotten");
 		return;
-	case DOUBT_ANSWER_ANNOUNCED:
+	case ANSWERED_VERDICT_ANNOUNCED:
 		wait_for_lease(job, RETRY_HELD_MS, "a reaper is about to answer for this record");
 		return;
-	case DOUBT_ANSWER_UNKNOWN:
+	case ANSWERED_VERDICT_UNKNOWN:
 		job_requeue(job, RETRY_UNKNOWN_MS, "Kafka does not say whether this record was answered");
 		return;
-	case DOUBT_ANSWER_COUNT:
+	case ANSWERED_VERDICT_COUNT:
 		return;
 	}
 }
 
 /* Another record has the id. If that one is answered, the id is free as soon as its lease is gone: then this claim says whose it was,
  * in case it is an orphan that nobody will come for. */
-static void on_holders_record(void *ctx, enum doubt_answer answer)
+static void on_holders_record(void *ctx, enum answered_verdict verdict)
 {
 	struct job *job = ctx;
 
-	switch (answer) {
-	case DOUBT_ANSWER_OPEN:
-	case DOUBT_ANSWER_ANNOUNCED:
+	switch (verdict) {
+	case ANSWERED_VERDICT_OPEN:
+	case ANSWERED_VERDICT_ANNOUNCED:
 		if (job->is_holders_twin)
 			job_share(job);
 		else
 			job_refuse(job);
 		return;
-	case DOUBT_ANSWER_TOLD:
-	case DOUBT_ANSWER_DONE:
+	case ANSWERED_VERDICT_TOLD:
+	case ANSWERED_VERDICT_DONE:
 		job->is_holder_answered = true;
 		wait_for_lease(job, RETRY_FREED_MS, "the lease of an earlier task of this id is just going");
 		return;
-	case DOUBT_ANSWER_UNKNOWN:
+	case ANSWERED_VERDICT_UNKNOWN:
 		wait_for_lease(job, RETRY_FREED_MS, "whether an earlier task of this id is over is just being decided");
 		return;
-	case DOUBT_ANSWER_COUNT:
+	case ANSWERED_VERDICT_COUNT:
 		return;
 	}
 }
 
 /* Was the own record answered before? Then another record of its id is none of its business. */
-static void on_own_record_first(void *ctx, enum doubt_answer answer)
+static void on_own_record_first(void *ctx, enum answered_verdict verdict)
 {
 	struct job *job = ctx;
 
-	if (answer == DOUBT_ANSWER_OPEN)
-		doubts_ask(job->engine->doubts, &job->twin_of, on_holders_record, job);
+	if (verdict == ANSWERED_VERDICT_OPEN)
+		answered_ask(job->engine->answered, &job->twin_of, on_holders_record, job);
 	else
-		on_own_record(job, answer);
+		on_own_record(job, verdict);
 }
 
 static void take_grant(struct job *job, const struct lease_grant *grant)
@@ -115,7 +115,7 @@ static void judge_grant(struct job *job)
 	job->waits_for_lease = false;
 	job->is_in_doubt = true; /* from now on a reaper may find this lease */
 	if (is_in_doubt)
-		doubts_ask(job->engine->doubts, &job->place, on_own_record, job);
+		answered_ask(job->engine->answered, &job->place, on_own_record, job);
 	else
 		go_on(job);
 }
@@ -142,7 +142,7 @@ static void on_claimed(void *ctx, const struct lease_grant *grant)
 	case LEASE_VERDICT_CONFLICT:
 		job->is_holders_twin = grant->verdict == LEASE_VERDICT_DUPLICATE;
 		job->twin_of = (struct record_place){ job->place.topic, grant->holder.partition, grant->holder.offset };
-		doubts_ask(job->engine->doubts, &job->place, on_own_record_first, job);
+		answered_ask(job->engine->answered, &job->place, on_own_record_first, job);
 		return;
 	case LEASE_VERDICT_TOLD:
 		job_skip(job, "the reaper answered for this record");
@@ -194,7 +194,7 @@ void stage_lease_stop(struct job *job)
 
 	if (job->is_claiming)
 		return;
-	doubts_forget(job->engine->doubts, job);
+	answered_forget(job->engine->answered, job);
 	if (!job->has_lease)
 		job_stage_stopped(job, STAGE_LEASE);
 	else if (job->is_told)

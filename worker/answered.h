@@ -12,31 +12,31 @@
 #include "wire/record_place.h"
 #include "worker/partitions.h"
 
-enum doubt_answer {
-	DOUBT_ANSWER_OPEN,	/* nobody has answered it */
-	DOUBT_ANSWER_ANNOUNCED, /* a reaper is about to */
-	DOUBT_ANSWER_TOLD,	/* a reaper has */
-	DOUBT_ANSWER_DONE,	/* a worker has */
-	DOUBT_ANSWER_UNKNOWN,	/* just being answered here, or Kafka does not say: ask again later */
-	DOUBT_ANSWER_COUNT
+enum answered_verdict {
+	ANSWERED_VERDICT_OPEN,	/* nobody has answered it */
+	ANSWERED_VERDICT_ANNOUNCED, /* a reaper is about to */
+	ANSWERED_VERDICT_TOLD,	/* a reaper has */
+	ANSWERED_VERDICT_DONE,	/* a worker has */
+	ANSWERED_VERDICT_UNKNOWN,	/* just being answered here, or Kafka does not say: ask again later */
+	ANSWERED_VERDICT_COUNT
 };
 
-typedef void (*doubt_fn)(void *ctx, enum doubt_answer answer);
+typedef void (*answered_fn)(void *ctx, enum answered_verdict verdict);
 
-struct doubts;
+struct answered;
 
-struct doubts_config {
+struct answered_config {
 	const char *group; /* the workers' */
 	struct committed *committed;   /* borrowed */
 	struct partitions *partitions; /* borrowed */
 };
 
-int doubts_new(struct event_base *base, const struct doubts_config *config, struct doubts **ret, struct err *err);
+int answered_new(struct event_base *base, const struct answered_config *config, struct answered **ret, struct err *err);
 
 /* Answers once, never from inside the call. One question per `ctx`. */
-void doubts_ask(struct doubts *doubts, const struct record_place *place, doubt_fn fn, void *ctx);
+void answered_ask(struct answered *answered, const struct record_place *place, answered_fn fn, void *ctx);
 
 /* No answer will come for this ctx any more. */
-void doubts_forget(struct doubts *doubts, const void *ctx);
+void answered_forget(struct answered *answered, const void *ctx);
 
-void doubts_free(struct doubts *doubts);
+void answered_free(struct answered *answered);
