@@ -310,6 +310,7 @@ static void clean_up(struct guard *guard, enum reason reason)
 int main(int argc, char **argv)
 {
 	struct guard guard = { .stderr_fd = -1, .pidfd = -1, .timer_fd = -1 };
+	static const int ignored[] = { SIGCHLD, SIGTERM, SIGINT }; /* by the lane, and its children inherit that */
 	struct err err;
 	int r;
 
@@ -326,7 +327,8 @@ int main(int argc, char **argv)
 		log_error("guard.timer", "cgroup=%s errno=%d", guard.cgroup, errno);
 		return 1;
 	}
-	(void)signal(SIGCHLD, SIG_DFL); /* the lane ignores it, and its children inherit that */
+	for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
+		(void)signal(ignored[i], SIG_DFL);
 	(void)setsid(); /* fails when it leads a session already, which is as good */
 	if (cgroup_make(guard.cgroup, &guard.limits, &err) < 0 || cgroup_let_remove(guard.cgroup, UID_GUARD, &err) < 0) {
 		log_error("guard.cgroup", "message=\"%s\"", err.msg);

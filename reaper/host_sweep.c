@@ -4,11 +4,10 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "wire/lane.h"
 
 #define EVERY_SCANS	  5
 #define PAUSE_MAX	  6 /* doublings of it, after listings over which the lane was lost */
-#define LANE_PATIENCE_MS 10000 /* of one name */
+#define LIST_MS 10000 /* of one name */
 
 struct host_sweep {
 	struct host_sweep_config config;
@@ -16,7 +15,7 @@ struct host_sweep {
 	unsigned scans_to_go; /* until it is due */
 	unsigned n_lost; /* listings over which the lane was lost, one after the other */
 	size_t cursor; /* of leftovers_next(), after a listing */
-	struct lane_request request; /* borrowed by the lane's link; its seq counts on */
+	uint64_t lane_cursor; /* of the listing */
 };
 
 static void list_next(struct host_sweep *sweep);
@@ -35,44 +34,42 @@ static void on_lane_lost(struct host_sweep *sweep)
 	begin_looking(sweep); /* at what is known already */
 }
 
-static void take_name(struct host_sweep *sweep, const struct lane_reply *reply)
+static void take_name(struct host_sweep *sweep, const struct lane_swept *swept, const struct err *err)
 {
-	bool has_name = reply->rc == 0 && reply->id[0] != '\0';
+	bool has_name = !err && swept->vm_id[0] != '\0';
 
-	if (reply->rc < 0)
-		log_error("reaper.sweep", "error=\"%s\"", reply->msg);
+	if (err)
+		log_error("reaper.sweep", "error=\"%s\"", err->msg);
 	if (has_name && !sweep->config.is_stopping(sweep->config.ctx)) {
-		leftovers_list_add(&sweep->leftovers, reply->id);
-		sweep->request.cursor = reply->cursor;
+		leftovers_list_add(&sweep->leftovers, swept->vm_id);
+		sweep->lane_cursor = swept->cursor;
 		list_next(sweep);
 		return;
 	}
-	if (reply->rc == 0 && !has_name)
+	if (!err && !has_name)
 		leftovers_list_end(&sweep->leftovers);
 	sweep->n_lost = 0;
 	begin_looking(sweep);
 }
 
-static void on_listed(void *ctx, const void *data, size_t len)
+static void on_listed(void *ctx, struct lane_reply *reply, const struct err *err)
 {
 	struct host_sweep *sweep = ctx;
-	struct lane_reply reply;
-	struct err err;
 
-	if (!data)
-		on_lane_lost(sweep);
-	else if (lane_reply_check(data, len, 0, &reply, &err) < 0 || reply.seq != sweep->request.seq)
-		sweep->config.on_fault(sweep->config.ctx, "the lane answered something else than it was asked");
+	if (reply)
+		take_name(sweep, &reply->of.sweep, err);
 	else
-		take_name(sweep, &reply);
+		on_lane_lost(sweep);
 }
 
 static void list_next(struct host_sweep *sweep)
 {
-	sweep->request.magic = LANE_MAGIC;
-	sweep->request.op = LANE_OP_SWEEP;
-	sweep->request.seq++;
-	helper_link_call(sweep->config.lane, &sweep->request, sizeof(sweep->request), LANE_PATIENCE_MS, on_listed, sweep);
+	const struct lane_request request = { .op = LANE_OP_SWEEP,
+					      .deadline_boot_ms = clock_boot_ms() + LIST_MS,
+					      .of.sweep.cursor = sweep->lane_cursor };
+
+	if (lane_client_call(sweep->config.lane, &request, on_listed, sweep) < 0)
+		sweep->config.on_fault(sweep->config.ctx, "out of memory");
 }
 
 bool host_sweep_is_due(struct host_sweep *sweep)
@@ -87,7 +84,7 @@ bool host_sweep_is_due(struct host_sweep *sweep)
 void host_sweep_list(struct host_sweep *sweep)
 {
 	sweep->scans_to_go = EVERY_SCANS;
-	sweep->request.cursor = 0;
+	sweep->lane_cursor = 0;
 	leftovers_list_begin(&sweep->leftovers);
 	list_next(sweep);
 }

@@ -15,17 +15,17 @@
 
 #include "base/err.h"
 #include "base/own.h"
-#include "reaper/helper_link.h"
+#include "lane/client.h"
 #include "reaper/leftovers.h"
 
 struct host_sweep;
 
 struct host_sweep_config {
-	struct helper_link *lane;
+	struct lane_client *lane;
 	uint64_t grace_ms;
 	bool (*is_stopping)(void *ctx); /* between two names; true ends the listing there */
 	void (*on_listed)(void *ctx);	/* look now */
-	void (*on_fault)(void *ctx, const char *why); /* the lane answered nonsense */
+	void (*on_fault)(void *ctx, const char *why); /* no memory */
 	void *ctx;
 };
 

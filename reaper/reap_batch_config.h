@@ -4,11 +4,12 @@
 #include <stdbool.h>
 
 #include "bus/reap.h"
+#include "lane/client.h"
 #include "reaper/helper_link.h"
 
 struct reap_batch_config {
 	struct reap *reap;
-	struct helper_link *lane;
+	struct lane_client *lane;
 	struct helper_link *kafka;
 	const char *host;
 	unsigned max_attempts;

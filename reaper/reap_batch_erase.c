@@ -10,8 +10,6 @@
 #include "base/own.h"
 #include "reaper/reap_batch_steps.h"
 
-#define LANE_PATIENCE_MS 20000 /* of one operation: a VM that dies slowly, a disk that syncs slowly */
-
 static const enum lane_op erase_ops[] = { LANE_OP_VM_DESTROY, LANE_OP_DISK_DESTROY_KEY, LANE_OP_DISK_ERASE };
 
 static void erase_next(struct reap_batch *batch);
@@ -29,14 +27,15 @@ static void note_why(struct reap_batch *batch, enum lane_op op, const char *why)
 		(void)snprintf(batch->erase.why_left, sizeof(batch->erase.why_left), "%s: %s", lane_op_name(op), why); /* it fits */
 }
 
-static void note_erased(struct reap_batch *batch, struct batch_item *item, const struct lane_reply *reply)
+static void note_erased(struct reap_batch *batch, struct batch_item *item, const struct lane_reply *reply,
+			const struct err *err)
 {
 	if (reply->op == LANE_OP_VM_DESTROY)
-		item->is_vm_gone = reply->rc == 0 || reply->rc == -EBUSY; /* see cgroup_destroy(): nothing is left in it */
-	if (reply->rc == 0 && reply->op == LANE_OP_DISK_DESTROY_KEY && reply->verified && item->is_vm_gone)
+		item->is_vm_gone = !err || err->errnum == EBUSY; /* see cgroup_destroy(): nothing is left in it */
+	if (!err && reply->op == LANE_OP_DISK_DESTROY_KEY && reply->of.destroy_key.is_key_destroyed && item->is_vm_gone)
 		item->what.lease.is_key_destroyed = true;
-	if (reply->rc < 0)
-		note_why(batch, (enum lane_op)reply->op, reply->msg);
+	if (err)
+		note_why(batch, reply->op, err->msg);
 }
 
 /* The lane was lost over it. Another one may do the rest; but what hangs with a disk hangs again with the same disk. */
@@ -79,19 +78,14 @@ static void end_item(struct reap_batch *batch)
 	batch->erase.at++;
 }
 
-static void on_erased(void *ctx, const void *data, size_t len)
+static void on_erased(void *ctx, struct lane_reply *reply, const struct err *err)
 {
 	struct reap_batch *batch = ctx;
-	struct lane_reply reply;
-	struct err err;
 
-	if (!data)
+	if (reply)
+		note_erased(batch, &batch->items[batch->erase.at], reply, err);
+	else
 		note_lost(batch);
-	else if (lane_reply_check(data, len, 0, &reply, &err) < 0 || reply.seq != batch->lane_request.seq) {
-		batch->config.on_fault(batch->config.ctx, "the lane answered something else than it was asked");
-		return;
-	} else
-		note_erased(batch, &batch->items[batch->erase.at], &reply);
 	if (++batch->erase.op == ARRAY_SIZE(erase_ops))
 		end_item(batch);
 	erase_next(batch);
@@ -99,11 +93,11 @@ static void on_erased(void *ctx, const void *data, size_t len)
 
 static void ask_lane(struct reap_batch *batch, const char *id)
 {
-	struct lane_request *request = &batch->lane_request;
+	struct lane_request request = { .op = erase_ops[batch->erase.op], .deadline_boot_ms = clock_boot_ms() + LANE_PATIENCE_MS };
 
-	*request = (struct lane_request){ .magic = LANE_MAGIC, .op = erase_ops[batch->erase.op], .seq = request->seq + 1 };
-	(void)snprintf(request->id, sizeof(request->id), "%s", id); /* the same bound */
-	helper_link_call(batch->config.lane, request, sizeof(*request), LANE_PATIENCE_MS, on_erased, batch);
+	(void)snprintf(request.of.vm.vm_id, sizeof(request.of.vm.vm_id), "%s", id); /* the same bound */
+	if (lane_client_call(batch->config.lane, &request, on_erased, batch) < 0)
+		batch->config.on_fault(batch->config.ctx, "out of memory");
 }
 
 static void erase_next(struct reap_batch *batch)

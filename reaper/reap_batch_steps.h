@@ -5,7 +5,6 @@
 #include "reaper/kafka_request.h"
 #include "reaper/lease_plan.h"
 #include "reaper/reap_batch_config.h"
-#include "wire/lane.h"
 
 #define WHY_BYTES 320 /* the name of an operation and what the lane said of it */
 
@@ -39,7 +38,6 @@ struct reap_batch {
 		bool has_failed; /* something could not be erased in this batch */
 		char why_left[WHY_BYTES]; /* the first failure with this item; "": none */
 	} erase;
-	struct lane_request lane_request;   /* borrowed by the lane's link; its seq counts on */
 	struct kafka_request kafka_request; /* borrowed by the Kafka process's link */
 	uint64_t obstacles[KAFKA_OP_COUNT]; /* log_likeness() of why it failed the last time; 0: it did not. Outlives the batch */
 };

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/own.h"
 #include "bus/reap.h"
+#include "lane/client.h"
 #include "loop/signals.h"
 #include "loop/timer.h"
 #include "reaper/due_leases.h"
@@ -18,7 +19,6 @@
 #include "reaper/host_sweep.h"
 #include "reaper/kafka_request.h"
 #include "reaper/reap_batch.h"
-#include "wire/lane.h"
 
 #define TIDY_MS	      600000 /* of the ledgers; Kafka forgets a group without members after days */
 #define TIDY_AGAIN_MS 60000  /* Kafka did not answer */
@@ -31,7 +31,8 @@ struct reaper {
 	struct event_base *base;
 	struct signals *signals;
 	struct timer *scan_timer;
-	struct helper_link *lane, *kafka;
+	struct lane_client *lane;
+	struct helper_link *kafka;
 	int supervisor_fd;
 	struct event *supervisor_event;
 	struct reap *reap;
@@ -83,25 +84,25 @@ static void on_fault(void *ctx, const char *why)
 }
 
 /* Nobody waits for it: results are told without what it should have erased. */
-static void on_lane_lost(void *ctx, const char *why)
+static void on_replace_lane(void *ctx)
 {
 	struct reaper *reaper = ctx;
 
-	log_error("reaper.lane", "message=\"lost (%s); another one is asked for\"", why);
 	(void)send(reaper->supervisor_fd, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL); /* we do not outlive it */
 }
 
 static void on_supervisor(evutil_socket_t fd, short what, void *ctx)
 {
 	struct reaper *reaper = ctx;
+	size_t n_fds = 0;
 	uint8_t byte;
 	int lane_fd;
 
 	(void)what;
-	if (fd_receive(fd, &byte, &lane_fd) < 0)
+	if (fd_receive(fd, &byte, 1, &lane_fd, 1, &n_fds, 0) != 1 || n_fds != 1)
 		on_fault(reaper, "the supervisor is gone");
 	else
-		helper_link_attach(reaper->lane, lane_fd);
+		lane_client_attach(reaper->lane, lane_fd);
 }
 
 static void rest(struct reaper *reaper)
@@ -266,17 +267,16 @@ static void on_redis(void *ctx, const struct reap_server *server, const char *wh
 
 static int open_helpers(struct reaper *reaper, const struct reaper_ends *ends, struct err *err)
 {
-	int r;
-
 	reaper->supervisor_fd = ends->supervisor_fd;
 	reaper->supervisor_event =
 		event_new(reaper->base, ends->supervisor_fd, EV_READ | EV_PERSIST, on_supervisor, reaper);
 	if (!reaper->supervisor_event || event_add(reaper->supervisor_event, NULL) < 0)
 		return err_set(err, ERR_HOST, ENOMEM, "listen to the supervisor");
-	r = helper_link_new(reaper->base, ends->lane_fd, sizeof(struct lane_reply), on_lane_lost, reaper, &reaper->lane, err);
-	return r < 0 ? r :
-		       helper_link_new(reaper->base, ends->kafka_fd, sizeof(struct kafka_reply), on_fault, reaper, &reaper->kafka,
-				       err);
+	reaper->lane = lane_client_new(reaper->base, "reap", on_replace_lane, reaper);
+	if (!reaper->lane)
+		return err_set(err, ERR_HOST, ENOMEM, "talk to the reaper's lane; is there locked memory (ulimit -l)?");
+	lane_client_attach(reaper->lane, ends->lane_fd);
+	return helper_link_new(reaper->base, ends->kafka_fd, sizeof(struct kafka_reply), on_fault, reaper, &reaper->kafka, err);
 }
 
 static int open_reap(struct reaper *reaper, struct err *err)
@@ -361,7 +361,7 @@ static void reaper_close(struct reaper *reaper)
 	reap_batch_free(reaper->batch);
 	reap_free(reaper->reap);
 	helper_link_free(reaper->kafka);
-	helper_link_free(reaper->lane);
+	lane_client_free(reaper->lane);
 	if (reaper->supervisor_event)
 		event_free(reaper->supervisor_event);
 	close_fd(&reaper->supervisor_fd);

@@ -18,7 +18,7 @@
 #include "reaper/settings.h"
 
 struct reaper_ends {
-	int lane_fd;	   /* root: lane_reap_main() */
+	int lane_fd;	   /* root: lane_main(LANE_REAP) */
 	int kafka_fd;	   /* kafka_process_main() */
 	int supervisor_fd; /* a byte asks for another lane (base/fd_pass.h brings it) */
 };

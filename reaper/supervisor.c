@@ -17,58 +17,73 @@
 #include "base/own.h"
 #include "bus/access.h"
 #include "host/confine.h"
+#include "lane/process.h"
 #include "reaper/credentials.h"
 #include "reaper/reaper.h"
 #include "reaper/kafka_process.h"
-#include "worker/lane/lane.h"
 
 #define RESTART_MIN_MS 200 /* between two starts: what fails at once must not spin */
 #define RESTART_MAX_MS 5000
 #define HEALTHY_MS     10000 /* after this long the next failure is a new one */
 #define STOP_MS	       60000 /* for the engine's step at hand: the patience of its helpers */
 #define FAREWELL_MS    2000  /* for helpers to see their socket's end; for what was killed, which may hang in the kernel */
-#define STUCK_MAX      8     /* killed lanes that hang in the kernel: with so many there is no other until one has ended */
 
-enum child { CHILD_LANE, CHILD_KAFKA, CHILD_ENGINE, CHILD_COUNT };
+enum child { CHILD_KAFKA, CHILD_ENGINE, CHILD_COUNT }; /* beside the lane */
 
-static const char *const child_names[] = { "reap-lane", "kafka", "engine" };
+static const char *const child_names[] = { "kafka", "engine" };
 _Static_assert(ARRAY_SIZE(child_names) == CHILD_COUNT, "a name for every child");
 
 struct supervisor {
 	const struct reaper_settings *settings;
 	pid_t pids[CHILD_COUNT]; /* 0: not running */
-	uint64_t lane_started_mono_ms;
-	unsigned n_stuck;
-	bool is_lane_wanted; /* the engine has none: there were too many stuck */
+	struct lane_setup setup;
+	struct lane_process lane;
+	bool is_lane_wanted; /* the engine has none: too many hang */
+	bool has_lane_ended; /* one of those, since */
 	int engine_fd;	     /* asks for a lane, gets it */
 	int signal_fd;
 	bool is_stopping;
 };
 
 struct sockets {
-	int lane[2], kafka[2]; /* [0] the engine's end, [1] the helper's */
-	int engine[2];		/* [0] the engine's end, [1] ours */
+	int lane;      /* the engine's end */
+	int kafka[2]; /* [0] the engine's end, [1] the helper's */
+	int engine[2]; /* [0] the engine's end, [1] ours */
 };
 
-#define NO_SOCKETS { { -1, -1 }, { -1, -1 }, { -1, -1 } }
+#define NO_SOCKETS { -1, { -1, -1 }, { -1, -1 } }
 
 static void sockets_close(struct sockets *sockets)
 {
+	close_fd(&sockets->lane);
 	for (int i = 0; i < 2; i++) {
-		close_fd(&sockets->lane[i]);
 		close_fd(&sockets->kafka[i]);
 		close_fd(&sockets->engine[i]);
 	}
 }
 
-static int run_lane(const struct reaper_settings *settings, int fd)
+static void close_own_fds(const struct supervisor *supervisor)
 {
-	struct lane_setup setup = { 0 };
+	(void)close(supervisor->signal_fd); /* only read */
+	if (supervisor->engine_fd >= 0)
+		(void)close(supervisor->engine_fd); /* the same */
+}
 
-	(void)snprintf(setup.place.host, sizeof(setup.place.host), "%.*s", IDENT_ID_MAX, settings->host);
-	(void)snprintf(setup.place.state_dir, sizeof(setup.place.state_dir), "%s", settings->state_dir);
-	(void)snprintf(setup.libexec_dir, sizeof(setup.libexec_dir), "%s", settings->libexec_dir);
-	return lane_reap_main(fd, &setup);
+static void on_lane_child(void *ctx)
+{
+	close_own_fds(ctx);
+}
+
+static void fill_lane(struct supervisor *supervisor)
+{
+	const struct reaper_settings *settings = supervisor->settings;
+	struct lane_setup *setup = &supervisor->setup;
+
+	(void)snprintf(setup->place.host, sizeof(setup->place.host), "%.*s", IDENT_ID_MAX, settings->host);
+	(void)snprintf(setup->place.state_dir, sizeof(setup->place.state_dir), "%s", settings->state_dir);
+	(void)snprintf(setup->libexec_dir, sizeof(setup->libexec_dir), "%s", settings->libexec_dir);
+	setup->log_level = settings->log_level;
+	supervisor->lane = (struct lane_process){ .kind = LANE_REAP, .setup = setup, .on_child = on_lane_child, .ctx = supervisor };
 }
 
 /* Read what only root may, then give that up. Answers 0, or the process's exit status. */
@@ -85,7 +100,7 @@ static int enter_confined(const struct reaper_settings *settings, struct redis_d
 
 static int run_confined(const struct supervisor *supervisor, enum child child, struct sockets *sockets)
 {
-	const struct reaper_ends ends = { .lane_fd = take_fd(&sockets->lane[0]),
+	const struct reaper_ends ends = { .lane_fd = take_fd(&sockets->lane),
 					  .kafka_fd = take_fd(&sockets->kafka[0]),
 					  .supervisor_fd = take_fd(&sockets->engine[0]) };
 	cleanup_(redis_door_freep) struct redis_door *redis = NULL;
@@ -109,24 +124,18 @@ static _Noreturn void become(const struct supervisor *supervisor, enum child chi
 	if (getppid() != parent)
 		_exit(1);
 	log_init(child_names[child], supervisor->settings->log_level);
-	(void)close(supervisor->signal_fd); /* ours; only read */
-	if (supervisor->engine_fd >= 0)
-		(void)close(supervisor->engine_fd); /* the same */
+	close_own_fds(supervisor);
 	close_fd(&sockets->engine[1]);
 	if (child != CHILD_ENGINE) {
 		(void)signal(SIGTERM, SIG_IGN); /* a helper ends when the engine has */
 		(void)signal(SIGINT, SIG_IGN);
-		close_fd(&sockets->lane[0]);
+		close_fd(&sockets->lane);
 		close_fd(&sockets->kafka[0]);
 		close_fd(&sockets->engine[0]);
 	}
-	if (child != CHILD_LANE)
-		close_fd(&sockets->lane[1]);
 	if (child != CHILD_KAFKA)
 		close_fd(&sockets->kafka[1]);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL); /* cannot fail with a valid set */
-	if (child == CHILD_LANE)
-		exit(run_lane(supervisor->settings, sockets->lane[1]));
 	exit(run_confined(supervisor, child, sockets)); /* exit(3): the leak check is an exit handler */
 }
 
@@ -140,8 +149,6 @@ static int start_child(struct supervisor *supervisor, enum child child, struct s
 	if (pid < 0)
 		return err_set(err, ERR_HOST, errno, "fork the reaper's %s", child_names[child]);
 	supervisor->pids[child] = pid;
-	if (child == CHILD_LANE)
-		supervisor->lane_started_mono_ms = clock_mono_ms();
 	return 0;
 }
 
@@ -155,7 +162,7 @@ static int make_socket(int pair[2], struct err *err)
 static int start_children(struct supervisor *supervisor, struct err *err)
 {
 	cleanup_(sockets_close) struct sockets sockets = NO_SOCKETS;
-	int r = make_socket(sockets.lane, err);
+	int r = lane_process_start(&supervisor->lane, &sockets.lane, err); /* first: it has no other socket's end */
 
 	if (r == 0)
 		r = make_socket(sockets.kafka, err);
@@ -172,19 +179,20 @@ static void note_exit(struct supervisor *supervisor, pid_t pid, int status, int 
 {
 	int child = 0;
 
-	while (child < CHILD_COUNT && supervisor->pids[child] != pid)
-		child++;
-	if (child == CHILD_COUNT) { /* one that was given up */
-		supervisor->n_stuck -= supervisor->n_stuck > 0;
+	if (lane_process_has_ended(&supervisor->lane, pid)) {
+		supervisor->has_lane_ended = true;
 		return;
 	}
+	while (child < CHILD_COUNT && supervisor->pids[child] != pid)
+		child++;
+	if (child == CHILD_COUNT) /* one that was given up */
+		return;
 	supervisor->pids[child] = 0;
 	if (child == CHILD_ENGINE)
 		*ret_engine_status = WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 	if (!supervisor->is_stopping)
-		log_warn("reaper.child", "process=%s status=%d signal=%d message=\"ended; %s\"", child_names[child],
-			 WIFEXITED(status) ? WEXITSTATUS(status) : -1, WIFSIGNALED(status) ? WTERMSIG(status) : 0,
-			 child == CHILD_LANE ? "another one follows" : "starting all anew");
+		log_warn("reaper.child", "process=%s status=%d signal=%d message=\"ended; starting all anew\"", child_names[child],
+			 WIFEXITED(status) ? WEXITSTATUS(status) : -1, WIFSIGNALED(status) ? WTERMSIG(status) : 0);
 }
 
 static bool is_any_running(const struct supervisor *supervisor)
@@ -192,7 +200,7 @@ static bool is_any_running(const struct supervisor *supervisor)
 	for (int child = 0; child < CHILD_COUNT; child++)
 		if (supervisor->pids[child])
 			return true;
-	return false;
+	return supervisor->lane.pid != 0;
 }
 
 static void wait_for_signal(const struct supervisor *supervisor, int wait_ms)
@@ -238,31 +246,22 @@ static void end_child(struct supervisor *supervisor, enum child child, int *ret_
 	log_error("reaper.child", "process=%s pid=%d message=\"killed, and hangs in the kernel; going on without it\"",
 		  child_names[child], supervisor->pids[child]);
 	supervisor->pids[child] = 0;
-	supervisor->n_stuck++;
 }
 
 /* The engine has lost its lane, over which request it knows. False: none can be made. */
-static bool replace_lane(struct supervisor *supervisor, int *ret_engine_status)
+static bool replace_lane(struct supervisor *supervisor)
 {
-	cleanup_(sockets_close) struct sockets sockets = NO_SOCKETS;
-	uint64_t age_ms = clock_mono_ms() - supervisor->lane_started_mono_ms;
+	cleanup_fd int fd = -1;
 	struct err err;
+	int r = lane_process_replace(&supervisor->lane, &fd, &err);
 
-	end_child(supervisor, CHILD_LANE, ret_engine_status);
-	supervisor->is_lane_wanted = supervisor->n_stuck >= STUCK_MAX;
-	if (supervisor->is_lane_wanted) {
-		log_error("reaper.lane", "stuck=%u message=\"nothing is erased here until one of the lanes that hang has ended\"",
-			  supervisor->n_stuck);
-		return true;
-	}
-	if (age_ms < RESTART_MIN_MS)
-		(void)poll(NULL, 0, (int)(RESTART_MIN_MS - age_ms));
-	if (make_socket(sockets.lane, &err) < 0 || start_child(supervisor, CHILD_LANE, &sockets, &err) < 0) {
+	supervisor->is_lane_wanted = r == -EBUSY;
+	supervisor->has_lane_ended = false;
+	if (r < 0)
 		log_error("reaper.lane", "message=\"%s\"", err.msg);
-		return false;
-	}
-	(void)fd_pass(supervisor->engine_fd, 0, sockets.lane[0]); /* an engine that is gone is seen by its exit */
-	return true;
+	else
+		(void)fd_send(supervisor->engine_fd, "", 1, &fd, 1, 0); /* an engine that is gone is seen by its exit */
+	return r == 0 || r == -EBUSY;
 }
 
 static bool is_lane_asked_for(struct supervisor *supervisor)
@@ -272,7 +271,7 @@ static bool is_lane_asked_for(struct supervisor *supervisor)
 
 	if (n == 0)
 		close_fd(&supervisor->engine_fd); /* the engine's exit follows */
-	return n == 1 || (supervisor->is_lane_wanted && supervisor->n_stuck < STUCK_MAX);
+	return n == 1 || (supervisor->is_lane_wanted && supervisor->has_lane_ended);
 }
 
 static void wait_for_signal_or_engine(const struct supervisor *supervisor)
@@ -292,7 +291,7 @@ static void watch(struct supervisor *supervisor, int *ret_engine_status)
 		reap_children(supervisor, ret_engine_status);
 		if (is_stopping || !supervisor->pids[CHILD_ENGINE] || !supervisor->pids[CHILD_KAFKA])
 			return;
-		if (is_lane_asked_for(supervisor) && !replace_lane(supervisor, ret_engine_status))
+		if (is_lane_asked_for(supervisor) && !replace_lane(supervisor))
 			return;
 		wait_for_signal_or_engine(supervisor);
 	}
@@ -318,6 +317,7 @@ static void end_children(struct supervisor *supervisor, int *ret_engine_status)
 	}
 	for (int child = 0; child < CHILD_COUNT; child++)
 		end_child(supervisor, (enum child)child, ret_engine_status);
+	lane_process_leave(&supervisor->lane);
 }
 
 static int open_signals(struct supervisor *supervisor, struct err *err)
@@ -393,6 +393,7 @@ int supervise(const struct reaper_settings *settings)
 	int restart_ms = RESTART_MIN_MS, status = 1;
 	struct err err;
 
+	fill_lane(&supervisor);
 	if (open_signals(&supervisor, &err) < 0) {
 		log_error("reaper.start", "message=\"%s\"", err.msg);
 		return 1;

@@ -9,8 +9,8 @@
 #include <sys/wait.h>
 
 #include "base/own.h"
-#include "host/accel.h"
 #include "host/cgroup.h"
+#include "lane/accel_probe.h"
 #include "tools/client.h"
 #include "tools/command.h"
 #include "tools/leases_now.h"

@@ -344,7 +344,7 @@ static void on_supervisor(evutil_socket_t fd, short what, void *arg)
 		engine_die(engine, "the supervisor is gone");
 		return;
 	}
-	lane_link_attach(engine->lanes[lane], lane_fd);
+	lane_client_attach(engine->lanes[lane], lane_fd);
 }
 
 static void replace_lane(struct engine *engine, enum engine_lane lane)
@@ -453,12 +453,12 @@ static int try_room_for_keys(const struct engine *engine, struct err *err)
 
 static int open_lanes(struct engine *engine, const struct engine_ends *ends, struct err *err)
 {
-	engine->lanes[ENGINE_LANE_DISK] = lane_link_new(engine->base, "disk", on_replace_disk, engine);
-	engine->lanes[ENGINE_LANE_VMM] = lane_link_new(engine->base, "vmm", on_replace_vmm, engine);
+	engine->lanes[ENGINE_LANE_DISK] = lane_client_new(engine->base, "disk", on_replace_disk, engine);
+	engine->lanes[ENGINE_LANE_VMM] = lane_client_new(engine->base, "vmm", on_replace_vmm, engine);
 	for (int i = 0; i < ENGINE_LANE_COUNT; i++) {
 		if (!engine->lanes[i])
 			return err_set(err, ERR_HOST, ENOMEM, "the engine's lanes");
-		lane_link_attach(engine->lanes[i], ends->lane_fds[i]);
+		lane_client_attach(engine->lanes[i], ends->lane_fds[i]);
 	}
 	return 0;
 }
@@ -527,7 +527,7 @@ static void engine_close(struct engine *engine)
 	answered_free(engine->answered);
 	redis_door_free(engine->redis_door);
 	for (int i = 0; i < ENGINE_LANE_COUNT; i++)
-		lane_link_free(engine->lanes[i]);
+		lane_client_free(engine->lanes[i]);
 	free_event(engine->admit);
 	free_event(engine->tick);
 	free_event(engine->terminate);

@@ -11,6 +11,7 @@
 #include "bus/lease.h"
 #include "bus/streamer.h"
 #include "bus/topics.h"
+#include "lane/client.h"
 #include "worker/admission.h"
 #include "worker/cancelled.h"
 #include "worker/answered.h"
@@ -18,7 +19,6 @@
 #include "worker/fitness.h"
 #include "worker/job.h"
 #include "worker/job_index.h"
-#include "worker/lane_link.h"
 #include "worker/outbox.h"
 #include "worker/partitions.h"
 #include "worker/settings.h"
@@ -40,7 +40,7 @@ struct engine {
 	struct outbox *outbox;
 	struct partitions *partitions;
 	struct admission *admission;
-	struct lane_link *lanes[ENGINE_LANE_COUNT];
+	struct lane_client *lanes[ENGINE_LANE_COUNT];
 	struct job_list active, held;
 	size_t n_active, n_held;
 	size_t n_waiting; /* of the held: for somebody else's lease to end */

@@ -104,42 +104,44 @@ static void on_patience(evutil_socket_t fd, short what, void *arg)
 		 (unsigned long long)fitness->engine->settings->boot_ms);
 }
 
-static void on_started(void *ctx, const struct lane_reply *reply, int *fds, const struct err *lane_err)
+static void on_started(void *ctx, struct lane_reply *reply, const struct err *lane_err)
 {
 	struct fitness *fitness = ctx;
 	uint64_t boot_ms = fitness->engine->settings->boot_ms;
 	const struct timeval patience = { .tv_sec = (time_t)(boot_ms / 1000), .tv_usec = (suseconds_t)(boot_ms % 1000) * 1000 };
 	struct err err;
 
-	(void)reply;
 	if (lane_err) {
 		end_look(fitness, "%s", lane_err->msg);
 		return;
 	}
 	fitness->look = LOOK_HELLO;
-	fitness->qmp_fd = take_fd(&fds[0]);
-	fitness->guard_fd = take_fd(&fds[2]);
-	if (channel_open(fitness->engine->base, take_fd(&fds[1]), &channel_events, fitness, &fitness->channel, &err) < 0)
+	fitness->qmp_fd = take_fd(&reply->fds[0]);
+	fitness->guard_fd = take_fd(&reply->fds[2]);
+	if (channel_open(fitness->engine->base, take_fd(&reply->fds[1]), &channel_events, fitness, &fitness->channel, &err) < 0)
 		end_look(fitness, "%s", err.msg);
 	else
 		(void)event_add(fitness->patience, &patience); /* a timer that exists needs no memory */
 }
 
-static void ask_lane(struct fitness *fitness, enum engine_lane lane, enum lane_op op, lane_link_fn fn)
+static void ask_lane(struct fitness *fitness, enum engine_lane lane, enum lane_op op, lane_client_fn fn)
 {
-	const struct lane_request request = { .op = op,
-					      .deadline_boot_ms = clock_boot_ms() + fitness->engine->settings->boot_ms +
-								  LANE_LINK_PATIENCE_MS + GUARD_SLACK_MS };
+	struct lane_request request = { .op = op, .deadline_boot_ms = clock_boot_ms() + LANE_DEADLINE_MS };
 
-	if (lane_link_call(fitness->engine->lanes[lane], &request, fn, fitness) < 0)
+	if (op == LANE_OP_VM_PROBE)
+		request.of.vm_probe = (struct lane_vm_probe){
+			.launcher = LAUNCHER_QEMU,
+			.guard_deadline_boot_ms = request.deadline_boot_ms + fitness->engine->settings->boot_ms + GUARD_SLACK_MS
+		};
+	if (lane_client_call(fitness->engine->lanes[lane], &request, fn, fitness) < 0)
 		end_look(fitness, "out of memory");
 }
 
-static void on_disk(void *ctx, const struct lane_reply *reply, int *fds, const struct err *err)
+static void on_disk(void *ctx, struct lane_reply *reply, const struct err *err)
 {
 	struct fitness *fitness = ctx;
 
-	(void)reply, (void)fds;
+	(void)reply;
 	if (err) {
 		end_look(fitness, "%s", err->msg);
 		return;

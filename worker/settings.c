@@ -5,7 +5,7 @@
 
 #include "base/own.h"
 #include "host/uids.h"
-#include "wire/lane.h"
+#include "lane/protocol.h"
 
 #define ROW(type, name, preset) CONF_ROW(struct settings, #name, CONF_TYPE_##type, name, preset)
 #define UINT(name, min, max, preset) CONF_UINT_ROW(struct settings, #name, name, min, max, preset)

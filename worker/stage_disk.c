@@ -10,38 +10,31 @@
 
 #define LANE_TRIES 3 /* of destroying and erasing: a lane that died is replaced in between */
 
-static int call_disk_lane(struct job *job, enum lane_op op, lane_link_fn fn)
+static int call_disk_lane(struct job *job, enum lane_op op, lane_client_fn fn)
 {
-	struct lane_request request = { .op = op, .disk_mib = job->task->disk_mib };
+	struct lane_request request = { .op = op, .deadline_boot_ms = clock_boot_ms() + LANE_DEADLINE_MS };
 
-	memcpy(request.id, job->task->id, sizeof(request.id));
-	return lane_link_call(job->engine->lanes[ENGINE_LANE_DISK], &request, fn, job);
+	memcpy(request.of.vm.vm_id, job->task->id, sizeof(request.of.vm.vm_id)); /* every one's first field */
+	if (op == LANE_OP_DISK_FORMAT) {
+		request.of.disk_format.form = DISK_FORM_LUKS1;
+		request.of.disk_format.disk_mib = job->task->disk_mib;
+	}
+	return lane_client_call(job->engine->lanes[ENGINE_LANE_DISK], &request, fn, job);
 }
 
-static int keep_disk(struct job *job, const struct lane_reply *reply, int *fds, struct err *err)
-{
-	int r = secret_new(LANE_KEY_BYTES, &job->disk_key, err);
-
-	if (r < 0)
-		return r;
-	memcpy(secret_data(job->disk_key), reply->key, LANE_KEY_BYTES);
-	job->disk_fd = take_fd(&fds[0]);
-	return 0;
-}
-
-static void on_formatted(void *ctx, const struct lane_reply *reply, int *fds, const struct err *lane_err)
+static void on_formatted(void *ctx, struct lane_reply *reply, const struct err *lane_err)
 {
 	struct job *job = ctx;
-	struct err err = { 0 };
 
 	job->is_disk_pending = false;
 	job_mark_timing(job, RESULT_TIMING_DISK, job->stage_mono_ns[STAGE_DISK]);
-	if (lane_err)
-		err = *lane_err;
-	if (lane_err || keep_disk(job, reply, fds, &err) < 0)
-		job_fault(job, "disk_mib", &err);
-	else
+	if (lane_err) {
+		job_fault(job, "disk_mib", lane_err);
+	} else {
+		job->disk_key = TAKE_PTR(reply->secret);
+		job->disk_fd = take_fd(&reply->fds[0]);
 		job_stage_ready(job, STAGE_DISK);
+	}
 	if (job->stages[STAGE_KEY] == STAGE_STOPPING)
 		stage_key_stop(job);
 }
@@ -74,12 +67,11 @@ static void leave_disk(struct job *job, const char *why)
 	forget_disk(job);
 }
 
-static void on_erased(void *ctx, const struct lane_reply *reply, int *fds, const struct err *err)
+static void on_erased(void *ctx, struct lane_reply *reply, const struct err *err)
 {
 	struct job *job = ctx;
 
 	(void)reply;
-	(void)fds;
 	if (err && ++job->n_erase_tries < LANE_TRIES && call_disk_lane(job, LANE_OP_DISK_ERASE, on_erased) == 0)
 		return;
 	if (err)
@@ -99,12 +91,12 @@ void stage_disk_stop(struct job *job)
 }
 
 /* Whatever the lane sees, this disk lost what the guest wrote; only what the lane sees counts against the host. */
-static void on_looked(void *ctx, const struct lane_reply *reply, int *fds, const struct err *lane_err)
+static void on_looked(void *ctx, struct lane_reply *reply, const struct err *lane_err)
 {
 	struct job *job = ctx;
 	struct err err;
 
-	(void)reply, (void)fds;
+	(void)reply;
 	job->is_disk_pending = false;
 	if (lane_err)
 		err = *lane_err;
@@ -122,7 +114,7 @@ void stage_disk_look(struct job *job)
 	if (job->is_disk_pending)
 		return; /* it is being made: nobody can write there yet */
 	job->is_disk_pending = true;
-	if (lane_link_call(job->engine->lanes[ENGINE_LANE_DISK], &(struct lane_request){ .op = LANE_OP_DISK_LOOK }, on_looked, job) == 0)
+	if (call_disk_lane(job, LANE_OP_DISK_LOOK, on_looked) == 0)
 		return;
 	job->is_disk_pending = false;
 	(void)err_set(&err, ERR_BUSY, ENOMEM, "look at a disk");
@@ -141,17 +133,16 @@ void stage_key_start(struct job *job)
 		job_fault(job, "", &err);
 }
 
-static void on_key_destroyed(void *ctx, const struct lane_reply *reply, int *fds, const struct err *err)
+static void on_key_destroyed(void *ctx, struct lane_reply *reply, const struct err *err)
 {
 	struct job *job = ctx;
 
-	(void)fds;
 	if (err && ++job->n_erase_tries < LANE_TRIES &&
 	    call_disk_lane(job, LANE_OP_DISK_DESTROY_KEY, on_key_destroyed) == 0)
 		return;
 	if (err)
 		log_error("disk.key", "id=%s message=\"%s; the reaper will destroy it\"", job->task->id, err->msg);
-	job->result.is_key_destroyed = reply && !err && reply->verified && !job->is_vm_left;
+	job->result.is_key_destroyed = reply && !err && reply->of.destroy_key.is_key_destroyed && !job->is_vm_left;
 	job_mark_timing(job, RESULT_TIMING_ERASE, job->end_mono_ns);
 	job_stage_stopped(job, STAGE_KEY);
 }

@@ -63,7 +63,7 @@ static const struct vmm_events vmm_events = {
 	.on_disk = on_disk, .on_restart = on_restart, .on_io_error = on_io_error, .on_broken = on_control_broken
 };
 
-static int call_vmm_lane(struct job *job, enum lane_op op, lane_link_fn fn);
+static int call_vmm_lane(struct job *job, enum lane_op op, lane_client_fn fn);
 
 static void forget_vm(struct job *job)
 {
@@ -83,12 +83,11 @@ static void leave_vm(struct job *job, bool is_empty, const char *why)
 	forget_vm(job);
 }
 
-static void on_destroyed(void *ctx, const struct lane_reply *reply, int *fds, const struct err *err)
+static void on_destroyed(void *ctx, struct lane_reply *reply, const struct err *err)
 {
 	struct job *job = ctx;
 
 	(void)reply;
-	(void)fds;
 	if (err && ++job->n_destroy_tries < DESTROY_TRIES &&
 	    call_vmm_lane(job, LANE_OP_VM_DESTROY, on_destroyed) == 0)
 		return;
@@ -207,7 +206,7 @@ static bool is_refused_for_the_left(const struct lane_reply *reply, const struct
 	return reply && lane_err && lane_err->kind == ERR_BUSY && (lane_err->errnum == ETIMEDOUT || lane_err->errnum == EBUSY);
 }
 
-static void on_started(void *ctx, const struct lane_reply *reply, int *fds, const struct err *lane_err)
+static void on_started(void *ctx, struct lane_reply *reply, const struct err *lane_err)
 {
 	struct job *job = ctx;
 	struct err err = { 0 };
@@ -221,7 +220,7 @@ static void on_started(void *ctx, const struct lane_reply *reply, int *fds, cons
 		err = *lane_err;
 	else
 		job_mark_timing(job, RESULT_TIMING_VMM, job->stage_mono_ns[STAGE_VMM]);
-	if (lane_err || open_vm(job, fds, &err) < 0)
+	if (lane_err || open_vm(job, reply->fds, &err) < 0)
 		job_fault(job, "image", &err);
 	else
 		job_stage_ready(job, STAGE_VMM);
@@ -230,22 +229,30 @@ static void on_started(void *ctx, const struct lane_reply *reply, int *fds, cons
 		stage_vmm_stop(job);
 }
 
-static int call_vmm_lane(struct job *job, enum lane_op op, lane_link_fn fn)
+static void fill_start(struct job *job, struct lane_vm_start *start)
 {
-	struct lane_request request = { .op = op,
-					.slot = job->reservation.slot,
-					.cpus = job->task->cpus,
-					.memory_mib = job->task->memory_mib,
-					.disk_mib = job->task->disk_mib };
 	uint64_t now = clock_mono_ms();
 	uint64_t left = job->ttl_ends_mono_ms > now ? job->ttl_ends_mono_ms - now : 0;
 	uint64_t longest = stage_guest_longest_ms(job);
 
 	job->is_guarded_by_ttl = left < longest;
-	request.deadline_boot_ms = clock_boot_ms() + (left < longest ? left : longest) + GUARD_SLACK_MS;
-	memcpy(request.id, job->task->id, sizeof(request.id));
-	memcpy(request.image, job->task->image, sizeof(request.image));
-	return lane_link_call(job->engine->lanes[ENGINE_LANE_VMM], &request, fn, job);
+	start->guard_deadline_boot_ms = clock_boot_ms() + (left < longest ? left : longest) + GUARD_SLACK_MS;
+	start->launcher = LAUNCHER_QEMU;
+	start->slot = job->reservation.slot;
+	start->cpus = job->task->cpus;
+	start->memory_mib = job->task->memory_mib;
+	start->disk_mib = job->task->disk_mib;
+	memcpy(start->image, job->task->image, sizeof(start->image));
+}
+
+static int call_vmm_lane(struct job *job, enum lane_op op, lane_client_fn fn)
+{
+	struct lane_request request = { .op = op, .deadline_boot_ms = clock_boot_ms() + LANE_DEADLINE_MS };
+
+	memcpy(request.of.vm.vm_id, job->task->id, sizeof(request.of.vm.vm_id)); /* every one's first field */
+	if (op == LANE_OP_VM_START)
+		fill_start(job, &request.of.vm_start);
+	return lane_client_call(job->engine->lanes[ENGINE_LANE_VMM], &request, fn, job);
 }
 
 void stage_vmm_start(struct job *job)

@@ -21,20 +21,12 @@
 #include "base/fd_pass.h"
 #include "base/log.h"
 #include "base/own.h"
-#include "host/accel.h"
 #include "host/disk.h"
+#include "lane/accel_probe.h"
+#include "lane/process.h"
 #include "worker/engine.h"
-#include "worker/lane/lane.h"
 
-#define RESTART_MS 200 /* at least, between two starts of one lane: one that dies at once must not spin */
-#define FAREWELL_MS 2000 /* for a lane to end what it has in hand; for a child that was killed, which may hang in the kernel */
-
-struct lane_process {
-	const char *name;
-	int (*main)(int socket_fd, const struct lane_setup *setup);
-	pid_t pid; /* 0: none */
-	uint64_t started_mono_ms;
-};
+#define FAREWELL_MS 2000 /* for an engine that was killed, which may hang in the kernel */
 
 struct supervisor {
 	const struct settings *settings;
@@ -67,21 +59,27 @@ void supervisor_tell_fit(int supervisor_fd)
 
 int supervisor_receive_lane(int supervisor_fd, unsigned *ret_lane, int *ret_fd)
 {
+	cleanup_fd int fd = -1;
+	size_t n_fds = 0;
 	uint8_t byte;
 
-	if (fd_receive(supervisor_fd, &byte, ret_fd) < 0)
+	if (fd_receive(supervisor_fd, &byte, 1, &fd, 1, &n_fds, 0) != 1 || n_fds != 1 || byte >= ENGINE_LANE_COUNT)
 		return -EPIPE;
-	if (byte >= ENGINE_LANE_COUNT) {
-		close_fd(ret_fd);
-		return -EPIPE;
-	}
 	*ret_lane = byte;
+	*ret_fd = take_fd(&fd);
 	return 0;
 }
 
-/* In the child: of the supervisor's descriptors only the engine's ends of the lanes stay, signals are as in a fresh process,
- * and it dies with its parent. */
-static void become_child(const struct supervisor *supervisor, pid_t parent)
+static void close_own_fds(const struct supervisor *supervisor)
+{
+	if (supervisor->signal_fd >= 0)
+		(void)close(supervisor->signal_fd);
+	if (supervisor->engine_fd >= 0)
+		(void)close(supervisor->engine_fd);
+}
+
+/* The engine's ends of the lanes stay, signals are as in a fresh process, and it dies with its parent. */
+static void become_engine(const struct supervisor *supervisor, pid_t parent)
 {
 	sigset_t none;
 
@@ -90,10 +88,7 @@ static void become_child(const struct supervisor *supervisor, pid_t parent)
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(1);
-	if (supervisor->signal_fd >= 0)
-		(void)close(supervisor->signal_fd);
-	if (supervisor->engine_fd >= 0)
-		(void)close(supervisor->engine_fd);
+	close_own_fds(supervisor);
 }
 
 static void close_lane_fds(struct supervisor *supervisor)
@@ -102,32 +97,11 @@ static void close_lane_fds(struct supervisor *supervisor)
 		close_fd(&supervisor->lane_fds[i]);
 }
 
-/* The engine's end goes to lane_fds. */
-static int start_lane(struct supervisor *supervisor, unsigned index, struct err *err)
+/* The end of another lane's socket must be seen by it. */
+static void on_lane_child(void *ctx)
 {
-	struct lane_process *lane = &supervisor->lanes[index];
-	pid_t parent = getpid();
-	int pair[2];
-
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-		return err_set(err, ERR_HOST, errno, "a socket for the %s lane", lane->name);
-	lane->pid = fork();
-	if (lane->pid == 0) {
-		close_fd(&pair[0]);
-		become_child(supervisor, parent);
-		close_lane_fds(supervisor); /* the end of another lane's socket must be seen by it */
-		log_init(lane->name, supervisor->settings->log_level);
-		exit(lane->main(pair[1], &supervisor->setup)); /* exit(3): the leak check is an exit handler */
-	}
-	close_fd(&pair[1]);
-	if (lane->pid < 0) {
-		lane->pid = 0;
-		close_fd(&pair[0]);
-		return err_set(err, ERR_HOST, errno, "fork the %s lane", lane->name);
-	}
-	lane->started_mono_ms = clock_mono_ms();
-	supervisor->lane_fds[index] = pair[0];
-	return 0;
+	close_own_fds(ctx);
+	close_lane_fds(ctx);
 }
 
 /* There from an engine's end because the host was not fit until a look of a later one finds that it is: until then none joins the
@@ -177,7 +151,7 @@ static int start_engine(struct supervisor *supervisor, const char *accel, struct
 	int r = 0;
 
 	for (unsigned i = 0; i < ENGINE_LANE_COUNT && r == 0; i++)
-		r = start_lane(supervisor, i, err);
+		r = lane_process_start(&supervisor->lanes[i], &supervisor->lane_fds[i], err);
 	if (r < 0)
 		return r;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
@@ -185,7 +159,7 @@ static int start_engine(struct supervisor *supervisor, const char *accel, struct
 	supervisor->engine = fork();
 	if (supervisor->engine == 0) {
 		close_fd(&pair[0]);
-		become_child(supervisor, parent);
+		become_engine(supervisor, parent);
 		log_init("engine", supervisor->settings->log_level);
 		ends.supervisor_fd = pair[1];
 		memcpy(ends.lane_fds, supervisor->lane_fds, sizeof(ends.lane_fds));
@@ -217,32 +191,18 @@ static void end_child(pid_t *pid)
 	*pid = 0;
 }
 
-/* Its engine is gone: it ends by itself after what it has in hand. */
-static void leave_lane(pid_t *pid)
-{
-	if (*pid > 0 && await_child(*pid))
-		*pid = 0;
-	end_child(pid);
-}
-
-/* Guards are the lane's children and outlive it on purpose. A worker without a lane could do nothing but hold its tasks: when
- * none can be made, it ends, and its tasks run elsewhere. */
+/* A worker without a lane could do nothing but hold its tasks: when none can be made, it ends, and its tasks run elsewhere. */
 static int replace_lane(struct supervisor *supervisor, unsigned index)
 {
-	struct lane_process *lane = &supervisor->lanes[index];
-	uint64_t age = clock_mono_ms() - lane->started_mono_ms;
+	uint8_t byte = (uint8_t)index;
+	cleanup_fd int fd = -1;
 	struct err err;
 
-	end_child(&lane->pid);
-	if (age < RESTART_MS)
-		(void)poll(NULL, 0, (int)(RESTART_MS - age));
-	log_warn("supervisor.lane", "lane=%s message=\"replaced\"", lane->name);
-	if (start_lane(supervisor, index, &err) < 0) {
+	if (lane_process_replace(&supervisor->lanes[index], &fd, &err) < 0) {
 		log_error("supervisor.lane", "message=\"%s; this worker ends\"", err.msg);
 		return -1;
 	}
-	(void)fd_pass(supervisor->engine_fd, (uint8_t)index, supervisor->lane_fds[index]); /* one that is gone is seen by its exit */
-	close_lane_fds(supervisor);
+	(void)fd_send(supervisor->engine_fd, &byte, 1, &fd, 1, 0); /* an engine that is gone is seen by its exit */
 	return 0;
 }
 
@@ -255,8 +215,7 @@ static int reap_children(struct supervisor *supervisor)
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
 		for (unsigned i = 0; i < ENGINE_LANE_COUNT; i++)
-			if (supervisor->lanes[i].pid == pid)
-				supervisor->lanes[i].pid = 0;
+			(void)lane_process_has_ended(&supervisor->lanes[i], pid); /* else it is another's */
 		if (pid != supervisor->engine)
 			continue;
 		supervisor->engine = 0;
@@ -342,7 +301,7 @@ static int choose_accel(struct supervisor *supervisor, const char **ret, struct 
 	if (r < 0)
 		return r;
 	*ret = accel_name(accel);
-	supervisor->setup.allow_kvm = accel == ACCEL_KVM;
+	supervisor->setup.accel = accel;
 	if (accel == ACCEL_KVM)
 		return 0;
 	if (!settings->allow_emulation)
@@ -371,13 +330,19 @@ static void fill_setup(struct supervisor *supervisor)
 	(void)snprintf(setup->libexec_dir, sizeof(setup->libexec_dir), "%s", settings->libexec_dir);
 	setup->slot_uid_base = (uint32_t)settings->slot_uid_base;
 	setup->n_slots = (uint32_t)settings->slots;
+	setup->log_level = settings->log_level;
+	supervisor->lanes[ENGINE_LANE_DISK].kind = LANE_DISK;
+	supervisor->lanes[ENGINE_LANE_VMM].kind = LANE_VMM;
+	for (unsigned i = 0; i < ENGINE_LANE_COUNT; i++) {
+		supervisor->lanes[i].setup = setup;
+		supervisor->lanes[i].on_child = on_lane_child;
+		supervisor->lanes[i].ctx = supervisor;
+	}
 }
 
 int supervise(const struct settings *settings)
 {
 	struct supervisor supervisor = { .settings = settings,
-					 .lanes = { [ENGINE_LANE_DISK] = { "disk-lane", lane_disk_main, 0, 0 },
-						    [ENGINE_LANE_VMM] = { "vmm-lane", lane_vmm_main, 0, 0 } },
 					 .lane_fds = { -1, -1 },
 					 .engine_fd = -1,
 					 .signal_fd = -1 };
@@ -397,7 +362,7 @@ int supervise(const struct settings *settings)
 	}
 	end_child(&supervisor.engine);
 	for (unsigned i = 0; i < ENGINE_LANE_COUNT; i++)
-		leave_lane(&supervisor.lanes[i].pid);
+		lane_process_leave(&supervisor.lanes[i]);
 	close_fd(&supervisor.engine_fd);
 	close_fd(&supervisor.signal_fd);
 	return status;

@@ -20,14 +20,13 @@
 #include <sys/wait.h>
 
 #include "base/log.h"
-#include "wire/lane.h"
 
 #define MAKING_SUFFIX ".making"
 #define SECTOR 512
 #define MIB (1024ull * 1024)
 #define PAYLOAD_OFFSET (2 * MIB)  /* LUKS1's default: header and eight keyslots of a 512-bit key in 4096 sectors */
 #define VOLUME_KEY_BYTES 64       /* AES-256-XTS */
-#define SLOT_SECRET_BYTES 32      /* hex text of it is LANE_KEY_BYTES */
+#define SLOT_SECRET_BYTES 32      /* hex text of it is DISK_KEY_BYTES */
 #define PBKDF_ITERATIONS 1000     /* the least that LUKS1 takes: the secret is random, there is nothing to guess */
 #define COPY_BYTES (1024 * 1024)
 #define KEY_AREA_BYTES (256 * 1024) /* header and the one keyslot that is ever written */
@@ -38,7 +37,7 @@
 #define LUKS_STRIPES 4000
 
 static_assert(LUKS_HEADER_BYTES + LUKS_STRIPES * VOLUME_KEY_BYTES <= KEY_AREA_BYTES, "the keyslot lies in the key area");
-static_assert(SLOT_SECRET_BYTES * 2 == LANE_KEY_BYTES, "the keyslot's secret travels as hex text");
+static_assert(SLOT_SECRET_BYTES * 2 == DISK_KEY_BYTES, "the keyslot's secret travels as hex text");
 
 static const unsigned size_classes_mib[] = { 64, 128, 256, 512, 1024, 2048, 4096, DISK_LARGEST_MIB };
 

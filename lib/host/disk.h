@@ -11,6 +11,13 @@
 #include "host/names.h"
 
 #define DISK_LARGEST_MIB 8192 /* the largest size class */
+#define DISK_KEY_BYTES 64     /* hex text of a 256-bit keyslot secret */
+
+enum disk_form {
+	DISK_FORM_NONE,  /* never asked for: what was not filled in is no form */
+	DISK_FORM_LUKS1, /* a file in LUKS1, which the VMM opens itself */
+	DISK_FORM_COUNT
+};
 
 /* Sizes that exist prebuilt: a disk gets the smallest that is >= disk_mib. 0 when disk_mib is beyond the largest. */
 unsigned disk_size_class_mib(unsigned disk_mib);
@@ -23,7 +30,7 @@ unsigned disk_file_mib(unsigned disk_mib);
 int disk_prepare_blanks(const struct host_place *place, struct err *err);
 
 /* Make the volume of workspace `id`: random 512-bit volume key, one keyslot whose secret is 256 random bits as hex text
- * (*ret_key, LANE_KEY_BYTES long), an empty ext4 written through the encryption. *ret_fd: the backing file, read-write.
+ * (*ret_key, DISK_KEY_BYTES long), an empty ext4 written through the encryption. *ret_fd: the backing file, read-write.
  * Fails with ERR_BUSY when a disk of that name exists. */
 int disk_format(const struct host_place *place, const char *id, unsigned disk_mib, struct secret **ret_key, int *ret_fd,
 		struct err *err);

@@ -11,8 +11,8 @@
 
 #include "base/buf.h"
 #include "base/own.h"
-#include "host/accel.h"
 #include "host/uids.h"
+#include "lane/accel_probe.h"
 #include "tests/unit/unit.h"
 #include "wire/frame.h"
 

@@ -15,7 +15,6 @@
 
 #include "host/cgroup.h"
 #include "host/vm.h"
-#include "wire/lane.h"
 
 #define ID "disk-test"
 #define KIB 1024l
@@ -80,7 +79,7 @@ static int open_with(const char *path, const char *key)
 	if (r == 0)
 		r = crypt_load(device, CRYPT_LUKS1, NULL);
 	if (r == 0)
-		r = crypt_activate_by_passphrase(device, NULL, CRYPT_ANY_SLOT, key, LANE_KEY_BYTES, 0);
+		r = crypt_activate_by_passphrase(device, NULL, CRYPT_ANY_SLOT, key, DISK_KEY_BYTES, 0);
 	crypt_free(device);
 	return r;
 }
@@ -93,22 +92,22 @@ static void copy(const char *from, const char *to)
 	assert_int_equal(run(command), 0);
 }
 
-static void format(char path[PATH_MAX], char key[LANE_KEY_BYTES + 1], int *ret_fd)
+static void format(char path[PATH_MAX], char key[DISK_KEY_BYTES + 1], int *ret_fd)
 {
 	struct secret *secret;
 	struct err err;
 
 	names_disk(&place, ID, path);
 	assert_int_equal(disk_format(&place, ID, 16, &secret, ret_fd, &err), 0);
-	assert_int_equal(secret_len(secret), LANE_KEY_BYTES);
-	memcpy(key, secret_peek(secret), LANE_KEY_BYTES);
-	key[LANE_KEY_BYTES] = '\0';
+	assert_int_equal(secret_len(secret), DISK_KEY_BYTES);
+	memcpy(key, secret_peek(secret), DISK_KEY_BYTES);
+	key[DISK_KEY_BYTES] = '\0';
 	secret_free(secret);
 }
 
 static void the_key_opens_an_ext4(void **state)
 {
-	char path[PATH_MAX], key[LANE_KEY_BYTES + 1], command[4 * PATH_MAX];
+	char path[PATH_MAX], key[DISK_KEY_BYTES + 1], command[4 * PATH_MAX];
 	struct err err;
 	struct stat st;
 	int fd;
@@ -132,7 +131,7 @@ static void the_key_opens_an_ext4(void **state)
 
 static void nothing_opens_it_after_the_key_is_gone(void **state)
 {
-	char path[PATH_MAX], key[LANE_KEY_BYTES + 1], before[PATH_MAX + 16];
+	char path[PATH_MAX], key[DISK_KEY_BYTES + 1], before[PATH_MAX + 16];
 	bool is_gone = false;
 	struct err err;
 	int fd;
@@ -156,7 +155,7 @@ static void nothing_opens_it_after_the_key_is_gone(void **state)
 /* The header alone is not the key: with an old header, the keyslots' material must be gone as well. */
 static void an_old_header_does_not_help(void **state)
 {
-	char path[PATH_MAX], key[LANE_KEY_BYTES + 1];
+	char path[PATH_MAX], key[DISK_KEY_BYTES + 1];
 	uint8_t header[1024];
 	bool is_gone;
 	struct err err;
@@ -174,7 +173,7 @@ static void an_old_header_does_not_help(void **state)
 
 static void two_disks_of_one_name_are_refused(void **state)
 {
-	char path[PATH_MAX], key[LANE_KEY_BYTES + 1];
+	char path[PATH_MAX], key[DISK_KEY_BYTES + 1];
 	struct secret *secret;
 	struct err err;
 	int fd, second;
@@ -191,7 +190,7 @@ static void two_disks_of_one_name_are_refused(void **state)
 static void half_made_disks_are_erased(void **state)
 {
 	const off_t sizes[] = { 0, 100, 4096, 1 << 20, 2 << 20 };
-	char path[PATH_MAX], key[LANE_KEY_BYTES + 1];
+	char path[PATH_MAX], key[DISK_KEY_BYTES + 1];
 	struct err err;
 	int fd;
 
@@ -254,7 +253,7 @@ static void plant_second_header(int fd, uint64_t header_bytes)
 /* libcryptsetup looks for a second header at each of these places. */
 static void planted_headers_are_not_looked_at(void **state)
 {
-	char path[PATH_MAX], key[LANE_KEY_BYTES + 1];
+	char path[PATH_MAX], key[DISK_KEY_BYTES + 1];
 	bool is_gone;
 	struct err err;
 	unsigned before;
@@ -307,7 +306,7 @@ static const struct mischief {
 
 static void whatever_its_vmm_did_it_is_erased(void **state)
 {
-	char path[PATH_MAX], key[LANE_KEY_BYTES + 1];
+	char path[PATH_MAX], key[DISK_KEY_BYTES + 1];
 	bool is_gone;
 	struct err err;
 	int fd;
@@ -341,7 +340,7 @@ static void put_the_header_back(int fd)
 
 static void a_vmm_that_still_writes_is_noticed(void **state)
 {
-	char path[PATH_MAX], key[LANE_KEY_BYTES + 1];
+	char path[PATH_MAX], key[DISK_KEY_BYTES + 1];
 	bool is_gone = true;
 	struct err err;
 	int fd;
@@ -413,7 +412,7 @@ static void what_is_no_file_is_removed_and_not_written_to(void **state)
 /* What cannot be removed is said to be there, and goes as soon as it can. */
 static void what_holds_fast_is_reported(void **state)
 {
-	char path[PATH_MAX], key[LANE_KEY_BYTES + 1], command[PATH_MAX + 16];
+	char path[PATH_MAX], key[DISK_KEY_BYTES + 1], command[PATH_MAX + 16];
 	bool is_gone = true;
 	struct err err;
 	int fd;
@@ -448,7 +447,7 @@ static int collect(void *ctx, const char *id)
 
 static void the_sweep_finds_it(void **state)
 {
-	char path[PATH_MAX], key[LANE_KEY_BYTES + 1];
+	char path[PATH_MAX], key[DISK_KEY_BYTES + 1];
 	unsigned found = 0;
 	struct err err;
 	int fd;

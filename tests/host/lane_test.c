@@ -14,8 +14,9 @@
 #include "base/clock.h"
 #include "base/own.h"
 #include "host/vm.h"
+#include "lane/datagram.h"
+#include "lane/lane.h"
 #include "tests/unit/unit.h"
-#include "worker/lane/lane.h"
 
 #define PATIENCE_MS 60000
 #define SOON_MS 500   /* a deadline that ends while the lane does not run */
@@ -27,7 +28,9 @@ struct fixture {
 	struct lane_setup setup;
 	pid_t lane;
 	int fd;
-	int fds[LANE_MAX_FDS]; /* of the last reply */
+	struct secret *buffer;
+	struct lane_reply reply; /* the last one */
+	struct err fault;	 /* and how it says that the operation failed */
 	uint64_t seq;
 };
 
@@ -41,20 +44,21 @@ static const char *state_dir(void)
 static int start(void **state)
 {
 	struct fixture *fixture = calloc(1, sizeof(*fixture));
+	struct err err;
 	int pair[2];
 
 	assert_non_null(fixture);
+	assert_int_equal(secret_new(LANE_DATAGRAM_MAX, &fixture->buffer, &err), 0);
 	(void)snprintf(fixture->setup.place.host, sizeof(fixture->setup.place.host), "lanetest-%d", (int)getpid());
 	(void)snprintf(fixture->setup.place.state_dir, sizeof(fixture->setup.place.state_dir), "%s", state_dir());
 	(void)snprintf(fixture->setup.libexec_dir, sizeof(fixture->setup.libexec_dir), "%s", LIBEXEC_DIR);
 	fixture->setup.slot_uid_base = 64900;
 	fixture->setup.n_slots = 1;
-	memset(fixture->fds, 0xff, sizeof(fixture->fds));
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
 	fixture->lane = fork();
 	if (fixture->lane == 0) {
 		(void)close(pair[0]);
-		_exit(lane_vmm_main(pair[1], &fixture->setup));
+		_exit(lane_main(LANE_VMM, pair[1], &fixture->setup));
 	}
 	assert_true(fixture->lane > 0);
 	(void)close(pair[1]);
@@ -70,8 +74,8 @@ static int end(void **state)
 	struct err err;
 
 	close_fd(&fixture->fd);
-	for (int i = 0; i < LANE_MAX_FDS; i++)
-		close_fd(&fixture->fds[i]);
+	lane_reply_clear(&fixture->reply);
+	secret_free(fixture->buffer);
 	(void)kill(fixture->lane, SIGCONT); /* a test that failed may have left it stopped */
 	assert_int_equal(waitpid(fixture->lane, NULL, 0), fixture->lane);
 	assert_int_equal(vm_destroy(&fixture->setup.place, ID, &err), 0);
@@ -83,27 +87,41 @@ static int end(void **state)
 	return 0;
 }
 
-static void ask(struct fixture *fixture, uint64_t deadline_boot_ms)
+static void ask(struct fixture *fixture, const struct lane_request *request)
 {
-	const struct lane_request request = { .magic = LANE_MAGIC, .op = LANE_OP_VM_START, .seq = ++fixture->seq, .id = ID,
-					      .image = "base", .cpus = 1, .memory_mib = 128, .disk_mib = 64,
-					      .deadline_boot_ms = deadline_boot_ms };
 	struct err err;
 
-	assert_int_equal(lane_send(fixture->fd, &request, &err), 0);
+	assert_int_equal(lane_send_request(fixture->fd, fixture->buffer, request, ++fixture->seq, &err), 0);
 }
 
-static struct lane_reply answer(struct fixture *fixture)
+static void ask_start(struct fixture *fixture, uint64_t deadline_boot_ms)
+{
+	const struct lane_request request = { .op = LANE_OP_VM_START,
+					      .deadline_boot_ms = clock_boot_ms() + LONG_MS,
+					      .of.vm_start = { .vm_id = ID,
+							       .image = "base",
+							       .launcher = LAUNCHER_QEMU,
+							       .cpus = 1,
+							       .memory_mib = 128,
+							       .disk_mib = 64,
+							       .guard_deadline_boot_ms = deadline_boot_ms } };
+
+	ask(fixture, &request);
+}
+
+/* 0, or the errno of its failure. */
+static int answer(struct fixture *fixture)
 {
 	struct pollfd pollfd = { .fd = fixture->fd, .events = POLLIN };
-	struct lane_reply reply;
 	struct err err = { 0 };
-	size_t n_fds;
+	uint64_t seq;
 
+	lane_reply_clear(&fixture->reply);
 	assert_int_equal(poll(&pollfd, 1, PATIENCE_MS), 1);
-	if (lane_receive(fixture->fd, &reply, fixture->fds, &n_fds, &err) < 0)
+	if (lane_receive_reply(fixture->fd, fixture->buffer, &fixture->reply, &fixture->fault, &seq, &err) < 0)
 		fail_msg("%s", err.msg);
-	return reply;
+	assert_int_equal(seq, fixture->seq);
+	return fixture->fault.errnum;
 }
 
 static int visit(void *ctx, const char *id)
@@ -131,8 +149,13 @@ static uint64_t deadline_of_guard(struct fixture *fixture)
 	assert_true(stream && fscanf(stream, "%d", &pid) == 1);
 	(void)fclose(TAKE_PTR(stream));
 	(void)snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
-	stream = fopen(path, "re");
-	assert_true(stream && fread(line, 1, sizeof(line) - 1, stream) > 0);
+	for (int waited_ms = 0; !line[0] && waited_ms < PATIENCE_MS; waited_ms++) {
+		stream = fopen(path, "re");
+		assert_non_null(stream);
+		if (fread(line, 1, sizeof(line) - 1, stream) == 0)
+			(void)poll(NULL, 0, 1); /* it is in the middle of its exec */
+		(void)fclose(TAKE_PTR(stream));
+	}
 	for (int i = 0; i < 4; i++)
 		word += strlen(word) + 1;
 	return strtoull(word, NULL, 10);
@@ -140,11 +163,11 @@ static uint64_t deadline_of_guard(struct fixture *fixture)
 
 static struct vm_exit hear_guard(struct fixture *fixture)
 {
-	struct pollfd pollfd = { .fd = fixture->fds[2], .events = POLLIN };
+	struct pollfd pollfd = { .fd = fixture->reply.fds[2], .events = POLLIN };
 	struct vm_exit vm_exit;
 
 	assert_int_equal(poll(&pollfd, 1, PATIENCE_MS), 1);
-	assert_int_equal(recv(fixture->fds[2], &vm_exit, sizeof(vm_exit), 0), sizeof(vm_exit));
+	assert_int_equal(recv(fixture->reply.fds[2], &vm_exit, sizeof(vm_exit), 0), sizeof(vm_exit));
 	return vm_exit;
 }
 
@@ -152,24 +175,21 @@ static struct vm_exit hear_guard(struct fixture *fixture)
 static void test_what_is_too_late_starts_nothing(void **state)
 {
 	struct fixture *fixture = *state;
-	struct lane_reply reply;
 
 	assert_int_equal(kill(fixture->lane, SIGSTOP), 0);
-	ask(fixture, clock_boot_ms() + SOON_MS);
+	ask_start(fixture, clock_boot_ms() + SOON_MS);
 	(void)poll(NULL, 0, SOON_MS + 10);
 	assert_int_equal(kill(fixture->lane, SIGCONT), 0);
-	reply = answer(fixture);
-	assert_int_equal(reply.rc, -ETIME);
-	assert_int_equal(reply.err_kind, ERR_BUSY);
-	assert_non_null(strstr(reply.msg, "deadline passed"));
+	assert_int_equal(answer(fixture), ETIME);
+	assert_int_equal(fixture->fault.kind, ERR_BUSY);
+	assert_non_null(strstr(fixture->fault.msg, "deadline passed"));
 	assert_false(has_vm(fixture));
-	ask(fixture, clock_boot_ms() + LONG_MS); /* the lane goes on, and a later one is started */
-	reply = answer(fixture);
-	assert_int_equal(reply.rc, 0);
+	ask_start(fixture, clock_boot_ms() + LONG_MS); /* the lane goes on, and a later one is started */
+	assert_int_equal(answer(fixture), 0);
 	for (int waited_ms = 0; !has_vm(fixture) && waited_ms < PATIENCE_MS; waited_ms++)
 		(void)poll(NULL, 0, 1); /* its guard makes the group */
 	assert_true(has_vm(fixture));
-	assert_int_equal(send(fixture->fds[2], "k", 1, 0), 1);
+	assert_int_equal(send(fixture->reply.fds[2], "k", 1, 0), 1);
 	assert_false(hear_guard(fixture).is_deadline);
 }
 
@@ -178,16 +198,14 @@ static void test_a_late_start_does_not_move_it(void **state)
 {
 	struct fixture *fixture = *state;
 	uint64_t deadline = clock_boot_ms() + LATER_MS;
-	struct lane_reply reply;
 
 	assert_int_equal(kill(fixture->lane, SIGSTOP), 0);
-	ask(fixture, deadline);
+	ask_start(fixture, deadline);
 	(void)poll(NULL, 0, LATER_MS / 2);
 	assert_int_equal(kill(fixture->lane, SIGCONT), 0);
-	reply = answer(fixture);
-	if (reply.rc == -ETIME)
+	if (answer(fixture) == ETIME)
 		return; /* a machine that takes a second to do this has shown the same */
-	assert_int_equal(reply.rc, 0);
+	assert_int_equal(fixture->fault.kind, ERR_NONE);
 	assert_int_equal(kill(fixture->lane, SIGSTOP), 0); /* nobody helps the guard */
 	assert_int_equal(deadline_of_guard(fixture), deadline);
 	assert_true(hear_guard(fixture).is_deadline);
@@ -200,11 +218,10 @@ static void test_a_late_start_does_not_move_it(void **state)
 static void test_one_that_is_too_far_is_refused(void **state)
 {
 	struct fixture *fixture = *state;
-	struct lane_reply reply;
 
-	ask(fixture, UINT64_MAX);
-	reply = answer(fixture);
-	assert_int_equal(reply.err_kind, ERR_BUG);
+	ask_start(fixture, UINT64_MAX);
+	assert_int_equal(answer(fixture), ERANGE);
+	assert_int_equal(fixture->fault.kind, ERR_BUG);
 	assert_false(has_vm(fixture));
 }
 

@@ -18,7 +18,6 @@ KNOWN = [set(row.split()) for row in (
     "lib/bus/lease.h lib/bus/lease_reply.h",
     "lib/bus/publisher.h lib/bus/transaction_check.h",
     "lib/bus/reap.h lib/bus/reap_reply.h",
-    "lib/host/accel.h lib/host/qemu.h",
     "tools/order.h tools/task_json.h tools/wording.h",
     "tests/support tests/unit",
     "worker/engine.h worker/fitness.h worker/intake.h worker/job.h worker/job_index.h worker/stages.h worker/supervisor.h",

@@ -16,7 +16,7 @@
 
 #include "base/clock.h"
 #include "base/own.h"
-#include "host/qemu.h"
+#include "lane/launch_qemu.h"
 #include "tests/unit/unit.h"
 
 #define PATIENCE_MS 120000 /* a boot takes a second or two; a busy machine stretches it */
@@ -120,7 +120,7 @@ static int make_disk(unsigned mib)
 }
 
 /* In the child: the descriptors in their places, and nothing else. */
-static void exec_qemu(const struct qemu_command *command, const int *fds, int n)
+static void exec_qemu(const struct launch_plan *command, const int *fds, int n)
 {
 	int moved[16];
 
@@ -134,14 +134,14 @@ static void exec_qemu(const struct qemu_command *command, const int *fds, int n)
 	_exit(127);
 }
 
-static void fill_command(struct qemu_command *command, unsigned memory_mib, unsigned disk_mib)
+static void fill_command(struct launch_plan *command, unsigned memory_mib, unsigned disk_mib)
 {
-	struct qemu_shape shape = {
-		.accel = ACCEL_TCG, .memory_mib = memory_mib, .cpus = 1, .disk_mib = disk_mib, .tsc_khz = qemu_tsc_khz()
+	const struct launch launch = {
+		.accel = ACCEL_TCG, .memory_mib = memory_mib, .cpus = 1, .disk_mib = disk_mib, .tsc_khz = launcher_tsc_khz()
 	};
 
-	qemu_command_fill(command, &shape);
-	(void)snprintf(command->placeholder, sizeof(command->placeholder),
+	qemu_command_fill(command, &launch);
+	(void)snprintf(command->text[QEMU_TEXT_DISK], sizeof(command->text[0]),
 		       "driver=raw,node-name=work,file.driver=file,file.locking=off,file.filename=/proc/self/fd/%d",
 		       WORK_FD);
 }
@@ -166,7 +166,7 @@ static void open_all(int fds[QEMU_FD_COUNT + 1], struct guest_vm *vm, const char
 
 void guest_vm_start(struct guest_vm *vm, const char *image, unsigned memory_mib, unsigned disk_mib)
 {
-	struct qemu_command command;
+	struct launch_plan command;
 	int fds[QEMU_FD_COUNT + 1];
 
 	*vm = (struct guest_vm){ 0 };

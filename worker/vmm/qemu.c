@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 
 #include "base/buf.h"
+#include "base/fd_pass.h"
 #include "wire/qmp.h"
 
 enum qmp_command {
@@ -136,28 +137,10 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 /* The socket's buffer takes a few hundred bytes at once: a short send means that QEMU does not read, and is an error. */
 static int send_all(struct vmm *vmm, const uint8_t *data, size_t len, int passed_fd, struct err *err)
 {
-	struct iovec iov = { .iov_base = (void *)(uintptr_t)data, .iov_len = len };
-	union {
-		struct cmsghdr align;
-		char space[CMSG_SPACE(sizeof(int))];
-	} control = { 0 };
-	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
-	ssize_t n;
+	ssize_t n = fd_send(vmm->fd, data, len, &passed_fd, passed_fd >= 0, MSG_DONTWAIT);
 
-	if (passed_fd >= 0) {
-		struct cmsghdr *cmsg;
-
-		message.msg_control = control.space;
-		message.msg_controllen = sizeof(control.space);
-		cmsg = CMSG_FIRSTHDR(&message);
-		cmsg->cmsg_level = SOL_SOCKET;
-		cmsg->cmsg_type = SCM_RIGHTS;
-		cmsg->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(cmsg), &passed_fd, sizeof(int));
-	}
-	n = sendmsg(vmm->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (n < 0)
-		return err_set(err, ERR_BUSY, errno, "send to QEMU's control socket");
+		return err_set(err, ERR_BUSY, (int)-n, "send to QEMU's control socket");
 	if ((size_t)n != len)
 		return err_set(err, ERR_BUSY, EAGAIN, "QEMU does not read its control socket");
 	return 0;

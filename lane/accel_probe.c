@@ -1,6 +1,5 @@
-#include "host/accel.h"
+#include "lane/accel_probe.h"
 
-#include <assert.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -18,21 +17,13 @@
 #include "base/log.h"
 #include "base/own.h"
 #include "host/confine.h"
-#include "host/qemu.h"
 #include "host/uids.h"
+#include "lane/launcher.h"
 #include "wire/frame.h"
 
 #define LINE_BYTES 256
 
 enum reader_answer { READER_HEARD, READER_HEARD_NOT, READER_FAILED };
-
-static const char *const names[] = { "tcg", "kvm" };
-static_assert(ARRAY_SIZE(names) == ACCEL_COUNT, "a name for every accel");
-
-const char *accel_name(enum accel accel)
-{
-	return names[accel];
-}
 
 /* What the answer depends on: this boot of the host, and this kernel bundle. */
 static void key_of(const struct host_place *place, char out[LINE_BYTES])
@@ -169,17 +160,17 @@ int accel_hear(int channel_fd, enum accel *ret, struct err *err)
 static int boot_on_kvm(const struct host_place *place, const char *libexec_dir, enum accel *ret, struct err *err)
 {
 	char id[32]; /* another worker may be at it, too */
-	struct qemu_ends ends;
+	struct launch_ends ends;
 	int r, heard;
 
 	/* No workspace's name: the reaper has no business with it, and its guard dies with us. */
 	(void)snprintf(id, sizeof(id), "_accel-probe-%d", (int)getpid());
-	r = qemu_start_probe(place, libexec_dir, id, ACCEL_KVM, clock_boot_ms() + 2 * ACCEL_PROBE_MS, &ends, err);
+	r = launcher_probe(place, libexec_dir, LAUNCHER_QEMU, id, ACCEL_KVM, clock_boot_ms() + 2 * ACCEL_PROBE_MS, &ends, err);
 	if (r < 0)
 		return r;
-	heard = accel_hear(ends.channel_fd, ret, err);
-	close_fd(&ends.channel_fd);
-	close_fd(&ends.qmp_fd);
+	heard = accel_hear(ends.guest_fd, ret, err);
+	close_fd(&ends.guest_fd);
+	close_fd(&ends.control_fd);
 	close_fd(&ends.guard_fd);
 	if (heard < 0)
 		(void)vm_destroy(place, id, NULL); /* the guard does it, too */

@@ -1,13 +1,12 @@
-/* What microVMs run on here. KVM counts only where a guest really ran on it: on some hosts /dev/kvm opens, makes VMs, and
- * hangs every stock kernel. */
+/* Does a guest run on KVM here? KVM counts only where one really did: on some hosts /dev/kvm opens, makes VMs, and hangs every
+ * stock kernel. */
 #pragma once
 
 #include <stdbool.h>
 
 #include "base/err.h"
 #include "host/names.h"
-
-enum accel { ACCEL_TCG, ACCEL_KVM, ACCEL_COUNT };
+#include "lane/accel.h"
 
 /* Boot the kernel bundle under KVM, jailed, for at most ACCEL_PROBE_MS, and see whether its agent says hello. The answer is
  * kept in <state_dir>/accel until the next boot of the host or another kernel bundle; a kept "no", which a slow boot can cause,
@@ -18,5 +17,3 @@ int accel_probe(const struct host_place *place, const char *libexec_dir, bool tr
 
 /* The part of it that reads: did a hello come over this channel, which stays the caller's? */
 int accel_hear(int channel_fd, enum accel *ret, struct err *err);
-
-const char *accel_name(enum accel accel); /* as in results: "tcg", "kvm" */

@@ -1,4 +1,7 @@
-#include "host/qemu.h"
+/* QEMU's command line: the one place that knows it. The microVM has two block devices, "root" (the image, read-only) and
+ * "work" (a placeholder of the right size until the encrypted disk is attached over QMP), one virtio-serial port "agent",
+ * and no network device. QEMU sees no path of the host: everything is a descriptor. */
+#include "lane/launch_qemu.h"
 
 #include <assert.h>
 #include <fcntl.h>
@@ -8,57 +11,43 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <time.h>
-#include <x86intrin.h>
 
-#include "base/clock.h"
 #include "base/own.h"
 #include "host/disk.h"
-#include "host/uids.h"
 
-#define TSC_SAMPLE_US 20000
-#define PROBE_MEMORY_MIB 256
-#define PROBE_DISK_MIB 64 /* of the placeholder, which it never opens */
+#define TEXT_BYTES sizeof(((struct launch_plan *)0)->text[0])
 
-uint32_t qemu_tsc_khz(void)
+void qemu_command_fill(struct launch_plan *plan, const struct launch *launch)
 {
-	uint64_t ns0 = clock_mono_ns(), tsc0 = __rdtsc(), ns1, tsc1;
-
-	(void)usleep(TSC_SAMPLE_US);
-	ns1 = clock_mono_ns();
-	tsc1 = __rdtsc();
-	return (uint32_t)((tsc1 - tsc0) * 1000000u / (ns1 - ns0));
-}
-
-void qemu_command_fill(struct qemu_command *command, const struct qemu_shape *shape)
-{
+	char *memory = plan->text[0], *cpus = plan->text[1], *append = plan->text[2], *placeholder = plan->text[QEMU_TEXT_DISK];
+	bool is_kvm = launch->accel == ACCEL_KVM;
 	const char *const fixed[] = {
 		"/usr/bin/qemu-system-x86_64", "-M", "microvm,acpi=on,rtc=on,pit=off,pic=off,isa-serial=off", "-nodefaults",
-		"-no-user-config", "-display", "none", "-action", shape->accel == ACCEL_KVM ? "reboot=shutdown" : "reboot=reset",
+		"-no-user-config", "-display", "none", "-action", is_kvm ? "reboot=shutdown" : "reboot=reset",
 		"-object", "main-loop,id=main-loop,thread-pool-max=16", /* VM_PIDS in jail/guard.c has room for these */
-		"-accel", shape->accel == ACCEL_KVM ? "kvm" : "tcg,tb-size=64", "-cpu",
-		shape->accel == ACCEL_KVM ? "host" : "max", "-m", command->memory, "-smp", command->cpus,
-		"-kernel", "/proc/self/fd/5", "-initrd", "/proc/self/fd/6", "-append", command->append,
+		"-accel", is_kvm ? "kvm" : "tcg,tb-size=64", "-cpu",
+		is_kvm ? "host" : "max", "-m", memory, "-smp", cpus,
+		"-kernel", "/proc/self/fd/5", "-initrd", "/proc/self/fd/6", "-append", append,
 		"-chardev", "socket,id=channel,fd=3", "-device", "virtio-serial-device,max_ports=2",
 		"-device", "virtserialport,chardev=channel,name=agent",
 		"-chardev", "socket,id=control,fd=4", "-mon", "chardev=control,mode=control",
 		"-add-fd", "fd=7,set=9", "-blockdev",
 		"node-name=image,driver=file,filename=/dev/fdset/9,read-only=on,auto-read-only=off,locking=off",
 		"-device", "virtio-blk-device,drive=image,serial=root",
-		"-blockdev", command->placeholder, "-device", "virtio-blk-device,drive=work,serial=work",
+		"-blockdev", placeholder, "-device", "virtio-blk-device,drive=work,serial=work",
 		"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 	};
 
-	static_assert(ARRAY_SIZE(fixed) < QEMU_MAX_ARGS, "the command line fits");
-	memcpy(command->argv, fixed, sizeof(fixed));
-	command->argv[ARRAY_SIZE(fixed)] = NULL;
-	(void)snprintf(command->memory, sizeof(command->memory), "%u", shape->memory_mib);
-	(void)snprintf(command->cpus, sizeof(command->cpus), "%u", shape->cpus);
-	(void)snprintf(command->append, sizeof(command->append),
-		       "quiet panic=-1 reboot=t tsc_early_khz=%u tsc=reliable cryptomgr.notests=1 noreplace-smp", shape->tsc_khz);
-	(void)snprintf(command->placeholder, sizeof(command->placeholder),
+	static_assert(ARRAY_SIZE(fixed) < LAUNCHER_MAX_ARGS, "the command line fits");
+	memcpy(plan->argv, fixed, sizeof(fixed));
+	plan->argv[ARRAY_SIZE(fixed)] = NULL;
+	(void)snprintf(memory, TEXT_BYTES, "%u", launch->memory_mib);
+	(void)snprintf(cpus, TEXT_BYTES, "%u", launch->cpus);
+	(void)snprintf(append, TEXT_BYTES,
+		       "quiet panic=-1 reboot=t tsc_early_khz=%u tsc=reliable cryptomgr.notests=1 noreplace-smp", launch->tsc_khz);
+	(void)snprintf(placeholder, TEXT_BYTES,
 		       "driver=raw,node-name=work,file.driver=null-co,file.size=%llu,file.read-zeroes=on",
-		       (unsigned long long)disk_size_class_mib(shape->disk_mib) << 20);
+		       (unsigned long long)disk_size_class_mib(launch->disk_mib) << 20);
 }
 
 /* What is wrong with the one that a task named says nothing about the host. */
@@ -104,12 +93,6 @@ static int open_bundle(const char *path, struct err *err)
 	return fd < 0 ? err_set(err, ERR_HOST, errno, "open '%s'; build it with 'mayfly image build'", path) : fd;
 }
 
-static void close_all(int (*fds)[QEMU_FD_COUNT])
-{
-	for (int i = 0; i < QEMU_FD_COUNT; i++)
-		close_fd(&(*fds)[i]);
-}
-
 static int open_files(const struct host_place *place, const char *image, int *fds, struct err *err)
 {
 	char kernel[PATH_MAX], initrd[PATH_MAX];
@@ -138,55 +121,27 @@ static int make_pair(int *theirs, int *ours, struct err *err)
 	return 0;
 }
 
-int qemu_start(const struct host_place *place, const char *libexec_dir, const struct qemu_request *request,
-	       struct qemu_ends *ret, struct err *err)
+static int plan(const struct host_place *place, const struct launch *launch, struct launch_plan *ret, struct err *err)
 {
-	cleanup_(close_all) int fds[QEMU_FD_COUNT] = { -1, -1, -1, -1, -1 };
-	cleanup_fd int channel_fd = -1;
-	cleanup_fd int qmp_fd = -1;
-	struct qemu_command command;
-	struct vm_plan plan = { .id = request->id,
-				.uid = request->uid,
-				.memory_mib = request->shape.memory_mib,
-				.cpus = request->shape.cpus,
-				.file_mib = disk_file_mib(request->shape.disk_mib),
-				.deadline_boot_ms = request->deadline_boot_ms,
-				.needs_kvm = request->shape.accel == ACCEL_KVM,
-				.argv = command.argv,
-				.fds = fds,
-				.n_fds = QEMU_FD_COUNT };
-	int r = open_files(place, request->image, fds, err);
+	int r;
 
+	if (launch->drive)
+		return err_set(err, ERR_BUG, EINVAL, "a disk for QEMU at its start: it is given one over QMP");
+	ret->n_fds = QEMU_FD_COUNT;
+	ret->file_mib = disk_file_mib(launch->disk_mib);
+	r = open_files(place, launch->image, ret->fds, err);
 	if (r == 0)
-		r = make_pair(&fds[QEMU_FD_CHANNEL], &channel_fd, err);
+		r = make_pair(&ret->fds[QEMU_FD_CHANNEL], &ret->guest_fd, err);
 	if (r == 0)
-		r = make_pair(&fds[QEMU_FD_QMP], &qmp_fd, err);
-	if (r < 0)
-		return r;
-	qemu_command_fill(&command, &request->shape);
-	r = vm_spawn(place, libexec_dir, &plan, &ret->guard_fd, err);
-	if (r < 0)
-		return r;
-	ret->channel_fd = take_fd(&channel_fd);
-	ret->qmp_fd = take_fd(&qmp_fd);
-	return 0;
+		r = make_pair(&ret->fds[QEMU_FD_QMP], &ret->control_fd, err);
+	if (r == 0)
+		qemu_command_fill(ret, launch);
+	return r;
 }
 
-int qemu_start_probe(const struct host_place *place, const char *libexec_dir, const char *id, enum accel accel,
-		     uint64_t deadline_boot_ms, struct qemu_ends *ret, struct err *err)
-{
-	const struct qemu_request request = { .id = id,
-					      .uid = UID_PROBE,
-					      .shape = { .accel = accel,
-							 .memory_mib = PROBE_MEMORY_MIB,
-							 .cpus = 1,
-							 .disk_mib = PROBE_DISK_MIB,
-							 .tsc_khz = qemu_tsc_khz() },
-					      .deadline_boot_ms = deadline_boot_ms };
-	char images[PATH_MAX];
-
-	names_images_dir(place, images);
-	if (access(images, R_OK | X_OK) < 0)
-		return err_set(err, ERR_HOST, errno, "look into the images folder '%s'", images);
-	return qemu_start(place, libexec_dir, &request, ret, err);
-}
+const struct launcher launcher_qemu = {
+	.name = "qemu",
+	.control = LAUNCHER_CONTROL_QMP,
+	.guest = LAUNCHER_GUEST_SERIAL,
+	.plan = plan,
+};

@@ -1,0 +1,86 @@
+/* The launcher half of a VMM: how one is started. It runs in the vmm lane, as root; the control half (worker/vmm/) talks to
+ * what came of it, without privileges. A request names a launcher, and everything else follows from its row here: the
+ * program and its descriptors (plan), the jail that it is locked into, and what the two sockets speak that the engine gets.
+ *
+ * A launcher plans and opens; it starts nothing, makes no control group and ends nothing: that is the same for all of them
+ * (host/vm.h, jail/guard.c). To add one: a value of enum launcher_kind, a file launch_<name>.c with its row, and the row's
+ * place in launcher.c. */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "host/drive.h"
+#include "host/names.h"
+#include "host/vm.h"
+#include "lane/accel.h"
+
+#define LAUNCHER_MAX_ARGS 64
+
+enum launcher_kind {
+	LAUNCHER_NONE, /* never asked for: what was not filled in is no launcher */
+	LAUNCHER_QEMU,
+	LAUNCHER_COUNT
+};
+
+/* What the control socket speaks: the control half of the same VMM knows it. */
+enum launcher_control { LAUNCHER_CONTROL_QMP };
+
+/* What the guest's agent is reached over. */
+enum launcher_guest {
+	LAUNCHER_GUEST_SERIAL /* a stream that is open from the start; what is sent before the agent listens waits */
+};
+
+/* What is to be started. All of it is borrowed. */
+struct launch {
+	const char *image; /* NULL: a microVM that only says hello, without image and disk */
+	enum accel accel;
+	uint32_t memory_mib, cpus, disk_mib;
+	uint32_t tsc_khz;	   /* launcher_tsc_khz() */
+	const struct drive *drive; /* NULL: the VMM is given its disk over its control socket, once it is made */
+};
+
+/* What a launcher makes of it. */
+struct launch_plan {
+	const char *argv[LAUNCHER_MAX_ARGS]; /* of the VMM, path inside its jail; NULL-terminated */
+	char text[4][256];		     /* for what in argv is no constant */
+	int fds[VM_MAX_FDS];		     /* become 3, 4, ... of the VMM */
+	unsigned n_fds;
+	int control_fd, guest_fd; /* the engine's ends */
+	uint32_t file_mib;	  /* the largest file that the VMM may write */
+};
+
+struct launcher {
+	const char *name; /* as in the configuration */
+	enum launcher_control control;
+	enum launcher_guest guest;
+	/* ERR_INPUT when the image is not on this host, ERR_HOST when the host's bundle is not. On failure `ret` may be half
+	 * filled: launch_plan_clear(). */
+	int (*plan)(const struct host_place *place, const struct launch *launch, struct launch_plan *ret, struct err *err);
+};
+
+/* NULL: there is none of that kind. */
+const struct launcher *launcher_of(enum launcher_kind kind);
+
+/* The host's TSC frequency, measured over 20 ms: given to the guest, whose own calibration hangs on a busy host. */
+uint32_t launcher_tsc_khz(void);
+
+/* What the engine gets: its ends of the sockets. */
+struct launch_ends {
+	int control_fd, guest_fd, guard_fd;
+};
+
+/* Plan it, and start it in its jail under its guard, as workspace `vm_id`. */
+int launcher_start(const struct host_place *place, const char *libexec_dir, enum launcher_kind kind, const char *vm_id,
+		   uint32_t uid, const struct launch *launch, uint64_t guard_deadline_boot_ms, struct launch_ends *ret,
+		   struct err *err);
+
+/* A microVM that is only to say hello: no image, no disk, the uid UID_PROBE, a name that is no workspace's. ERR_HOST also
+ * when the images folder cannot be looked into. */
+int launcher_probe(const struct host_place *place, const char *libexec_dir, enum launcher_kind kind, const char *name,
+		   enum accel accel, uint64_t guard_deadline_boot_ms, struct launch_ends *ret, struct err *err);
+
+void launch_plan_init(struct launch_plan *plan);
+void launch_plan_clear(struct launch_plan *plan); /* closes what it still has */
+
+extern const struct launcher launcher_qemu;

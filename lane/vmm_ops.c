@@ -1,0 +1,106 @@
+/* What lanes do with microVMs: they are started here, each in its jail and under its guard, and ended here where the guard
+ * does not do it. */
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/own.h"
+#include "host/vm.h"
+#include "lane/ops.h"
+#include "wire/task.h"
+
+static int check_guard_deadline(uint64_t deadline_boot_ms, struct err *err)
+{
+	uint64_t now = clock_boot_ms();
+
+	if (deadline_boot_ms <= now)
+		return err_set(err, ERR_BUSY, ETIME, "the microVM's deadline passed before the vmm lane came to start it");
+	if (deadline_boot_ms - now > 2 * TASK_MAX_TTL_MS)
+		return err_set(err, ERR_BUG, ERANGE, "a deadline that is farther away than any task may last");
+	return 0;
+}
+
+static void give_ends(const struct launch_ends *ends, struct lane_reply *reply)
+{
+	reply->fds[0] = ends->control_fd;
+	reply->fds[1] = ends->guest_fd;
+	reply->fds[2] = ends->guard_fd;
+	reply->n_fds = 3;
+}
+
+/* Moves the request's descriptor and key. */
+static void take_drive(struct lane_request *request, struct drive *ret)
+{
+	ret->kind = request->of.vm_start.drive;
+	if (ret->kind == DRIVE_NONE)
+		return;
+	ret->fd = take_fd(&request->fds[0]);
+	if (ret->kind == DRIVE_FILE)
+		ret->of.file.key = TAKE_PTR(request->secret);
+}
+
+static int start(struct lane_context *context, const struct lane_vm_start *start, const struct drive *drive,
+		 struct launch_ends *ret, struct err *err)
+{
+	const struct lane_setup *setup = context->setup;
+	const struct launch launch = { .image = start->image,
+				       .accel = setup->accel,
+				       .memory_mib = start->memory_mib,
+				       .cpus = start->cpus,
+				       .disk_mib = start->disk_mib,
+				       .tsc_khz = context->tsc_khz,
+				       .drive = drive->kind == DRIVE_NONE ? NULL : drive };
+	int r = check_guard_deadline(start->guard_deadline_boot_ms, err);
+
+	if (r < 0)
+		return r;
+	if (start->slot >= setup->n_slots)
+		return err_set(err, ERR_BUG, ERANGE, "slot %u of %u", start->slot, setup->n_slots);
+	/* Who asks holds the lease: a VM of that name was left by an attempt that could not end it. */
+	r = vm_destroy(&setup->place, start->vm_id, err);
+	if (r < 0) {
+		err->kind = ERR_BUSY; /* this workspace cannot be made here now; the host is none the worse for others */
+		return r;
+	}
+	return launcher_start(&setup->place, setup->libexec_dir, start->launcher, start->vm_id, setup->slot_uid_base + start->slot,
+			      &launch, start->guard_deadline_boot_ms, ret, err);
+}
+
+int lane_op_vm_start(struct lane_context *context, struct lane_request *request, struct lane_reply *reply, struct err *err)
+{
+	cleanup_(drive_clear) struct drive drive = { 0 };
+	struct launch_ends ends;
+	int r;
+
+	take_drive(request, &drive);
+	r = start(context, &request->of.vm_start, &drive, &ends, err);
+	if (r == 0)
+		give_ends(&ends, reply);
+	return r;
+}
+
+int lane_op_vm_destroy(struct lane_context *context, struct lane_request *request, struct lane_reply *reply, struct err *err)
+{
+	(void)reply;
+	return vm_destroy(&context->setup->place, request->of.vm.vm_id, err);
+}
+
+/* Its name is no workspace's: the reaper has no business with it. One that an earlier lane left dies with its engine. */
+int lane_op_vm_probe(struct lane_context *context, struct lane_request *request, struct lane_reply *reply, struct err *err)
+{
+	const struct lane_setup *setup = context->setup;
+	const struct lane_vm_probe *probe = &request->of.vm_probe;
+	struct launch_ends ends;
+	char name[32];
+	int r = check_guard_deadline(probe->guard_deadline_boot_ms, err);
+
+	(void)snprintf(name, sizeof(name), "_probe-%d", (int)getpid());
+	if (r == 0)
+		r = vm_destroy(&setup->place, name, err);
+	if (r == 0)
+		r = launcher_probe(&setup->place, setup->libexec_dir, probe->launcher, name, setup->accel,
+				   probe->guard_deadline_boot_ms, &ends, err);
+	if (r == 0)
+		give_ends(&ends, reply);
+	return r;
+}
