@@ -2,7 +2,7 @@
 
 #include "base/log.h"
 #include "base/own.h"
-#include "bus/publisher.h"
+#include "bus/producer.h"
 #include "reaper/kafka_process_parts.h"
 #include "reaper/ledger_pages.h"
 
@@ -34,7 +34,7 @@ static int fence_victim(const struct kafka_process *kafka, const char *victim, s
 
 	if (strcmp(victim, "-") == 0)
 		return 0;
-	r = publisher_fence(kafka->settings->fleet.brokers, victim, KAFKA_TIMEOUT_MS, err);
+	r = producer_fence(kafka->settings->fleet.brokers, victim, KAFKA_TIMEOUT_MS, err);
 	if (r == 0)
 		log_info("reaper.fenced", "owner=%s", victim);
 	return r;

@@ -8,7 +8,7 @@
 #include <sys/queue.h>
 
 #include "base/buf.h"
-#include "bus/publisher.h"
+#include "bus/publish.h"
 #include "wire/record_place.h"
 
 struct outbox_source {

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "base/err.h"
-#include "bus/publisher.h"
+#include "bus/publish.h"
 
 /* A message of the transaction that the broker has acknowledged. A committed transaction has had all of its messages
  * acknowledged before its commit was sent, so without a witness it was not committed, unless it had no messages. */

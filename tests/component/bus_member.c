@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "bus/producer.h"
 #include "bus/topics.h"
 #include "tests/component/bus_fault.h"
 #include "worker/outbox.h"
@@ -231,7 +232,7 @@ static void take_word(struct member *member, const char *brokers, const char *wo
 	} else if (strcmp(word, "exit") == 0) {
 		exit(0);
 	} else if (strncmp(word, "fence=", 6) == 0) {
-		if (publisher_fence(brokers, word + 6, FENCE_MS, &err) < 0) {
+		if (producer_fence(brokers, word + 6, FENCE_MS, &err) < 0) {
 			(void)fprintf(stderr, "%s\n", err.msg);
 			exit(5);
 		}
