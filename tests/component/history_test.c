@@ -22,6 +22,7 @@ struct fixture {
 	struct target target;
 	struct client *client;
 	size_t n_read;
+	char why[200]; /* of the last delivery */
 };
 
 static void on_record(void *ctx, const struct client_record *record)
@@ -34,8 +35,9 @@ static void on_record(void *ctx, const struct client_record *record)
 
 static void on_delivered(void *ctx, const struct client_delivery *delivery)
 {
-	(void)ctx; /* it sends nothing */
-	(void)delivery;
+	struct fixture *fixture = ctx;
+
+	(void)snprintf(fixture->why, sizeof(fixture->why), "%s", delivery->why ? delivery->why : "");
 }
 
 static int set_up(void **state)
@@ -266,6 +268,26 @@ static void test_nothing_waits_beyond_its_time(void **state)
 	assert_true(client_range(fixture->client, CLIENT_TOPIC_RESULTS, 0, &range, &err) < 0);
 }
 
+static void send_one(struct fixture *fixture)
+{
+	struct err err;
+
+	assert_int_equal(client_send(fixture->client, CLIENT_TOPIC_TASKS, "k", 1, "x", 1, NULL, &err), 0);
+	client_flush(fixture->client, FLUSH_MS);
+	assert_int_equal(client_in_flight(fixture->client), 0);
+}
+
+static void test_a_right_that_goes_after_the_look_is_told_with_its_topic(void **state)
+{
+	struct fixture *fixture = *state;
+
+	send_one(fixture);
+	assert_string_equal(fixture->why, "");
+	rd_kafka_mock_push_request_errors(fixture->cluster, 0 /* Produce */, 1, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
+	send_one(fixture);
+	assert_string_equal(fixture->why, "Kafka does not let us write topic 't.tasks': Broker: Topic authorization failed");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, set_up, tear_down)
 
 int main(void)
@@ -276,6 +298,7 @@ int main(void)
 		TEST(a_record_that_waits_is_known),
 		TEST(an_id_that_waits_again),
 		TEST(nothing_waits_beyond_its_time),
+		TEST(a_right_that_goes_after_the_look_is_told_with_its_topic),
 	};
 
 	log_init("history_test", LOG_LEVEL_COUNT); /* as the command does */
