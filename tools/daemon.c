@@ -59,7 +59,7 @@ static int remember(const struct daemon *daemon, pid_t pid, struct err *err)
 	return 0;
 }
 
-static int spawn(const struct daemon *daemon, char *const argv[], const char *folder, pid_t *ret)
+static int spawn(const struct daemon *daemon, const char *const argv[], const char *folder, pid_t *ret)
 {
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attributes;
@@ -80,13 +80,13 @@ static int spawn(const struct daemon *daemon, char *const argv[], const char *fo
 	posix_spawnattr_setsigmask(&attributes, &none);
 	posix_spawnattr_setsigdefault(&attributes, &all);
 	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-	code = posix_spawnp(ret, argv[0], &actions, &attributes, argv, environ);
+	code = posix_spawnp(ret, argv[0], &actions, &attributes, (char *const *)(uintptr_t)argv, environ); /* it writes none */
 	posix_spawnattr_destroy(&attributes);
 	posix_spawn_file_actions_destroy(&actions);
 	return code;
 }
 
-int daemon_start(const struct daemon *daemon, char *const argv[], const char *folder, struct err *err)
+int daemon_start(const struct daemon *daemon, const char *const argv[], const char *folder, struct err *err)
 {
 	pid_t pid;
 	int code = spawn(daemon, argv, folder, &pid);

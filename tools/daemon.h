@@ -15,7 +15,7 @@ struct daemon {
 };
 
 /* ERR_HOST when it cannot be started; whether it stays alive is the caller's to see. */
-int daemon_start(const struct daemon *daemon, char *const argv[], const char *folder, struct err *err);
+int daemon_start(const struct daemon *daemon, const char *const argv[], const char *folder, struct err *err);
 
 /* Its pid while it lives, else 0. *ret_pidfd (may be NULL) is the caller's to close. */
 pid_t daemon_find(const struct daemon *daemon, int *ret_pidfd);

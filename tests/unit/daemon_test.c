@@ -20,7 +20,7 @@ static void start(const char *const argv[])
 {
 	struct err err;
 
-	assert_int_equal(daemon_start(&sleeper, (char *const *)(uintptr_t)argv, state_dir, &err), 0);
+	assert_int_equal(daemon_start(&sleeper, argv, state_dir, &err), 0);
 }
 
 static void write_pid_file(pid_t pid, unsigned long long start_ticks)
@@ -94,7 +94,7 @@ static void test_no_program(void **state)
 	struct err err;
 
 	(void)state;
-	assert_true(daemon_start(&sleeper, (char *const *)(uintptr_t)argv, state_dir, &err) < 0);
+	assert_true(daemon_start(&sleeper, argv, state_dir, &err) < 0);
 	assert_non_null(strstr(err.msg, "/no/such/program"));
 }
 
