@@ -12,7 +12,7 @@ int kafka_lookup(struct kafka_process *kafka, const struct kafka_request *reques
 	int r = ledger_pages_of_request(kafka, request, &pages, err);
 
 	if (r == 0)
-		ledger_pages_judge(&pages, kafka->topics.tasks, request, reply);
+		ledger_pages_judge(&pages, request, reply);
 	return r;
 }
 

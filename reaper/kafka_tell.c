@@ -26,16 +26,17 @@ static bool can_any_wait(const struct kafka_process *kafka, const struct kafka_r
 		const struct kafka_item *item = &request->items[i];
 
 		if (reply->verdicts[i] == KAFKA_VERDICT_NOT_TOLD && can_wait(kafka, item) &&
-		    !tell_decide_is_told(ledger_pages_find(pages, item->lease.partition), item))
+		    !tell_decide_is_told(ledger_pages_find(pages, &item->lease), item))
 			return true;
 	}
 	return false;
 }
 
-static void say_full(struct kafka_reply *reply, int32_t partition)
+static void say_full(struct kafka_reply *reply, const struct reap_lease *lease)
 {
 	(void)snprintf(reply->error, sizeof(reply->error),
-		       "the ledger of partition %d is full: workers must take its records first; are any running?", partition);
+		       "the ledger of partition %d of '%.80s' is full: workers must take its records first; are any running?",
+		       lease->partition, lease->topic);
 }
 
 /* An orphan is lost when nobody is there to take it, not when those who are there have a long queue. */
@@ -54,9 +55,9 @@ static int gather_announcements(struct kafka_process *kafka, const struct kafka_
 
 		if (reply->verdicts[i] != KAFKA_VERDICT_NOT_TOLD)
 			continue;
-		reply->verdicts[i] = (uint8_t)tell_decide_announce(ledger_pages_find(pages, item->lease.partition), item, is_left);
+		reply->verdicts[i] = (uint8_t)tell_decide_announce(ledger_pages_find(pages, &item->lease), item, is_left);
 		if (reply->verdicts[i] == KAFKA_VERDICT_FAILED)
-			say_full(reply, item->lease.partition);
+			say_full(reply, &item->lease);
 	}
 	return r;
 }
@@ -65,7 +66,7 @@ static int add_result(const struct kafka_process *kafka, const struct kafka_item
 {
 	struct buf result = { 0 };
 
-	if (lost_result_encode(item, kafka->topics.tasks, clock_wall_ms(), &result) < 0) {
+	if (lost_result_encode(item, clock_wall_ms(), &result) < 0) {
 		buf_free(&result);
 		return err_set(err, ERR_HOST, ENOMEM, "a result for %s", item->lease.id);
 	}
@@ -83,7 +84,7 @@ static int gather_results(struct kafka_process *kafka, const struct kafka_reques
 
 		if (reply->verdicts[i] != KAFKA_VERDICT_NOT_TOLD)
 			continue;
-		reply->verdicts[i] = (uint8_t)tell_decide_tell(ledger_pages_find(pages, item->lease.partition), item);
+		reply->verdicts[i] = (uint8_t)tell_decide_tell(ledger_pages_find(pages, &item->lease), item);
 		if (reply->verdicts[i] == KAFKA_VERDICT_NOT_TOLD)
 			r = add_result(kafka, item, batch, err);
 	}
@@ -102,13 +103,13 @@ static int commit_once(struct kafka_process *kafka, const struct kafka_request *
 		r = ledger_pages_of_request(kafka, request, &pages, err);
 	if (r < 0)
 		return r;
-	ledger_pages_judge(&pages, kafka->topics.tasks, request, reply);
+	ledger_pages_judge(&pages, request, reply);
 	r = ledger_pages_read_ledger(kafka, &pages, err);
 	if (r == 0)
 		r = gather(kafka, request, &pages, reply, &batch, err);
 	if (r < 0)
 		return r;
-	ledger_pages_commit(&pages, kafka->topics.tasks, &batch);
+	ledger_pages_commit(&pages, &batch);
 	return batch.n_offsets ? blocking_publisher_publish(kafka->publisher, &batch, err) : 0;
 }
 
@@ -136,8 +137,8 @@ static void mark_told(const struct kafka_request *request, struct kafka_reply *r
 		if (reply->verdicts[i] != KAFKA_VERDICT_NOT_TOLD)
 			continue;
 		reply->verdicts[i] = KAFKA_VERDICT_TOLD;
-		log_info("reaper.told", "id=%s outcome=%s partition=%d offset=%lld", request->items[i].lease.id,
-			 request->items[i].is_expired ? "expired" : "lost", request->items[i].lease.partition,
+		log_info("reaper.told", "id=%s outcome=%s topic=%s partition=%d offset=%lld", request->items[i].lease.id,
+			 request->items[i].is_expired ? "expired" : "lost", request->items[i].lease.topic, request->items[i].lease.partition,
 			 (long long)request->items[i].lease.offset);
 	}
 }

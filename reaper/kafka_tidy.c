@@ -12,11 +12,11 @@ static size_t chunk_len(int32_t first, int32_t n)
 }
 
 /* What workers marked done and what is only announced leaves the ledgers; what stays is committed again. */
-static int tidy_some(struct kafka_process *kafka, int32_t first, size_t n, struct err *err)
+static int tidy_some(struct kafka_process *kafka, const char *topic, int32_t first, size_t n, struct err *err)
 {
 	cleanup_(blocking_batch_clear) struct blocking_batch batch = { 0 };
 	cleanup_(ledger_pages_clear) struct ledger_pages pages = { 0 };
-	int r = ledger_pages_of_range(kafka, first, n, &pages, err);
+	int r = ledger_pages_of_range(kafka, topic, first, n, &pages, err);
 
 	if (r == 0)
 		r = ledger_pages_read_ledger(kafka, &pages, err);
@@ -27,17 +27,26 @@ static int tidy_some(struct kafka_process *kafka, int32_t first, size_t n, struc
 
 		pages.list[i].is_touched |= n_withdrawn || pages.list[i].ledger.n;
 	}
-	ledger_pages_commit(&pages, kafka->topics.tasks, &batch);
+	ledger_pages_commit(&pages, &batch);
 	return batch.n_offsets ? blocking_publisher_publish(kafka->publisher, &batch, err) : 0;
+}
+
+static int tidy_topic(struct kafka_process *kafka, const char *topic, struct err *err)
+{
+	int32_t n = 0;
+	int r = positions_count(kafka->workers, topic, KAFKA_TIMEOUT_MS, &n, err);
+
+	for (int32_t first = 0; first < n && r == 0; first += REAP_BATCH_MAX)
+		r = tidy_some(kafka, topic, first, chunk_len(first, n), err);
+	return r;
 }
 
 static int tidy_all(struct kafka_process *kafka, struct err *err)
 {
-	int32_t n = 0;
-	int r = positions_count(kafka->workers, kafka->topics.tasks, KAFKA_TIMEOUT_MS, &n, err);
+	int r = 0;
 
-	for (int32_t first = 0; first < n && r == 0; first += REAP_BATCH_MAX)
-		r = tidy_some(kafka, first, chunk_len(first, n), err);
+	for (size_t i = 0; i < TOPICS_SOURCES && r == 0; i++)
+		r = tidy_topic(kafka, kafka->topics.sources[i], err);
 	return r;
 }
 
@@ -61,7 +70,7 @@ int kafka_open_publisher(struct kafka_process *kafka, struct err *err)
 	return r < 0 ? r : tidy_all(kafka, err);
 }
 
-static int look_for_entries(struct kafka_process *kafka, int32_t first, size_t n, bool *ret, struct err *err)
+static int look_for_entries(struct kafka_process *kafka, const char *topic, int32_t first, size_t n, bool *ret, struct err *err)
 {
 	cleanup_free struct position *positions = calloc(REAP_BATCH_MAX, sizeof(*positions));
 	int r;
@@ -69,22 +78,31 @@ static int look_for_entries(struct kafka_process *kafka, int32_t first, size_t n
 	if (!positions)
 		return err_set(err, ERR_HOST, ENOMEM, "read the ledgers");
 	for (size_t i = 0; i < n; i++)
-		positions[i] = (struct position){ .topic = kafka->topics.tasks, .partition = first + (int32_t)i };
+		positions[i] = (struct position){ .topic = topic, .partition = first + (int32_t)i };
 	r = positions_read(kafka->ledger, positions, n, KAFKA_TIMEOUT_MS, err);
 	for (size_t i = 0; i < n && r == 0; i++)
 		*ret |= strlen(positions[i].metadata) > strlen(LEDGER_EMPTY);
 	return r;
 }
 
+static int look_through_topic(struct kafka_process *kafka, const char *topic, bool *ret, struct err *err)
+{
+	int32_t n = 0;
+	int r = positions_count(kafka->workers, topic, KAFKA_TIMEOUT_MS, &n, err);
+
+	for (int32_t first = 0; first < n && r == 0 && !*ret; first += REAP_BATCH_MAX)
+		r = look_for_entries(kafka, topic, first, chunk_len(first, n), ret, err);
+	return r;
+}
+
 /* Is anything in any ledger? */
 static int has_entries(struct kafka_process *kafka, bool *ret, struct err *err)
 {
-	int32_t n = 0;
-	int r = positions_count(kafka->workers, kafka->topics.tasks, KAFKA_TIMEOUT_MS, &n, err);
+	int r = 0;
 
 	*ret = false;
-	for (int32_t first = 0; first < n && r == 0 && !*ret; first += REAP_BATCH_MAX)
-		r = look_for_entries(kafka, first, chunk_len(first, n), ret, err);
+	for (size_t i = 0; i < TOPICS_SOURCES && r == 0 && !*ret; i++)
+		r = look_through_topic(kafka, kafka->topics.sources[i], ret, err);
 	return r;
 }
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/own.h"
+#include "wire/record_place.h"
 
 void ledger_pages_clear(struct ledger_pages *pages)
 {
@@ -12,19 +13,20 @@ void ledger_pages_clear(struct ledger_pages *pages)
 	*pages = (struct ledger_pages){ 0 };
 }
 
-struct ledger_page *ledger_pages_find(const struct ledger_pages *pages, int32_t partition)
+struct ledger_page *ledger_pages_find(const struct ledger_pages *pages, const struct reap_lease *lease)
 {
 	for (size_t i = 0; i < pages->n; i++)
-		if (pages->list[i].partition == partition)
+		if (pages->list[i].partition == lease->partition && topic_is_same(pages->list[i].topic, lease->topic))
 			return &pages->list[i];
 	return NULL;
 }
 
 static int fill_page(struct ledger_page *page, const struct position *position, struct err *err)
 {
+	page->topic = position->topic;
 	page->partition = position->partition;
 	page->done = offsets_new(position->next < 0 ? 0 : position->next, position->metadata);
-	return page->done ? 0 : err_set(err, ERR_HOST, ENOMEM, "offsets of partition %d", position->partition);
+	return page->done ? 0 : err_set(err, ERR_HOST, ENOMEM, "offsets of partition %d of '%s'", position->partition, position->topic);
 }
 
 static int read_done(struct kafka_process *kafka, struct position *positions, size_t n, struct ledger_pages *ret,
@@ -35,7 +37,7 @@ static int read_done(struct kafka_process *kafka, struct position *positions, si
 
 	if (!pages.list)
 		return err_set(err, ERR_HOST, ENOMEM, "look up committed offsets");
-	r = positions_read(kafka->workers, positions, n, KAFKA_TIMEOUT_MS, err);
+	r = n ? positions_read(kafka->workers, positions, n, KAFKA_TIMEOUT_MS, err) : 0;
 	for (; r == 0 && pages.n < n; pages.n++)
 		r = fill_page(&pages.list[pages.n], &positions[pages.n], err);
 	if (r < 0)
@@ -54,6 +56,16 @@ static struct position *new_positions(struct err *err)
 	return positions;
 }
 
+/* Each partition once. */
+static size_t add_position(struct position *positions, size_t n, const char *topic, int32_t partition)
+{
+	for (size_t i = 0; i < n; i++)
+		if (positions[i].partition == partition && positions[i].topic == topic)
+			return n;
+	positions[n] = (struct position){ .topic = topic, .partition = partition };
+	return n + 1;
+}
+
 int ledger_pages_of_request(struct kafka_process *kafka, const struct kafka_request *request, struct ledger_pages *ret,
 			    struct err *err)
 {
@@ -63,25 +75,24 @@ int ledger_pages_of_request(struct kafka_process *kafka, const struct kafka_requ
 	if (!positions)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < request->n; i++) {
-		size_t at = 0;
+		const struct reap_lease *lease = &request->items[i].lease;
+		const char *topic = topics_find_source(&kafka->topics, lease->topic);
 
-		while (at < n && positions[at].partition != request->items[i].lease.partition)
-			at++;
-		if (at == n)
-			positions[n++] = (struct position){ .topic = kafka->topics.tasks,
-							    .partition = request->items[i].lease.partition };
+		if (topic)
+			n = add_position(positions, n, topic, lease->partition);
 	}
 	return read_done(kafka, positions, n, ret, err);
 }
 
-int ledger_pages_of_range(struct kafka_process *kafka, int32_t first, size_t n, struct ledger_pages *ret, struct err *err)
+int ledger_pages_of_range(struct kafka_process *kafka, const char *topic, int32_t first, size_t n, struct ledger_pages *ret,
+			  struct err *err)
 {
 	cleanup_free struct position *positions = new_positions(err);
 
 	if (!positions)
 		return -ENOMEM;
 	for (size_t i = 0; i < n; i++)
-		positions[i] = (struct position){ .topic = kafka->topics.tasks, .partition = first + (int32_t)i };
+		positions[i] = (struct position){ .topic = topic, .partition = first + (int32_t)i };
 	return read_done(kafka, positions, n, ret, err);
 }
 
@@ -98,9 +109,9 @@ static int read_page(const struct kafka_process *kafka, struct ledger_page *page
 
 	if (ledger_decode(text, &page->ledger) < 0)
 		return err_set(err, ERR_HOST, EBADMSG,
-			       "group %s holds something that is no ledger in partition %d: another client uses this group; give the "
-			       "fleet another one",
-			       kafka->ledger_group, page->partition);
+			       "group %s holds something that is no ledger in partition %d of '%s': another client uses this group; "
+			       "give the fleet another one",
+			       kafka->ledger_group, page->partition, page->topic);
 	n_before = page->ledger.n;
 	ledger_prune(&page->ledger, is_done, page);
 	page->is_touched = page->ledger.n != n_before;
@@ -115,32 +126,31 @@ int ledger_pages_read_ledger(struct kafka_process *kafka, struct ledger_pages *p
 	if (!positions)
 		return -ENOMEM;
 	for (size_t i = 0; i < pages->n; i++)
-		positions[i] = (struct position){ .topic = kafka->topics.tasks, .partition = pages->list[i].partition };
-	r = positions_read(kafka->ledger, positions, pages->n, KAFKA_TIMEOUT_MS, err);
+		positions[i] = (struct position){ .topic = pages->list[i].topic, .partition = pages->list[i].partition };
+	r = pages->n ? positions_read(kafka->ledger, positions, pages->n, KAFKA_TIMEOUT_MS, err) : 0;
 	for (size_t i = 0; i < pages->n && r == 0; i++)
 		r = read_page(kafka, &pages->list[i], positions[i].metadata, err);
 	return r;
 }
 
-void ledger_pages_judge(const struct ledger_pages *pages, const char *topic, const struct kafka_request *request,
-			struct kafka_reply *reply)
+void ledger_pages_judge(const struct ledger_pages *pages, const struct kafka_request *request, struct kafka_reply *reply)
 {
 	for (uint32_t i = 0; i < request->n; i++) {
 		const struct reap_lease *lease = &request->items[i].lease;
+		struct ledger_page *page = ledger_pages_find(pages, lease);
 
-		if (strcmp(lease->topic, topic) != 0) {
-			reply->verdicts[i] = KAFKA_VERDICT_FAILED;
-			(void)snprintf(reply->error, sizeof(reply->error),
-				       "lease %s is for topic %.48s, not %.48s: do two fleets share a Redis prefix?", lease->id,
-				       lease->topic, topic);
+		if (page) {
+			reply->verdicts[i] = is_done(page, lease->offset) ? KAFKA_VERDICT_TOLD : KAFKA_VERDICT_NOT_TOLD;
 			continue;
 		}
-		reply->verdicts[i] = is_done(ledger_pages_find(pages, lease->partition), lease->offset) ? KAFKA_VERDICT_TOLD
-													: KAFKA_VERDICT_NOT_TOLD;
+		reply->verdicts[i] = KAFKA_VERDICT_FAILED;
+		(void)snprintf(reply->error, sizeof(reply->error),
+			       "lease %s is for topic %.48s, whose records are no tasks of this fleet: do two fleets share a Redis prefix?",
+			       lease->id, lease->topic);
 	}
 }
 
-void ledger_pages_commit(struct ledger_pages *pages, const char *topic, struct blocking_batch *batch)
+void ledger_pages_commit(struct ledger_pages *pages, struct blocking_batch *batch)
 {
 	for (size_t i = 0; i < pages->n; i++) {
 		struct ledger_page *page = &pages->list[i];
@@ -149,6 +159,7 @@ void ledger_pages_commit(struct ledger_pages *pages, const char *topic, struct b
 		if (!page->is_touched)
 			continue;
 		(void)ledger_encode(ledger, page->metadata); /* it fits: tell_decide_announce() saw to that */
-		blocking_batch_commit(batch, topic, page->partition, ledger->n ? ledger->offsets[ledger->n - 1] + 1 : 0, page->metadata);
+		blocking_batch_commit(batch, page->topic, page->partition, ledger->n ? ledger->offsets[ledger->n - 1] + 1 : 0,
+				      page->metadata);
 	}
 }

@@ -23,7 +23,7 @@ static void fill_message(struct result *result, const struct kafka_item *item)
 		       item->lease.is_key_destroyed ? "" : "; nobody saw whether the key of its disk is destroyed"); /* it fits */
 }
 
-static void fill(struct result *result, const struct kafka_item *item, const char *topic)
+static void fill(struct result *result, const struct kafka_item *item)
 {
 	const struct reap_lease *lease = &item->lease;
 
@@ -39,18 +39,18 @@ static void fill(struct result *result, const struct kafka_item *item, const cha
 	memcpy(result->id, lease->id, sizeof(result->id));
 	(void)snprintf(result->host, sizeof(result->host), "%s", lease->host); /* both are bounded by their type */
 	(void)snprintf(result->worker, sizeof(result->worker), "%.*s", worker_len(lease->victim), lease->victim);
-	(void)snprintf(result->topic, sizeof(result->topic), "%.127s", topic);
+	(void)snprintf(result->topic, sizeof(result->topic), "%.127s", lease->topic);
 	(void)snprintf(result->field, sizeof(result->field), "%s", item->is_expired ? "ttl_ms" : "");
 	fill_message(result, item);
 }
 
-int lost_result_encode(const struct kafka_item *item, const char *topic, uint64_t finished_ms, struct buf *out)
+int lost_result_encode(const struct kafka_item *item, uint64_t finished_ms, struct buf *out)
 {
 	struct result result;
 	int r;
 
 	result_init(&result);
-	fill(&result, item, topic);
+	fill(&result, item);
 	result.finished_ms = finished_ms;
 	r = result_encode(&result, out);
 	result_clear(&result);

@@ -5,4 +5,4 @@
 #include "reaper/kafka_request.h"
 
 /* As in schemas/result.md. 0 or -ENOMEM. */
-int lost_result_encode(const struct kafka_item *item, const char *topic, uint64_t finished_ms, struct buf *out);
+int lost_result_encode(const struct kafka_item *item, uint64_t finished_ms, struct buf *out);

@@ -11,7 +11,7 @@ static void make(const struct kafka_item *item, struct result *ret)
 	struct buf buf = { 0 };
 	char why[160] = "";
 
-	assert_int_equal(lost_result_encode(item, "mayfly.tasks", 1234567890123, &buf), 0);
+	assert_int_equal(lost_result_encode(item, 1234567890123, &buf), 0);
 	assert_int_equal(result_decode(buf.data, buf.len, ret, why), 0);
 	buf_free(&buf);
 }
