@@ -7,7 +7,7 @@
 
 #include "base/own.h"
 #include "bus/lease_keys.h"
-#include "bus/reap_reply.h"
+#include "bus/lease_line.h"
 #include "bus/redis_door.h"
 
 #define ANSWER_MS 3000
@@ -82,7 +82,7 @@ static int read_line(redisContext *redis, const struct lease_keys *keys, const r
 	if (reply->type == REDIS_REPLY_NIL)
 		return -ENOENT; /* finished between the two questions */
 	if (reply->type != REDIS_REPLY_STRING || !ident_is_id(id->str, (size_t)id->len) ||
-	    reap_line_parse(reply->str, (size_t)reply->len, ret, err) < 0)
+	    lease_line_parse(reply->str, (size_t)reply->len, ret, err) < 0)
 		return -EBADMSG;
 	memcpy(ret->id, id->str, (size_t)id->len);
 	return 0;

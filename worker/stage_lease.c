@@ -147,15 +147,21 @@ static void on_claimed(void *ctx, const struct lease_grant *grant)
 	case LEASE_VERDICT_TOLD:
 		job_skip(job, "the reaper answered for this record");
 		return;
-	case LEASE_VERDICT_HELD:
-	case LEASE_VERDICT_GONE:
+	case LEASE_VERDICT_RUNNING:
+	case LEASE_VERDICT_REAPING:
+	case LEASE_VERDICT_ENDED:
 		wait_for_lease(job, RETRY_HELD_MS, "an earlier lease of this task has not been reaped yet");
+		return;
+	case LEASE_VERDICT_FOREIGN:
+		wait_for_lease(job, RETRY_HELD_MS, "what Redis holds for its id is no lease of a task of this topic");
 		return;
 	case LEASE_VERDICT_UNKNOWN:
 		job_requeue(job, RETRY_UNKNOWN_MS, "Redis did not answer the claim");
 		return;
 	case LEASE_VERDICT_CLAIMED:
 	case LEASE_VERDICT_EXHAUSTED:
+	case LEASE_VERDICT_DONE:
+	case LEASE_VERDICT_GONE:
 	case LEASE_VERDICT_COUNT:
 		return;
 	}
@@ -168,13 +174,15 @@ void stage_lease_start(struct job *job)
 	const struct lease_source source = { .topic = job->place.topic, .partition = job->place.partition,
 					     .offset = job->place.offset, .content = job->content,
 					     .answered = job->is_holder_answered ? &twin_of : NULL };
+	const struct lease_workspace workspace = { .vm_id = job->task->id, /* what its objects are named by */
+						   .ttl_ms = job->task->ttl_ms, .slot = job->reservation.slot };
 
 	if (job->twin != JOB_TWIN_NONE) { /* its lease is not wanted: whoever holds the id may be another task by now */
 		intake_tell_foregone(job);
 		return;
 	}
 	job->is_claiming = true;
-	lease_claim(engine->leases, job->task->id, &source, job->task->ttl_ms, job->reservation.slot, on_claimed, job);
+	lease_claim(engine->leases, job->task->id, &source, &workspace, on_claimed, job);
 }
 
 static void on_given_up(void *ctx, const struct lease_grant *grant)
@@ -210,7 +218,7 @@ static void on_renewed(void *ctx, const struct lease_grant *grant)
 	struct job *job = ctx;
 
 	job->is_renewing = false;
-	if (grant->verdict == LEASE_VERDICT_CLAIMED) {
+	if (grant->verdict == LEASE_VERDICT_DONE) {
 		job->lease_deadline_mono_ms = grant->deadline_mono_ms;
 	} else if (grant->verdict == LEASE_VERDICT_GONE) {
 		job->has_lease = false;

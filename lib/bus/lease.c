@@ -15,8 +15,8 @@
 #include "base/log.h"
 #include "base/own.h"
 #include "bus/lease_keys.h"
+#include "bus/lease_library.h"
 #include "bus/lease_reply.h"
-#include "bus/lease_scripts.h"
 #include "bus/redis.h"
 #include "loop/timer.h"
 
@@ -27,15 +27,11 @@
 /* In the order in which a turn sends them: what is handed back may be claimed again in the same turn. */
 enum lease_op { LEASE_OP_FINISH, LEASE_OP_RELEASE, LEASE_OP_ABANDON, LEASE_OP_RENEW, LEASE_OP_CLAIM, LEASE_OP_UNDO, LEASE_OP_COUNT };
 
-static struct redis_script scripts[] = {
-	[LEASE_OP_FINISH] = { .name = "finish", .body = lease_finish_lua },
-	[LEASE_OP_RELEASE] = { .name = "release", .body = lease_release_lua },
-	[LEASE_OP_ABANDON] = { .name = "abandon", .body = lease_abandon_lua },
-	[LEASE_OP_RENEW] = { .name = "renew", .body = lease_renew_lua },
-	[LEASE_OP_CLAIM] = { .name = "claim", .body = lease_claim_lua },
-	[LEASE_OP_UNDO] = { .name = "undo", .body = lease_undo_lua },
+static const char *const functions[] = {
+	[LEASE_OP_FINISH] = "finish",	 [LEASE_OP_RELEASE] = "give_back", [LEASE_OP_ABANDON] = "give_back",
+	[LEASE_OP_RENEW] = "renew",	 [LEASE_OP_CLAIM] = "claim",	   [LEASE_OP_UNDO] = "undo",
 };
-static_assert(ARRAY_SIZE(scripts) == LEASE_OP_COUNT, "a script for every lease_op");
+static_assert(ARRAY_SIZE(functions) == LEASE_OP_COUNT, "a function for every lease_op");
 
 struct lease_waiter {
 	lease_fn fn; /* NULL: forgotten */
@@ -61,7 +57,7 @@ struct leases {
 	struct timer *send_timer;
 	struct lease_batch *next[LEASE_OP_COUNT]; /* being collected; NULL: nothing yet */
 	struct lease_batches in_flight;
-	struct lease_batches lost; /* to be settled when the connection is back */
+	struct lease_batches lost; /* to be sent again when the connection is back */
 	unsigned n_lost;
 	struct lease_keys keys;
 	char *owner, *host;
@@ -78,6 +74,22 @@ static void batch_free(struct lease_batch *batch)
 	free(batch);
 }
 
+/* The arguments before those of the leases; an undoing has its claim's. */
+static void add_common_args(struct lease_batch *batch)
+{
+	struct leases *leases = batch->leases;
+
+	redis_args_add(&batch->args, leases->owner);
+	if (batch->op == LEASE_OP_CLAIM || batch->op == LEASE_OP_RENEW) {
+		redis_args_add(&batch->args, leases->host);
+		redis_args_add_number(&batch->args, leases->lease_ms);
+	}
+	if (batch->op == LEASE_OP_CLAIM)
+		redis_args_add_number(&batch->args, leases->max_attempts);
+	if (batch->op == LEASE_OP_RELEASE || batch->op == LEASE_OP_ABANDON)
+		redis_args_add_number(&batch->args, batch->op == LEASE_OP_RELEASE); /* attempts that do not count */
+}
+
 static struct lease_batch *batch_new(struct leases *leases, enum lease_op op)
 {
 	struct lease_batch *batch = malloc(sizeof(*batch)); /* the waiters need no zeroes */
@@ -87,16 +99,7 @@ static struct lease_batch *batch_new(struct leases *leases, enum lease_op op)
 	batch->op = op;
 	batch->args = batch->args_again = (struct redis_args){ 0 };
 	batch->n = 0;
-	redis_args_add(&batch->args, leases->keys.deadlines);
-	redis_args_add(&batch->args, leases->keys.lease_prefix);
-	redis_args_add(&batch->args, leases->keys.token);
-	redis_args_add(&batch->args, leases->owner);
-	if (op == LEASE_OP_CLAIM)
-		redis_args_add(&batch->args, leases->host);
-	if (op == LEASE_OP_CLAIM || op == LEASE_OP_RENEW)
-		redis_args_add_number(&batch->args, leases->lease_ms);
-	if (op == LEASE_OP_CLAIM)
-		redis_args_add_number(&batch->args, leases->max_attempts);
+	add_common_args(batch);
 	return batch;
 }
 
@@ -111,8 +114,7 @@ static void read_grants(const struct lease_batch *batch, const struct redisReply
 	else if (reply)
 		r = lease_reply_verdicts(reply, batch->n, grants, &err);
 	if (reply && r < 0)
-		log_error("lease.answer", "script=%s leases=%zu error=\"%s\"", scripts[batch->op].name, batch->n,
-			  err.msg);
+		log_error("lease.answer", "function=%s leases=%zu error=\"%s\"", functions[batch->op], batch->n, err.msg);
 	for (size_t i = 0; i < batch->n; i++) {
 		if (r < 0)
 			grants[i] = (struct lease_grant){ .verdict = LEASE_VERDICT_UNKNOWN };
@@ -123,7 +125,7 @@ static void read_grants(const struct lease_batch *batch, const struct redisReply
 }
 
 /* Its waiters have been answered. */
-static void settle_later(struct leases *leases, struct lease_batch *batch)
+static void send_again_later(struct leases *leases, struct lease_batch *batch)
 {
 	if (batch->op == LEASE_OP_CLAIM)
 		batch->op = LEASE_OP_UNDO;
@@ -147,7 +149,7 @@ static void on_answer(void *ctx, const struct redisReply *reply)
 			batch->waiters[i].fn(batch->waiters[i].ctx, &grants[i]);
 	TAILQ_REMOVE(&leases->in_flight, batch, entry);
 	if (!reply && batch->args_again.n && leases->n_lost < LEASE_LOST_MAX)
-		settle_later(leases, batch);
+		send_again_later(leases, batch);
 	else
 		batch_free(batch);
 }
@@ -158,10 +160,10 @@ static void batch_send(struct leases *leases, struct lease_batch *batch)
 	if (batch->op != LEASE_OP_RENEW && redis_is_connected(leases->redis)) /* else it cannot have been done */
 		batch->args_again = redis_args_copy(&batch->args);
 	batch->sent_mono_ms = clock_mono_ms();
-	redis_eval(leases->redis, &scripts[batch->op], LEASE_KEYS_COUNT, &batch->args, on_answer, batch);
+	lease_library_call(leases->redis, &leases->keys, functions[batch->op], &batch->args, on_answer, batch);
 }
 
-static void settle_lost(struct leases *leases)
+static void send_lost(struct leases *leases)
 {
 	struct lease_batch *batch;
 
@@ -197,8 +199,8 @@ static struct lease_batch *collect(struct leases *leases, enum lease_op op, leas
 	return batch;
 }
 
-void lease_claim(struct leases *leases, const char *id, const struct lease_source *source, uint64_t ttl_ms,
-		 uint32_t slot, lease_fn fn, void *ctx)
+void lease_claim(struct leases *leases, const char *id, const struct lease_source *source, const struct lease_workspace *workspace,
+		 lease_fn fn, void *ctx)
 {
 	struct redis_args *args = &collect(leases, LEASE_OP_CLAIM, fn, ctx, 0)->args;
 	char source_text[LEASE_TOPIC_MAX + 40];
@@ -207,14 +209,16 @@ void lease_claim(struct leases *leases, const char *id, const struct lease_sourc
 
 	assert(n > 0 && (size_t)n < sizeof(source_text));
 	redis_args_add(args, id);
-	redis_args_add_number(args, slot);
-	redis_args_add_number(args, ttl_ms);
+	redis_args_add_number(args, workspace->slot);
+	redis_args_add_number(args, workspace->ttl_ms);
 	redis_args_add(args, source_text);
 	redis_args_add(args, source->content);
 	if (source->answered)
 		(void)snprintf(source_text, sizeof(source_text), "%" PRId32 " %" PRId64, source->answered->partition,
 			       source->answered->offset); /* fits */
 	redis_args_add(args, source->answered ? source_text : "-");
+	redis_args_add(args, workspace->vm_id ? workspace->vm_id : "-");
+	redis_args_add(args, workspace->tenant ? workspace->tenant : "-");
 }
 
 /* Answers its arguments so far. */
@@ -278,9 +282,8 @@ static void on_redis(void *ctx, bool is_connected, const char *why)
 	if (is_connected) {
 		leases->n_connections++;
 		log_info("lease.redis", "message=\"connected\" lost_batches=%u", leases->n_lost);
-		for (int op = 0; op < LEASE_OP_COUNT; op++)
-			redis_load(leases->redis, &scripts[op]);
-		settle_lost(leases);
+		lease_library_load(leases->redis);
+		send_lost(leases);
 	} else {
 		log_warn("lease.redis", "message=\"lost (%s); jobs go on until their leases end\"", why);
 	}

@@ -1,5 +1,5 @@
 /* Leases in Redis: who may run a workspace, until when, with which fencing token. Asynchronous, inside the loop; all
- * of a turn's claims, renewals and finishes travel as one script call each.
+ * of a turn's claims, renewals and finishes travel as one call of the lease library each (bus/lease_library.h).
  *
  * Keys share the hash tag {mayfly}: <prefix>:{mayfly}:lease:<id> (one line of text) and <prefix>:{mayfly}:deadlines
  * (a sorted set of ids by the Redis time in ms at which their lease ends). Times are Redis's own; a worker computes
@@ -36,6 +36,14 @@ struct lease_place {
 	int64_t offset;
 };
 
+/* What is to be made for the record, if the claim is granted. Another attempt brings another one. */
+struct lease_workspace {
+	const char *vm_id;  /* borrowed during the call; NULL: none */
+	const char *tenant; /* likewise */
+	uint64_t ttl_ms;    /* how long it may live, from the claim; see LEASE_NEVER_MS */
+	uint32_t slot;
+};
+
 struct lease_source {
 	const char *topic; /* borrowed during the call */
 	int32_t partition;
@@ -44,15 +52,25 @@ struct lease_source {
 	const struct lease_place *answered; /* NULL, or another record of the id that was answered: its orphan is in nobody's way */
 };
 
+/* What the library in Redis says, in words (lua/claim.lua and the others). */
 enum lease_verdict {
-	LEASE_VERDICT_CLAIMED, /* granted; of a renewal, finish or release: done */
-	LEASE_VERDICT_HELD, /* the same record is somebody else's (or was: the reaper has yet to come, or to tell): ask again later */
-	LEASE_VERDICT_DUPLICATE, /* another record has this id and the same content: `holder` */
-	LEASE_VERDICT_CONFLICT,	 /* another record has this id and other content: `holder` */
-	LEASE_VERDICT_TOLD,	 /* the reaper answered for this record: mark it done, tell nothing */
-	LEASE_VERDICT_EXHAUSTED, /* claimed too often: the claim was granted so that the caller can answer `lost` */
-	LEASE_VERDICT_GONE,	 /* renew, finish: missing or another's. Stop the job now, publish nothing */
-	LEASE_VERDICT_UNKNOWN,	 /* Redis did not answer in time: nothing is known */
+	/* Of a claim: it is granted. */
+	LEASE_VERDICT_CLAIMED,
+	LEASE_VERDICT_EXHAUSTED, /* too often by now: only so that the caller can answer `lost` */
+	/* Of a claim: the state in which the lease of the same record is somebody else's. But for TOLD: ask again later. */
+	LEASE_VERDICT_RUNNING, /* a worker's */
+	LEASE_VERDICT_REAPING, /* a reaper's, or it has yet to come */
+	LEASE_VERDICT_ENDED,   /* a reaper's, which has yet to tell the result */
+	LEASE_VERDICT_TOLD,    /* the reaper answered for this record: mark it done, tell nothing */
+	/* Of a claim: another record has the id. */
+	LEASE_VERDICT_DUPLICATE, /* `holder`, of the same content */
+	LEASE_VERDICT_CONFLICT,	 /* `holder`, of other content */
+	LEASE_VERDICT_FOREIGN,	 /* one of another topic, or what the id's key holds is no lease: ask again later */
+	/* Of a renewal, finish, release or abandoning. */
+	LEASE_VERDICT_DONE,
+	LEASE_VERDICT_GONE, /* missing or another's. Stop the job now, publish nothing */
+	/* Redis did not answer in time: nothing is known. */
+	LEASE_VERDICT_UNKNOWN,
 	LEASE_VERDICT_COUNT
 };
 
@@ -64,15 +82,16 @@ struct lease_grant {
 	struct lease_place holder; /* of DUPLICATE and CONFLICT: the record that has the id, of the same topic */
 };
 
+const char *lease_verdict_name(enum lease_verdict verdict);
+
 typedef void (*lease_fn)(void *ctx, const struct lease_grant *grant);
 
 /* Connects, and connects again whenever the connection is lost, with back-off; requests during a gap answer UNKNOWN.
  * Every request answers exactly once, never from inside the call, at most `lease_ms / 3` later. */
 int leases_new(struct event_base *base, const struct lease_config *config, struct leases **ret, struct err *err);
 
-/* `ttl_ms`: how long the workspace may live, from the claim; see LEASE_NEVER_MS. */
-void lease_claim(struct leases *leases, const char *id, const struct lease_source *source, uint64_t ttl_ms,
-		 uint32_t slot, lease_fn fn, void *ctx);
+void lease_claim(struct leases *leases, const char *id, const struct lease_source *source, const struct lease_workspace *workspace,
+		 lease_fn fn, void *ctx);
 void lease_renew(struct leases *leases, const char *id, uint64_t token, lease_fn fn, void *ctx);
 /* The result is committed and every object is gone: remove the lease. */
 void lease_finish(struct leases *leases, const char *id, uint64_t token, lease_fn fn, void *ctx);

@@ -15,5 +15,6 @@ int lease_keys_name(const char *prefix, struct lease_keys *ret, struct err *err)
 	(void)snprintf(ret->deadlines, sizeof(ret->deadlines), "%s:{mayfly}:deadlines", prefix);
 	(void)snprintf(ret->lease_prefix, sizeof(ret->lease_prefix), "%s:{mayfly}:lease:", prefix);
 	(void)snprintf(ret->token, sizeof(ret->token), "%s:{mayfly}:token", prefix);
+	(void)snprintf(ret->vms_prefix, sizeof(ret->vms_prefix), "%s:{mayfly}:vms:", prefix);
 	return 0;
 }

@@ -17,9 +17,10 @@ struct lease_keys {
 	char deadlines[96];    /* sorted set: id -> when the reaper must look (Redis time, ms) */
 	char lease_prefix[96]; /* + id: a line of text */
 	char token[96];	       /* the highest fencing token ever given */
+	char vms_prefix[96];   /* + host: a hash, vm_id -> task id */
 };
 
-#define LEASE_KEYS_COUNT 3
+#define LEASE_KEYS_COUNT 4
 
 /* ERR_INPUT when the prefix is not an identifier (base/ident.h). */
 int lease_keys_name(const char *prefix, struct lease_keys *ret, struct err *err);

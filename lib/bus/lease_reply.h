@@ -1,5 +1,5 @@
-/* What Redis answers to the scripts of bus/lease_scripts.h, into grants. Pure, and strict: an answer that is not
- * exactly what the script can say is refused as a whole, because a half-believed lease is worse than none. */
+/* What the lease library answers to a worker, into grants. Pure, and strict: an answer that is not
+ * exactly what the library can say is refused as a whole, because a half-believed lease is worse than none. */
 #pragma once
 
 #include <stddef.h>
@@ -8,9 +8,9 @@
 
 struct redisReply;
 
-/* The answer to a claim of `n` ids: three integers each. Fills verdict, token and attempt; the deadline is the
+/* The answer to a claim of `n` ids: a verdict, two integers and a text each. Fills verdict, token and attempt; the deadline is the
  * caller's. 0, or -EBADMSG with `err` filled; an error reply too. `grants` is undefined then. */
 int lease_reply_claims(const struct redisReply *reply, size_t n, struct lease_grant *grants, struct err *err);
 
-/* The answer to a renewal, finish or release of `n` leases: CLAIMED (still or until now yours) or GONE. */
+/* The answer to a renewal, finish or release of `n` leases: DONE or GONE. */
 int lease_reply_verdicts(const struct redisReply *reply, size_t n, struct lease_grant *grants, struct err *err);

@@ -5,18 +5,12 @@
 
 #include "base/log.h"
 #include "base/own.h"
-#include "bus/lease_keys.h"
+#include "bus/lease_library.h"
 #include "bus/reap_reply.h"
-#include "bus/reap_scripts.h"
 #include "bus/redis.h"
 
 static const char *const verb_names[] = { NULL, "delete", "orphan", "ended", "told" };
 static_assert(ARRAY_SIZE(verb_names) == REAP_VERB_COUNT, "a name for every reap_verb");
-
-static struct redis_script scan_script = { .name = "scan", .body = reap_scan_lua };
-static struct redis_script take_script = { .name = "take", .body = reap_take_lua };
-static struct redis_script settle_script = { .name = "settle", .body = reap_settle_lua };
-static struct redis_script heal_script = { .name = "heal", .body = reap_heal_lua };
 
 struct reap {
 	struct redis *redis;
@@ -36,18 +30,12 @@ struct reap {
 	int64_t numbers[REAP_BATCH_MAX];
 };
 
-static struct redis_args begin(struct reap *reap, size_t n, void *ctx)
+static void begin(struct reap *reap, size_t n, void *ctx)
 {
-	struct redis_args args = { 0 };
-
 	assert(!reap->is_busy && n <= REAP_BATCH_MAX);
 	reap->is_busy = true;
 	reap->n = n;
 	reap->ctx = ctx;
-	redis_args_add(&args, reap->keys.deadlines);
-	redis_args_add(&args, reap->keys.lease_prefix);
-	redis_args_add(&args, reap->keys.token);
-	return args;
 }
 
 static void on_scan(void *ctx, const struct redisReply *reply)
@@ -69,12 +57,13 @@ static void on_scan(void *ctx, const struct redisReply *reply)
 
 void reap_scan(struct reap *reap, reap_scan_fn fn, void *ctx)
 {
-	struct redis_args args = begin(reap, 0, ctx);
+	struct redis_args args = { 0 };
 
+	begin(reap, 0, ctx);
 	reap->scan_fn = fn;
 	redis_args_add_number(&args, reap->grace_ms);
 	redis_args_add_number(&args, REAP_SCAN_MAX);
-	redis_eval(reap->redis, &scan_script, LEASE_KEYS_COUNT, &args, on_scan, reap);
+	lease_library_call(reap->redis, &reap->keys, "scan", &args, on_scan, reap);
 }
 
 static void on_numbers(void *ctx, const struct redisReply *reply)
@@ -91,8 +80,9 @@ static void on_numbers(void *ctx, const struct redisReply *reply)
 
 void reap_take(struct reap *reap, const struct reap_lease *leases, size_t n, reap_numbers_fn fn, void *ctx)
 {
-	struct redis_args args = begin(reap, n, ctx);
+	struct redis_args args = { 0 };
 
+	begin(reap, n, ctx);
 	reap->numbers_fn = fn;
 	redis_args_add(&args, reap->owner);
 	redis_args_add_number(&args, reap->lease_ms);
@@ -102,13 +92,14 @@ void reap_take(struct reap *reap, const struct reap_lease *leases, size_t n, rea
 		redis_args_add_number(&args, leases[i].token);
 		redis_args_add_number(&args, leases[i].expires_ms);
 	}
-	redis_eval(reap->redis, &take_script, LEASE_KEYS_COUNT, &args, on_numbers, reap);
+	lease_library_call(reap->redis, &reap->keys, "take", &args, on_numbers, reap);
 }
 
 void reap_settle(struct reap *reap, const struct reap_settlement *settlements, size_t n, reap_numbers_fn fn, void *ctx)
 {
-	struct redis_args args = begin(reap, n, ctx);
+	struct redis_args args = { 0 };
 
+	begin(reap, n, ctx);
 	reap->numbers_fn = fn;
 	redis_args_add(&args, reap->owner);
 	redis_args_add_number(&args, reap->lease_ms);
@@ -121,7 +112,7 @@ void reap_settle(struct reap *reap, const struct reap_settlement *settlements, s
 		redis_args_add(&args, settlements[i].is_key_destroyed ? "destroyed" : "-");
 		redis_args_add_number(&args, settlements[i].lost_ms);
 	}
-	redis_eval(reap->redis, &settle_script, LEASE_KEYS_COUNT, &args, on_numbers, reap);
+	lease_library_call(reap->redis, &reap->keys, "settle", &args, on_numbers, reap);
 }
 
 static void on_heal(void *ctx, const struct redisReply *reply)
@@ -138,8 +129,9 @@ static void on_heal(void *ctx, const struct redisReply *reply)
 
 void reap_heal(struct reap *reap, const struct reap_find *finds, size_t n, reap_heal_fn fn, void *ctx)
 {
-	struct redis_args args = begin(reap, n, ctx);
+	struct redis_args args = { 0 };
 
+	begin(reap, n, ctx);
 	reap->heal_fn = fn;
 	redis_args_add(&args, reap->owner);
 	redis_args_add_number(&args, reap->lease_ms);
@@ -149,7 +141,7 @@ void reap_heal(struct reap *reap, const struct reap_find *finds, size_t n, reap_
 		redis_args_add(&args, finds[i].may_take ? "1" : "0");
 		(void)snprintf(reap->leases[i].id, sizeof(reap->leases[i].id), "%s", finds[i].id); /* an id fits */
 	}
-	redis_eval(reap->redis, &heal_script, LEASE_KEYS_COUNT, &args, on_heal, reap);
+	lease_library_call(reap->redis, &reap->keys, "heal", &args, on_heal, reap);
 }
 
 static void on_info(void *ctx, const struct redisReply *reply)
@@ -175,6 +167,7 @@ static void on_redis(void *ctx, bool is_connected, const char *why)
 		reap->on_change(reap->change_ctx, NULL, why);
 		return;
 	}
+	lease_library_load(reap->redis);
 	redis_args_add(&args, "INFO");
 	redis_command(reap->redis, &args, on_info, reap);
 }

@@ -1,5 +1,5 @@
 /* The reaper's side of leases: what is due, taking it over, settling it. Asynchronous, inside the loop, one request
- * at a time; whether the caller may do a thing is decided inside Redis by owner and token (bus/reap_scripts.h).
+ * at a time; whether the caller may do a thing is decided inside Redis by owner and token (lua/).
  *
  *	running --(due)--> reaping --> orphan --(nobody claims it)--> ended --> told --> (gone)
  *	                      |          |  claimed again: running      ^
@@ -48,6 +48,8 @@ struct reap_lease {
 	char topic[REAP_TOPIC_MAX + 1]; /* "-": no record, only objects that nobody owned */
 	int32_t partition;
 	int64_t offset;
+	char vm_id[IDENT_ID_MAX + 1];  /* the last attempt's workspace; "-": none */
+	char tenant[IDENT_ID_MAX + 1]; /* "-": none */
 	bool is_key_destroyed; /* the reaper saw that of the last attempt's disk */
 	uint64_t due_ms; /* Redis's wall clock; of a scan only */
 	uint64_t lost_ms; /* the same; when an orphan that was healed is to be lost; else 0 */

@@ -1,4 +1,4 @@
-/* What Redis answers to the scripts of bus/reap_scripts.h. Pure and strict: what no script of ours says is refused. */
+/* What Redis answers to the reaper's calls of the lease library. Pure and strict: what the library does not say is refused. */
 #pragma once
 
 #include <stddef.h>
@@ -6,10 +6,6 @@
 #include "bus/reap.h"
 
 struct redisReply;
-
-/* A lease's line, `len` bytes. 0 or -EBADMSG, with a message that begins with the field ("owner: ") if it is one's fault;
- * `ret->id` and `ret->due_ms` are not touched. */
-int reap_line_parse(const char *line, size_t len, struct reap_lease *ret, struct err *err);
 
 /* A scan into `leases` (REAP_SCAN_MAX). A lease whose line is not one is left out and counted in *ret_bad: one broken
  * key must not stop the reaper. 0 or -EBADMSG. */

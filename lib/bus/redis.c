@@ -19,13 +19,15 @@
 #define REDIS_BACKOFF_MIN_MS	50
 #define REDIS_BACKOFF_MAX_MS	2000		   /* a fleet that waits longer loses leases for nothing */
 #define REDIS_REQUEST_MAX_BYTES (16 * 1024 * 1024) /* far beyond the largest batch; Redis itself takes 512 MiB */
+#define HEAD_WORDS		3		   /* EVALSHA, its script, the number of keys */
 
 struct redis_request {
 	TAILQ_ENTRY(redis_request) entry;
 	struct redis *redis;
 	struct redis_script *script; /* NULL for a plain command */
-	struct redis_args args;
 	unsigned n_keys;
+	struct redis_args head; /* of a script */
+	struct redis_args args;
 	bool is_whole_script; /* sent as EVAL already */
 	uint64_t deadline_ms;
 	redis_fn fn;
@@ -56,12 +58,8 @@ struct redis {
 
 static void redis_args_add_bytes(struct redis_args *args, const char *data, size_t len)
 {
-	char head[32];
-	int n = snprintf(head, sizeof(head), "$%zu\r\n", len);
-
-	args->text.max = REDIS_REQUEST_MAX_BYTES;
-	if (buf_append(&args->text, head, (size_t)n) < 0 || buf_append(&args->text, data, len) < 0 ||
-	    buf_append(&args->text, "\r\n", 2) < 0)
+	args->text.max = args->lens.max = REDIS_REQUEST_MAX_BYTES;
+	if (buf_append(&args->text, data, len) < 0 || buf_append(&args->lens, &len, sizeof(len)) < 0)
 		args->is_broken = true;
 	args->n++;
 }
@@ -83,8 +81,9 @@ struct redis_args redis_args_copy(const struct redis_args *args)
 {
 	struct redis_args copy = { .n = args->n, .is_broken = args->is_broken };
 
-	copy.text.max = args->text.max;
-	if (buf_append(&copy.text, args->text.data, args->text.len) < 0)
+	copy.text.max = copy.lens.max = REDIS_REQUEST_MAX_BYTES;
+	if (buf_append(&copy.text, args->text.data, args->text.len) < 0 ||
+	    buf_append(&copy.lens, args->lens.data, args->lens.len) < 0)
 		copy.is_broken = true;
 	return copy;
 }
@@ -92,12 +91,14 @@ struct redis_args redis_args_copy(const struct redis_args *args)
 void redis_args_free(struct redis_args *args)
 {
 	buf_free(&args->text);
+	buf_free(&args->lens);
 	args->n = 0;
 	args->is_broken = false;
 }
 
 static void request_free(struct redis_request *request)
 {
+	redis_args_free(&request->head);
 	redis_args_free(&request->args);
 	free(request);
 }
@@ -165,34 +166,66 @@ static void on_reply(redisAsyncContext *hiredis, void *data, void *ctx)
 	watch_oldest(redis);
 }
 
-/* Encode the head in front of the arguments: "EVALSHA <sha> <n_keys>", "EVAL <body> <n_keys>", or nothing. */
-static int request_encode(const struct redis_request *request, struct buf *out)
-{
-	cleanup_(redis_args_free) struct redis_args head = { 0 };
-	char count[32];
-	int n;
+/* All words of a request, as hiredis wants them. */
+struct words {
+	const char **words;
+	size_t *lens;
+	size_t n;
+};
 
-	if (request->script) {
-		redis_args_add(&head, request->is_whole_script ? "EVAL" : "EVALSHA");
-		redis_args_add(&head, request->is_whole_script ? request->script->body : request->script->sha);
-		redis_args_add_number(&head, request->n_keys);
+static void words_free(struct words *words)
+{
+	free(words->words);
+	free(words->lens);
+}
+
+static void words_add(struct words *words, const char *word, size_t len)
+{
+	words->words[words->n] = word;
+	words->lens[words->n++] = len;
+}
+
+static void words_add_args(struct words *words, const struct redis_args *args)
+{
+	const char *at = (const char *)args->text.data;
+
+	for (size_t i = 0; i < args->n; i++) {
+		size_t len;
+
+		memcpy(&len, args->lens.data + i * sizeof(len), sizeof(len));
+		words_add(words, at, len);
+		at += len;
 	}
-	if (head.is_broken || request->args.is_broken)
-		return -E2BIG;
-	n = snprintf(count, sizeof(count), "*%u\r\n", head.n + request->args.n);
-	if (buf_append(out, count, (size_t)n) < 0 || buf_append(out, head.text.data, head.text.len) < 0)
+}
+
+static int request_write(struct redis_request *request)
+{
+	size_t max = HEAD_WORDS + request->head.n + request->args.n;
+	cleanup_(words_free) struct words words = { .words = calloc(max, sizeof(char *)), .lens = calloc(max, sizeof(size_t)) };
+	char n_keys[16];
+
+	if (!words.words || !words.lens || request->head.is_broken || request->args.is_broken)
 		return -ENOMEM;
-	return buf_append(out, request->args.text.data, request->args.text.len);
+	if (request->script) {
+		const char *body = request->is_whole_script ? request->script->body : request->script->sha;
+
+		(void)snprintf(n_keys, sizeof(n_keys), "%u", request->n_keys); /* it fits */
+		words_add(&words, request->is_whole_script ? "EVAL" : "EVALSHA", request->is_whole_script ? 4 : 7);
+		words_add(&words, body, strlen(body));
+		words_add(&words, n_keys, strlen(n_keys));
+	}
+	words_add_args(&words, &request->head);
+	words_add_args(&words, &request->args);
+	return redisAsyncCommandArgv(request->redis->hiredis, on_reply, request, (int)words.n, words.words, words.lens) == REDIS_OK ?
+		       0 :
+		       -EIO;
 }
 
 static void request_send(struct redis_request *request)
 {
 	struct redis *redis = request->redis;
-	cleanup_(buf_free) struct buf text = { 0 };
 
-	if (!redis->is_connected || request_encode(request, &text) < 0 ||
-	    redisAsyncFormattedCommand(redis->hiredis, on_reply, request, (const char *)text.data, text.len) !=
-		    REDIS_OK) {
+	if (!redis->is_connected || request_write(request) < 0) {
 		request_fail(request);
 		return;
 	}
@@ -200,7 +233,7 @@ static void request_send(struct redis_request *request)
 	watch_oldest(redis);
 }
 
-static void request_new(struct redis *redis, struct redis_script *script, unsigned n_keys, struct redis_args *args,
+static void request_new(struct redis *redis, struct redis_script *script, unsigned n_keys, struct redis_args *head, struct redis_args *args,
 			redis_fn fn, void *ctx)
 {
 	struct redis_request *request = calloc(1, sizeof(*request));
@@ -208,12 +241,13 @@ static void request_new(struct redis *redis, struct redis_script *script, unsign
 	assert(request); /* a lost answer would break a promise; small, and Linux does not refuse small ones */
 	request->redis = redis;
 	request->script = script;
-	request->args = *args;
 	request->n_keys = n_keys;
+	request->head = *head;
+	request->args = *args;
 	request->deadline_ms = clock_mono_ms() + redis->answer_ms;
 	request->fn = fn;
 	request->ctx = ctx;
-	*args = (struct redis_args){ 0 };
+	*head = *args = (struct redis_args){ 0 };
 	request_send(request);
 }
 
@@ -226,17 +260,19 @@ static void script_digest(struct redis_script *script)
 	script->sha[HEX_CHARS(sizeof(digest))] = '\0';
 }
 
-void redis_eval(struct redis *redis, struct redis_script *script, unsigned n_keys, struct redis_args *args, redis_fn fn,
-		void *ctx)
+void redis_eval(struct redis *redis, struct redis_script *script, unsigned n_keys, struct redis_args *head, struct redis_args *args,
+		redis_fn fn, void *ctx)
 {
 	if (!script->sha[0])
 		script_digest(script);
-	request_new(redis, script, n_keys, args, fn, ctx);
+	request_new(redis, script, n_keys, head, args, fn, ctx);
 }
 
 void redis_command(struct redis *redis, struct redis_args *args, redis_fn fn, void *ctx)
 {
-	request_new(redis, NULL, 0, args, fn, ctx);
+	struct redis_args none = { 0 };
+
+	request_new(redis, NULL, 0, &none, args, fn, ctx);
 }
 
 static void on_loaded(void *ctx, const redisReply *reply)

@@ -27,17 +27,17 @@ struct redis_config {
 	unsigned answer_ms; /* deadline of a request, and of a connection attempt */
 };
 
-/* A Lua script. `sha` is filled by the first redis_eval(). */
+/* A Lua script. `sha` is filled by its first use. */
 struct redis_script {
-	const char *name; /* for messages */
 	const char *body;
 	char sha[41];
 };
 
-/* The keys and arguments of one request, encoded as they are added. A failed addition is remembered: the request is
- * then not sent and answers NULL. Zero-initialise; redis_eval() takes what is inside. */
+/* Some words of one request. A failed addition is remembered: the request is then not sent and answers NULL.
+ * Zero-initialise; redis_eval() and redis_command() take what is inside. */
 struct redis_args {
-	struct buf text;
+	struct buf text; /* of all words, one behind the other */
+	struct buf lens; /* of each, a size_t */
 	unsigned n;
 	bool is_broken;
 };
@@ -57,10 +57,10 @@ int redis_new(struct event_base *base, const struct redis_config *config,
 	      void (*on_change)(void *ctx, bool is_connected, const char *why), void *ctx, struct redis **ret,
 	      struct err *err);
 
-/* EVALSHA, and EVAL when the server does not know the script (a restart, SCRIPT FLUSH). The first `n_keys` of `args`
- * are keys. Takes the contents of `args`. */
-void redis_eval(struct redis *redis, struct redis_script *script, unsigned n_keys, struct redis_args *args, redis_fn fn,
-		void *ctx);
+/* EVALSHA, and EVAL when the server does not know the script (a restart, SCRIPT FLUSH). `head`: the keys, of which there
+ * are `n_keys`, and first arguments. Takes the contents of both. */
+void redis_eval(struct redis *redis, struct redis_script *script, unsigned n_keys, struct redis_args *head, struct redis_args *args,
+		redis_fn fn, void *ctx);
 
 /* Make the script known to the server, once per connection and before its first use: a script that has to be sent
  * again is overtaken by requests behind it. */

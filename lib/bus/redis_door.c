@@ -291,7 +291,7 @@ int redis_door_enter(const struct redis_door *door, unsigned timeout_ms, struct 
 	return r;
 }
 
-/* Every command of bus/lease_scripts.h and bus/reap_scripts.h, on keys as theirs, such that nothing changes: ".check" is no id.
+/* Every command of the lease library (lua/), on keys as its own, such that nothing changes: ".check" is no id.
  * Answers what is refused, or "". */
 static const char check_lua[] =
 	"local refused = ''\n"
@@ -310,6 +310,12 @@ static const char check_lua[] =
 	"try('SET', key, '-')\n"
 	"try('MSET', key, '-')\n"
 	"try('DEL', key)\n"
+	"local vms = KEYS[4] .. '.check'\n"
+	"try('HDEL', vms, '.check')\n"
+	"try('HMGET', vms, '.check')\n"
+	"try('HSCAN', vms, '0')\n"
+	"try('HSET', vms, '.check', '.check')\n"
+	"try('DEL', vms)\n"
 	"try('ZADD', KEYS[1], 'XX', '0', '.check')\n"
 	"try('ZREM', KEYS[1], '.check')\n"
 	"try('ZCARD', KEYS[1])\n"
@@ -320,8 +326,8 @@ static const char check_lua[] =
 
 static int check_script(const struct redis_door *door, redisContext *redis, const struct lease_keys *keys, struct err *err)
 {
-	cleanup_(reply_freep) redisReply *reply = redisCommand(redis, "EVAL %s 3 %s %s %s", check_lua, keys->deadlines,
-							       keys->lease_prefix, keys->token);
+	cleanup_(reply_freep) redisReply *reply = redisCommand(redis, "EVAL %s 4 %s %s %s %s", check_lua, keys->deadlines,
+							       keys->lease_prefix, keys->token, keys->vms_prefix);
 
 	if (!reply || (reply->type != REDIS_REPLY_STRING && reply->type != REDIS_REPLY_ERROR))
 		return err_set(err, ERR_HOST, 0, "Redis at %s does not answer (%s)", door->name, redis->errstr);

@@ -569,9 +569,14 @@ LEASE = {"state": "running", "owner": "w1.abc", "token": 1795453739364000, "atte
          "expires_ms": 1795454339364, "topic": "mayfly.tasks", "partition": 0, "offset": 12}
 LEASE_MOST = {"state": "told", "owner": "O" + "w" * 127, "token": (1 << 53) - 1, "attempt": 1000000, "host": "H" + "h" * 63,
               "slot": (1 << 32) - 1, "expires_ms": (1 << 53) - 1, "topic": "t" * 249, "partition": (1 << 31) - 1,
-              "offset": (1 << 63) - 2, "victim": "V" + "v" * 127, "key": "destroyed", "content": "f" * 32}
+              "offset": (1 << 63) - 2, "victim": "V" + "v" * 127, "key": "destroyed", "content": "f" * 32, "vm_id": "D" + "d" * 63,
+              "tenant": "T" + "n" * 63}
 LEASE_LEAST = {"state": "ended", "owner": "r", "token": 1, "attempt": 0, "host": "h", "slot": 0, "expires_ms": 0, "topic": "t",
                "partition": 0, "offset": 0, "victim": "v"}
+
+
+LEASE_CONTENT = {**LEASE, "victim": "-", "key": "-", "content": "0123456789abcdef" * 2}
+LEASE_VM = {**LEASE_CONTENT, "vm_id": "0b5c2b0e-6d0f-4f6e-9b0a-0c1d2e3f4a5b", "tenant": "-"}
 
 
 def line(fields):
@@ -584,7 +589,8 @@ def good_leases():
         "running": LEASE, "reaping": {**LEASE, "state": "reaping", "owner": "reaper.h1.xyz", "victim": "w1.abc"},
         "orphan": orphan, "orphan-reaped": {**orphan, "victim": "w1.abc", "key": "destroyed"},
         "orphan-no-key": {**orphan, "victim": "w1.abc", "key": "-"},
-        "running-content": {**LEASE, "victim": "-", "key": "-", "content": "0123456789abcdef" * 2},
+        "running-content": LEASE_CONTENT, "running-vm": LEASE_VM, "running-tenant": {**LEASE_VM, "tenant": "team-1"},
+        "running-no-vm": {**LEASE_VM, "vm_id": "-"},
         "healed": {**LEASE, "state": "reaping", "attempt": 0, "expires_ms": 0, "topic": "-", "offset": 0, "victim": "-"},
         "most": LEASE_MOST, "least": LEASE_LEAST, "names": {**LEASE, "owner": "0.-_Z", "host": "9._-", "topic": "._-9"},
     }.items():
@@ -593,11 +599,11 @@ def good_leases():
 
 def bad_leases():
     whole = line(LEASE)
-    full = line({**LEASE, "victim": "-", "key": "-", "content": LEASE_MOST["content"]})
+    full = line(LEASE_VM)
     yield "empty", b"", "state", "no bytes at all"
     for i, field in enumerate(LEASE):
         yield f"cut-before-{field.replace('_', '-')}", b" ".join(whole.split(b" ")[:i]), field, f"ends before {field}"
-    yield "more", full + b" -", "", "a fourteenth field"
+    yield "more", full + b" -", "", "a sixteenth field"
     yield "space-first", b" " + whole, "state", "begins with a space"
     yield "space-last", whole + b" ", "victim", "ends with a space"
     yield "space-twice", whole.replace(b" ", b"  ", 1), "owner", "two spaces"
@@ -615,6 +621,12 @@ def bad_leases():
         ("content-long", {"victim": "-", "key": "-", "content": "0" * 33}, "content", "33 digits"),
         ("content-upper", {"victim": "-", "key": "-", "content": "A" * 32}, "content", "upper case"),
         ("content-none", {"victim": "-", "key": "-", "content": "-"}, "content", "'-' is no digest"),
+        ("vm-id-dot", {**LEASE_VM, "vm_id": ".."}, "vm_id", "must start with a letter or digit"),
+        ("vm-id-long", {**LEASE_VM, "vm_id": "d" * 65}, "vm_id", "65 bytes"),
+        ("vm-id-slash", {**LEASE_VM, "vm_id": "a/b"}, "vm_id", "'a/b' is no name"),
+        ("tenant-empty", {**LEASE_VM, "tenant": ""}, "tenant", "ends with a space"),
+        ("tenant-long", {**LEASE_VM, "tenant": "n" * 65}, "tenant", "65 bytes"),
+        ("tenant-escape", {**LEASE_VM, "tenant": "w\x1b[2J"}, "tenant", "bytes that a terminal obeys"),
     ):
         yield name, line({**LEASE, **fields}), field, why
     for state in ("running", "reaping", "ended", "told"):

@@ -39,6 +39,8 @@ struct answer {
 
 static const struct lease_source source = { "t.tasks", 3, 100, "0123456789abcdef0123456789abcdef", NULL };
 
+static const struct lease_workspace workspace = { .vm_id = "vm-1", .tenant = "tenant-1", .ttl_ms = FAR_MS };
+
 static void on_change(void *ctx, const struct reap_server *server, const char *why)
 {
 	struct fixture *fixture = ctx;
@@ -128,7 +130,7 @@ static struct lease_grant claim(struct fixture *fixture, const char *id)
 {
 	struct answer answer = { .is_there = false };
 
-	lease_claim(fixture->worker, id, &source, FAR_MS, 0, on_grant, &answer);
+	lease_claim(fixture->worker, id, &source, &workspace, on_grant, &answer);
 	wait_answer(fixture, &answer);
 	return answer.grant;
 }
@@ -239,7 +241,7 @@ static void test_worker_is_out_once_it_is_taken(void **state)
 	token = take(fixture, fixture->a, &lease);
 	assert_true(token > (int64_t)grant.token);
 	assert_int_equal(renew(fixture, "x", grant.token), LEASE_VERDICT_GONE);
-	assert_int_equal(claim(fixture, "x").verdict, LEASE_VERDICT_HELD);
+	assert_int_equal(claim(fixture, "x").verdict, LEASE_VERDICT_REAPING);
 	assert_int_equal(settle(fixture, fixture->a, "x", token, REAP_VERB_ORPHAN), 1);
 	grant = claim(fixture, "x");
 	assert_int_equal(grant.verdict, LEASE_VERDICT_CLAIMED);
@@ -252,9 +254,9 @@ static void test_a_renewal_before_the_taking_wins(void **state)
 	struct lease_grant grant = claim(fixture, "x");
 	struct reap_lease lease = wait_due(fixture, fixture->a);
 
-	assert_int_equal(renew(fixture, "x", grant.token), LEASE_VERDICT_CLAIMED);
+	assert_int_equal(renew(fixture, "x", grant.token), LEASE_VERDICT_DONE);
 	assert_int_equal(take(fixture, fixture->a, &lease), 0);
-	assert_int_equal(renew(fixture, "x", grant.token), LEASE_VERDICT_CLAIMED);
+	assert_int_equal(renew(fixture, "x", grant.token), LEASE_VERDICT_DONE);
 }
 
 static void test_one_of_two_reapers_takes_it(void **state)
@@ -290,7 +292,7 @@ static void test_an_abandoned_reaping_is_taken_over(void **state)
 	assert_true(second > first);
 	assert_int_equal(settle(fixture, fixture->a, "x", first, REAP_VERB_ORPHAN), 0);
 	assert_int_equal(settle(fixture, fixture->b, "x", second, REAP_VERB_ENDED), 1);
-	assert_int_equal(claim(fixture, "x").verdict, LEASE_VERDICT_HELD);
+	assert_int_equal(claim(fixture, "x").verdict, LEASE_VERDICT_ENDED);
 }
 
 static void test_ended_told_gone(void **state)
@@ -304,7 +306,7 @@ static void test_ended_told_gone(void **state)
 	lease = wait_due(fixture, fixture->a);
 	token = take(fixture, fixture->a, &lease);
 	assert_int_equal(settle(fixture, fixture->a, "x", token, REAP_VERB_ENDED), 1);
-	assert_int_equal(claim(fixture, "x").verdict, LEASE_VERDICT_HELD); /* marked done now, nobody would tell it */
+	assert_int_equal(claim(fixture, "x").verdict, LEASE_VERDICT_ENDED); /* marked done now, nobody would tell it */
 	assert_int_equal(settle(fixture, fixture->a, "x", token, REAP_VERB_TOLD), 1);
 	assert_int_equal(claim(fixture, "x").verdict, LEASE_VERDICT_TOLD);
 	lease = wait_due(fixture, fixture->b);
@@ -337,7 +339,7 @@ static void test_taking_an_orphan_ends_it(void **state)
 	lease = wait_due(fixture, fixture->a);
 	assert_int_equal(lease.state, REAP_STATE_ORPHAN);
 	assert_true(take(fixture, fixture->a, &lease) > 0);
-	assert_int_equal(claim(fixture, "x").verdict, LEASE_VERDICT_HELD);
+	assert_int_equal(claim(fixture, "x").verdict, LEASE_VERDICT_ENDED);
 }
 
 /* What was taken has the expires_ms that its taker says; an orphan waits for a worker, whatever its workspace's life was. */
@@ -372,7 +374,7 @@ static void test_healing(void **state)
 	assert_string_equal(lease.topic, "-");
 	assert_string_equal(lease.host, "h1");
 	assert_int_equal(lease.token, token);
-	assert_int_equal(claim(fixture, "y").verdict, LEASE_VERDICT_HELD); /* nobody makes objects under our hands */
+	assert_int_equal(claim(fixture, "y").verdict, LEASE_VERDICT_FOREIGN); /* nobody makes objects under our hands */
 	assert_int_equal(heal(fixture, "y", true, &lease), 0);
 	assert_int_equal(settle(fixture, fixture->a, "y", token, REAP_VERB_DELETE), 1);
 	assert_int_equal(claim(fixture, "y").verdict, LEASE_VERDICT_CLAIMED);

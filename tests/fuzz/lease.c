@@ -1,5 +1,5 @@
-/* Redis's answers to the lease scripts. hiredis has made a tree of them; here a tree is made from the input: a byte for
- * the number of leases, then per element its type (a byte) and an integer (8 bytes). */
+/* Redis's answers to the lease library's calls. hiredis has made a tree of them; here a tree is made from the input: a byte for
+ * the number of leases, then per element its type (a byte, which picks a word, too) and an integer (8 bytes). */
 #include <hiredis/hiredis.h>
 #include <string.h>
 
@@ -17,6 +17,8 @@ struct tree {
 
 static void grow(struct tree *tree, const uint8_t *data, size_t len)
 {
+	static char words[][12] = { "claimed", "exhausted", "running", "reaping", "ended",   "told", "duplicate",
+				    "conflict", "foreign",  "done",    "gone",	  "unknown", "1 7",  "" };
 	static const int types[] = { REDIS_REPLY_INTEGER, REDIS_REPLY_INTEGER, REDIS_REPLY_INTEGER, REDIS_REPLY_STRING,
 				     REDIS_REPLY_NIL,	  REDIS_REPLY_ERROR,   REDIS_REPLY_ARRAY };
 
@@ -32,7 +34,8 @@ static void grow(struct tree *tree, const uint8_t *data, size_t len)
 
 		element->type = types[data[0] % (sizeof(types) / sizeof(types[0]))];
 		memcpy(&element->integer, data + 1, 8);
-		element->str = tree->text;
+		element->str = words[data[0] % (sizeof(words) / sizeof(words[0]))];
+		element->len = strlen(element->str);
 		tree->pointers[tree->root.elements++] = data[0] == 0xff ? NULL : element;
 	}
 }
@@ -40,8 +43,7 @@ static void grow(struct tree *tree, const uint8_t *data, size_t len)
 static void check_grants(const struct lease_grant *grants, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
-		FUZZ_CHECK((unsigned)grants[i].verdict <
-			   LEASE_VERDICT_UNKNOWN); /* only the engine's timer says UNKNOWN */
+		FUZZ_CHECK((unsigned)grants[i].verdict < LEASE_VERDICT_UNKNOWN); /* only a lost answer is that */
 		FUZZ_CHECK(grants[i].verdict == LEASE_VERDICT_CLAIMED || grants[i].verdict == LEASE_VERDICT_EXHAUSTED ||
 			   (grants[i].token == 0 && grants[i].attempt == 0));
 	}

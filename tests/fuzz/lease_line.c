@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "bus/lease_keys.h"
-#include "bus/reap_reply.h"
+#include "bus/lease_line.h"
 #include "tests/fuzz/target.h"
 
 /* Safe to print, and to write back as a field of a line. */
@@ -26,7 +26,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	struct err err = { .kind = ERR_NONE };
 
 	memset(&lease, 0, sizeof(lease));
-	if (reap_line_parse((const char *)data, len, &lease, &err) < 0) {
+	if (lease_line_parse((const char *)data, len, &lease, &err) < 0) {
 		FUZZ_CHECK(err.kind == ERR_HOST);
 		check_message(err.msg);
 		return 0;

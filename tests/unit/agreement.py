@@ -136,7 +136,7 @@ def is_task_coherent(task):
             not any(clash(a, b) for i, a in enumerate(paths) for b in paths[:i]))
 
 
-LEASE_FIELDS = "state owner token attempt host slot expires_ms topic partition offset victim key content".split()
+LEASE_FIELDS = "state owner token attempt host slot expires_ms topic partition offset victim key content vm_id tenant".split()
 LEASE_NUMBERS = "token attempt slot expires_ms partition offset".split()
 
 
@@ -388,7 +388,7 @@ def understood(kind, message, schemas):
         message = {**generate.TASK_DEFAULTS, **message}
         return {**message, "files": [{"mode": 0o644, **file} for file in message["files"]]}
     if kind == "lease":
-        return {"victim": "-", "key": "-", **message, "slot": 0, "content": ""}
+        return {"victim": "-", "key": "-", "vm_id": "-", "tenant": "-", **message, "slot": 0, "content": ""}
     return {field: value for field, value in message.items() if field in schemas[kind]["properties"]}
 
 

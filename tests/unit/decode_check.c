@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "base/own.h"
-#include "bus/reap_reply.h"
+#include "bus/lease_line.h"
 #include "wire/frame.h"
 #include "wire/result.h"
 #include "wire/task.h"
@@ -106,14 +106,14 @@ static void check_lease(const uint8_t *data, size_t len, struct answer *answer)
 	char line[1024];
 	int n;
 
-	answer->is_good = reap_line_parse((const char *)data, len, &lease, &err) == 0;
+	answer->is_good = lease_line_parse((const char *)data, len, &lease, &err) == 0;
 	split_why(err.msg, answer);
 	if (!answer->is_good)
 		return;
-	n = snprintf(line, sizeof(line), "%s %s %" PRIu64 " %" PRIu32 " %s 0 %" PRIu64 " %s %" PRId32 " %" PRId64 " %s %s",
+	n = snprintf(line, sizeof(line), "%s %s %" PRIu64 " %" PRIu32 " %s 0 %" PRIu64 " %s %" PRId32 " %" PRId64 " %s %s %032d %s %s",
 		     reap_state_name(lease.state), lease.owner, lease.token, lease.attempt, lease.host,
 		     lease.expires_ms, lease.topic, lease.partition, lease.offset, lease.victim,
-		     lease.is_key_destroyed ? "destroyed" : "-");
+		     lease.is_key_destroyed ? "destroyed" : "-", 0, lease.vm_id, lease.tenant);
 	assert(buf_append(&answer->again, line, (size_t)n) == 0);
 }
 

@@ -4,6 +4,7 @@
 #include <hiredis/hiredis.h>
 #include <string.h>
 
+#include "bus/lease_line.h"
 #include "bus/lease_reply.h"
 #include "bus/reap_reply.h"
 
@@ -37,14 +38,14 @@ static void test_claims(void **state)
 	struct lease_grant grants[4];
 
 	(void)state;
-	assert_int_equal(claims("*16\r\n:0\r\n:123\r\n:1\r\n" NOBODY ":1\r\n:0\r\n:0\r\n" NOBODY
-				":5\r\n:9007199254740991\r\n:4\r\n" NOBODY
-				":3\r\n:0\r\n:0\r\n$30\r\n2147483647 9223372036854775806\r\n",
+	assert_int_equal(claims("*16\r\n$7\r\nclaimed\r\n:123\r\n:1\r\n" NOBODY "$7\r\nrunning\r\n:0\r\n:0\r\n" NOBODY
+				"$9\r\nexhausted\r\n:9007199254740991\r\n:4\r\n" NOBODY
+				"$8\r\nconflict\r\n:0\r\n:0\r\n$30\r\n2147483647 9223372036854775806\r\n",
 				4, grants),
 			 0);
 	assert_int_equal(grants[0].verdict, LEASE_VERDICT_CLAIMED);
 	assert_int_equal(grants[0].token, 123);
-	assert_int_equal(grants[1].verdict, LEASE_VERDICT_HELD);
+	assert_int_equal(grants[1].verdict, LEASE_VERDICT_RUNNING);
 	assert_int_equal(grants[2].verdict, LEASE_VERDICT_EXHAUSTED);
 	assert_int_equal(grants[2].token, 9007199254740991);
 	assert_int_equal(grants[2].attempt, 4);
@@ -61,33 +62,33 @@ static void test_bad_claims(void **state)
 		":3\r\n",
 		"$-1\r\n",
 		"*0\r\n",
-		"*3\r\n:0\r\n:1\r\n:1\r\n",
-		"*5\r\n:0\r\n:1\r\n:1\r\n" NOBODY ":0\r\n",
-		"*4\r\n:0\r\n:1\r\n$1\r\n1\r\n" NOBODY,
-		"*4\r\n:0\r\n:1\r\n$-1\r\n" NOBODY,
-		"*4\r\n:0\r\n:1\r\n:1\r\n:0\r\n",
-		"*4\r\n:0\r\n:1\r\n:1\r\n$-1\r\n",
-		"*4\r\n:0\r\n:0\r\n:1\r\n" NOBODY, /* a grant without a token */
-		"*4\r\n:0\r\n:-5\r\n:1\r\n" NOBODY,
-		"*4\r\n:0\r\n:9007199254740992\r\n:1\r\n" NOBODY, /* Lua cannot count further */
-		"*4\r\n:0\r\n:5\r\n:0\r\n" NOBODY,
-		"*4\r\n:0\r\n:5\r\n:1000001\r\n" NOBODY,
-		"*4\r\n:0\r\n:5\r\n:4294967297\r\n" NOBODY,
-		"*4\r\n:1\r\n:5\r\n:1\r\n" NOBODY, /* a token without a grant */
-		"*4\r\n:6\r\n:0\r\n:0\r\n" NOBODY, /* what no claim answers */
-		"*4\r\n:7\r\n:0\r\n:0\r\n" NOBODY,
-		"*4\r\n:-1\r\n:0\r\n:0\r\n" NOBODY,
-		"*4\r\n*1\r\n:0\r\n:1\r\n:1\r\n" NOBODY,
-		"*4\r\n:2\r\n:0\r\n:0\r\n" NOBODY, /* another's id, but whose? */
-		"*4\r\n:2\r\n:0\r\n:0\r\n$1\r\n7\r\n",
-		"*4\r\n:2\r\n:0\r\n:0\r\n$3\r\nx 7\r\n",
-		"*4\r\n:2\r\n:0\r\n:0\r\n$4\r\n-1 7\r\n",
-		"*4\r\n:2\r\n:0\r\n:0\r\n$4\r\n1 -7\r\n",
-		"*4\r\n:2\r\n:0\r\n:0\r\n$5\r\n1 7 9\r\n",
-		"*4\r\n:2\r\n:0\r\n:0\r\n$12\r\n2147483648 7\r\n",
-		"*4\r\n:2\r\n:0\r\n:0\r\n$22\r\n1 92233720368547758079\r\n",
-		"*4\r\n:0\r\n:5\r\n:1\r\n$3\r\n1 7\r\n", /* a grant that is another's */
-		"*4\r\n:1\r\n:0\r\n:0\r\n$3\r\n1 7\r\n",
+		"*3\r\n$7\r\nclaimed\r\n:1\r\n:1\r\n",
+		"*5\r\n$7\r\nclaimed\r\n:1\r\n:1\r\n" NOBODY "$7\r\nclaimed\r\n",
+		"*4\r\n$7\r\nclaimed\r\n:1\r\n$1\r\n1\r\n" NOBODY,
+		"*4\r\n$7\r\nclaimed\r\n:1\r\n$-1\r\n" NOBODY,
+		"*4\r\n$7\r\nclaimed\r\n:1\r\n:1\r\n:0\r\n",
+		"*4\r\n$7\r\nclaimed\r\n:1\r\n:1\r\n$-1\r\n",
+		"*4\r\n$7\r\nclaimed\r\n:0\r\n:1\r\n" NOBODY, /* a grant without a token */
+		"*4\r\n$7\r\nclaimed\r\n:-5\r\n:1\r\n" NOBODY,
+		"*4\r\n$7\r\nclaimed\r\n:9007199254740992\r\n:1\r\n" NOBODY, /* Lua cannot count further */
+		"*4\r\n$7\r\nclaimed\r\n:5\r\n:0\r\n" NOBODY,
+		"*4\r\n$7\r\nclaimed\r\n:5\r\n:1000001\r\n" NOBODY,
+		"*4\r\n$7\r\nclaimed\r\n:5\r\n:4294967297\r\n" NOBODY,
+		"*4\r\n$7\r\nrunning\r\n:5\r\n:1\r\n" NOBODY, /* a token without a grant */
+		"*4\r\n$4\r\ngone\r\n:0\r\n:0\r\n" NOBODY, /* what no claim answers */
+		"*4\r\n$7\r\nunknown\r\n:0\r\n:0\r\n" NOBODY,
+		"*4\r\n$4\r\nheld\r\n:0\r\n:0\r\n" NOBODY,
+		"*4\r\n*1\r\n$7\r\nclaimed\r\n:1\r\n:1\r\n" NOBODY,
+		"*4\r\n$9\r\nduplicate\r\n:0\r\n:0\r\n" NOBODY, /* another's id, but whose? */
+		"*4\r\n$9\r\nduplicate\r\n:0\r\n:0\r\n$1\r\n7\r\n",
+		"*4\r\n$9\r\nduplicate\r\n:0\r\n:0\r\n$3\r\nx 7\r\n",
+		"*4\r\n$9\r\nduplicate\r\n:0\r\n:0\r\n$4\r\n-1 7\r\n",
+		"*4\r\n$9\r\nduplicate\r\n:0\r\n:0\r\n$4\r\n1 -7\r\n",
+		"*4\r\n$9\r\nduplicate\r\n:0\r\n:0\r\n$5\r\n1 7 9\r\n",
+		"*4\r\n$9\r\nduplicate\r\n:0\r\n:0\r\n$12\r\n2147483648 7\r\n",
+		"*4\r\n$9\r\nduplicate\r\n:0\r\n:0\r\n$22\r\n1 92233720368547758079\r\n",
+		"*4\r\n$7\r\nclaimed\r\n:5\r\n:1\r\n$3\r\n1 7\r\n", /* a grant that is another's */
+		"*4\r\n$7\r\nrunning\r\n:0\r\n:0\r\n$3\r\n1 7\r\n",
 	};
 	struct lease_grant grant;
 
@@ -100,7 +101,7 @@ static int parse(const char *line, struct reap_lease *lease)
 {
 	struct err err;
 
-	return reap_line_parse(line, strlen(line), lease, &err);
+	return lease_line_parse(line, strlen(line), lease, &err);
 }
 
 static void test_line(void **state)
@@ -152,7 +153,7 @@ static void test_bad_lines(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		assert_int_equal(parse(bad[i], &lease), -EBADMSG);
-	assert_int_equal(reap_line_parse("running w1.a 17 2 h1\0 3 99 t 4 5", 32, &lease, &err), -EBADMSG);
+	assert_int_equal(lease_line_parse("running w1.a 17 2 h1\0 3 99 t 4 5", 32, &lease, &err), -EBADMSG);
 }
 
 /* It goes to logs and terminals, and helps somebody find the key. */
@@ -163,7 +164,7 @@ static void test_message_of_a_bad_line(void **state)
 	struct err err = { 0 };
 
 	(void)state;
-	assert_int_equal(reap_line_parse(line, strlen(line), &lease, &err), -EBADMSG);
+	assert_int_equal(lease_line_parse(line, strlen(line), &lease, &err), -EBADMSG);
 	assert_int_equal(strncmp(err.msg, "owner: ", 7), 0);
 	assert_non_null(strstr(err.msg, "'running w1.?[2J? 17 2 h1 3 99 t 4 5'"));
 	assert_null(strchr(err.msg, '\033'));
