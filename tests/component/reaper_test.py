@@ -5,168 +5,22 @@ worker leaves them, a disk's file, a control group with a process in it. No VM i
 A kill at random moments stands for a crash between any two steps: nothing in the reaper knows about tests."""
 import os
 import signal
-import subprocess
 import sys
 import time
 import unittest
-import uuid
 
 from confluent_kafka import Consumer, KafkaException, Producer
-from confluent_kafka.admin import AdminClient, NewTopic
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from reaper_case import GRACE_MS, HOUR_MS, LEASE_MS, ReaperCase  # noqa: E402
+from reaper_obstacles import Caution, Holding  # noqa: E402,F401  (unittest finds them here)
 from seed import seeded  # noqa: E402
-from stack import BUILD, ENGINE_UID, Fleet, Services, wait_until  # noqa: E402
-
-LEASE_MS = 2000
-GRACE_MS = 500
-HOUR_MS = 3600 * 1000
-CONTROLLERS = ("memory", "pids", "cpu")
-FREEZER = os.path.isdir("/sys/fs/cgroup/freezer")
+from stack import ENGINE_UID, wait_until  # noqa: E402
 
 choose = seeded()
-services = None
 
 
-def setUpModule():
-    global services
-    services = Services()
-    unittest.addModuleCleanup(services.__exit__)
-    services.__enter__()
-    # Nothing is reaped within lease + grace of Redis's start; wait that out once for all tests.
-    wait_until("Redis is up for a while", lambda: uptime_ms(services) > LEASE_MS + GRACE_MS)
-
-
-def uptime_ms(of):
-    text = subprocess.run(["redis-cli", "-p", str(of.redis_port), "INFO", "server"], capture_output=True, text=True, check=True)
-    return int(text.stdout.split("uptime_in_seconds:")[1].split()[0]) * 1000
-
-
-def cgroup_roots():
-    if os.path.exists("/sys/fs/cgroup/cgroup.controllers"):
-        return ["/sys/fs/cgroup"]
-    return [f"/sys/fs/cgroup/{controller}" for controller in CONTROLLERS]
-
-
-class Case(unittest.TestCase):
-    def setUp(self):
-        self.fleet = Fleet(services, lease_ms=LEASE_MS, grace_ms=GRACE_MS)
-        self.sleepers = []
-        self.offset = 0
-        for kind in ("tasks", "results"):
-            self.make_topic(kind)
-
-    def tearDown(self):
-        self.fleet.close()
-        for sleeper in self.sleepers:
-            sleeper.kill()
-            sleeper.wait()
-        for root in cgroup_roots():
-            parent = os.path.join(root, "mayfly." + self.fleet.name)
-            for name in os.listdir(parent) if os.path.isdir(parent) else ():
-                if os.path.isdir(os.path.join(parent, name)):
-                    os.rmdir(os.path.join(parent, name))
-            if os.path.isdir(parent):
-                os.rmdir(parent)
-
-    def make_topic(self, kind):
-        admin = AdminClient({"bootstrap.servers": services.brokers})
-        for future in admin.create_topics([NewTopic(self.fleet.topic(kind), 2, 1)]).values():
-            future.result(30)
-
-    def redis(self, *args):
-        return services.redis_command(*args)
-
-    def key(self, task_id):
-        return f"{self.fleet.name}:{{mayfly}}:lease:{task_id}"
-
-    @property
-    def deadlines(self):
-        return f"{self.fleet.name}:{{mayfly}}:deadlines"
-
-    def now_ms(self):
-        seconds, micros = self.redis("TIME")
-        return int(seconds) * 1000 + int(micros) // 1000
-
-    def new_id(self):
-        return "task-" + uuid.uuid4().hex[:12]
-
-    def lease(self, task_id=None, state="running", owner="w1.dead", attempt=1, host=None, due_in_ms=None,
-              expires_in_ms=HOUR_MS, partition=0, offset=None):
-        """A lease as a worker's or reaper's script writes it; by default it ends one lease from now."""
-        task_id = task_id or self.new_id()
-        if offset is None:
-            offset, self.offset = self.offset, self.offset + 1
-        now = self.now_ms()
-        due = now + (LEASE_MS if due_in_ms is None else due_in_ms)
-        self.redis("SET", self.key(task_id),
-                   f"{state} {owner} {now * 1000} {attempt} {host or self.fleet.name} 0 {now + expires_in_ms} "
-                   f"{self.fleet.topic('tasks')} {partition} {offset}")
-        self.redis("ZADD", self.deadlines, due, task_id)
-        return task_id
-
-    def state(self, task_id):
-        line = self.redis("GET", self.key(task_id))
-        return line.split(" ")[0] if line else None
-
-    def states(self, ids):
-        """At one moment."""
-        return [line.split(" ")[0] if line else None for line in self.redis("MGET", *map(self.key, ids))]
-
-    def until_ms(self, end_ms, look):
-        """Look again and again, and answer all that was seen before `end_ms` of Redis's clock."""
-        seen = []
-        while True:
-            sight = look()
-            if self.now_ms() >= end_ms:
-                return seen
-            seen.append(sight)
-            time.sleep(0.05)
-
-    def wait_state(self, task_id, *states):
-        wait_until(f"{task_id} is {states} (it is {self.state(task_id)})\n{self.fleet.log()[-1500:]}",
-                   lambda: self.state(task_id) in states)
-
-    def make_objects(self, task_id):
-        with open(self.disk(task_id), "wb") as f:
-            f.write(os.urandom(1 << 20))
-        sleeper = subprocess.Popen(["sleep", "1000"], start_new_session=True)
-        self.sleepers.append(sleeper)
-        for group in self.group_paths(task_id):
-            os.makedirs(group)
-            with open(os.path.join(group, "cgroup.procs"), "w", encoding="ascii") as f:
-                f.write(str(sleeper.pid))
-        return sleeper
-
-    def disk(self, task_id):
-        return os.path.join(self.fleet.state, "scratch", task_id + ".luks")
-
-    def group_paths(self, task_id):
-        return [os.path.join(root, "mayfly." + self.fleet.name, "vm-" + task_id) for root in cgroup_roots()]
-
-    def groups(self, task_id):
-        return [path for path in self.group_paths(task_id) if os.path.isdir(path)]
-
-    def objects(self, task_id, sleeper):
-        return os.path.exists(self.disk(task_id)), bool(self.groups(task_id)), sleeper.poll() is None
-
-    def assert_objects(self, task_id, sleeper, are_there):
-        self.assertEqual(self.objects(task_id, sleeper), (are_there,) * 3)
-
-    def one_result(self, task_id, outcome):
-        wait_until(f"{task_id} is told\n{self.fleet.log()[-1500:]}", lambda: self.state(task_id) == "told")
-        result, = self.fleet.told()[task_id]
-        self.assertEqual((result["outcome"], result["ran"]), (outcome, "unknown"))
-        return result
-
-    def commit(self, partition, next_offset, metadata=None):
-        """What workers commit in their transactions."""
-        subprocess.run([os.path.join(BUILD, "tests", "component", "commit_position"), services.brokers, self.fleet.name,
-                        self.fleet.topic("tasks"), str(partition), str(next_offset), *([metadata] if metadata else [])],
-                       check=True, timeout=60)
-
-
-class Reaping(Case):
+class Reaping(ReaperCase):
     def test_a_dead_worker_is_cleared_away_and_its_task_may_run_again(self):
         task_id = self.lease(due_in_ms=4000)
         sleeper = self.make_objects(task_id)
@@ -196,7 +50,7 @@ class Reaping(Case):
         self.assert_objects(task_id, sleeper, True)
 
     def test_a_zombies_transaction_cannot_commit(self):
-        zombie = Producer({"bootstrap.servers": services.brokers, "transactional.id": "w1.zombie"})
+        zombie = Producer({"bootstrap.servers": self.services.brokers, "transactional.id": "w1.zombie"})
         zombie.init_transactions(30)
         zombie.begin_transaction()
         zombie.produce(self.fleet.topic("results"), b"x")
@@ -219,7 +73,7 @@ class Reaping(Case):
         self.assertEqual(list(self.fleet.told()), [open_record])
 
     def test_a_worker_whose_finish_got_lost_is_not_fenced(self):
-        worker = Producer({"bootstrap.servers": services.brokers, "transactional.id": "w1.alive"})
+        worker = Producer({"bootstrap.servers": self.services.brokers, "transactional.id": "w1.alive"})
         worker.init_transactions(30)
         worker.begin_transaction()
         worker.produce(self.fleet.topic("results"), b"\x80")
@@ -298,7 +152,7 @@ class Reaping(Case):
         self.assertEqual(self.fleet.children(reaper)[:2], [kafka, engine])
 
 
-class Telling(Case):
+class Telling(ReaperCase):
     def test_an_orphan_that_nobody_takes_is_lost(self):
         task_id = self.lease(due_in_ms=0, offset=7)
         self.make_objects(task_id)
@@ -313,7 +167,7 @@ class Telling(Case):
 
     def test_an_orphan_is_not_lost_while_there_are_workers(self):
         """They may have a long queue. A member of their group stands for them: it never takes the record."""
-        member = Consumer({"bootstrap.servers": services.brokers, "group.id": self.fleet.name, "session.timeout.ms": 6000,
+        member = Consumer({"bootstrap.servers": self.services.brokers, "group.id": self.fleet.name, "session.timeout.ms": 6000,
                            "enable.auto.commit": False})
         member.subscribe([self.fleet.topic("tasks")])
         wait_until("it is a member", lambda: member.poll(0.1) is None and member.assignment())
@@ -431,203 +285,6 @@ class Telling(Case):
             self.check_once(ids, [other])
             os.killpg(slow.pid, signal.SIGCONT)
         self.check_once(ids, [slow])
-
-
-class Holding(Case):
-    """What cannot be erased withholds no result, is told of, and is tried again for ever."""
-
-    def setUp(self):
-        super().setUp()
-        self.releases = []
-
-    def tearDown(self):
-        for release in self.releases:
-            release()
-        super().tearDown()
-
-    def lefts(self, task_id):
-        return [line for line in self.fleet.log().splitlines() if "reaper.left" in line and f"id={task_id} " in line]
-
-    def hold_disk(self, task_id):
-        subprocess.run(["chattr", "+i", self.disk(task_id)], check=True)
-        self.releases.append(lambda: subprocess.run(["chattr", "-i", self.disk(task_id)], stderr=subprocess.DEVNULL, check=False))
-
-    def release_disk(self, task_id):
-        subprocess.run(["chattr", "-i", self.disk(task_id)], check=True)
-        wait_until(f"its disk is gone\n{self.fleet.log()[-1500:]}", lambda: not os.path.exists(self.disk(task_id)))
-
-    def freeze(self, pid):
-        """As if it hung in the kernel: not even SIGKILL ends it. Answers what ends that."""
-        group = f"/sys/fs/cgroup/freezer/held.{self.fleet.name}.{pid}"
-        os.makedirs(group)
-
-        def thaw():
-            self.put(group, "freezer.state", "THAWED")
-
-        def remove():
-            wait_until("all that was held has ended", lambda: not self.get(group, "cgroup.procs"))
-            os.rmdir(group)
-
-        self.releases.append(thaw)
-        self.addCleanup(remove)
-        self.put(group, "cgroup.procs", str(pid))
-        self.put(group, "freezer.state", "FROZEN")
-        wait_until("it is frozen", lambda: self.get(group, "freezer.state") == "FROZEN")
-        return thaw
-
-    @staticmethod
-    def put(folder, name, value):
-        with open(os.path.join(folder, name), "w", encoding="ascii") as f:
-            f.write(value)
-
-    @staticmethod
-    def get(folder, name):
-        with open(os.path.join(folder, name), encoding="ascii") as f:
-            return f.read().strip()
-
-    def test_a_disk_that_holds_fast(self):
-        task_id, other = self.lease(due_in_ms=0), self.lease(due_in_ms=0, attempt=3, partition=1)
-        sleeper = self.make_objects(task_id)
-        self.make_objects(other)
-        self.hold_disk(task_id)
-        reaper = self.fleet.start_reaper(scan_ms=100, lost_after_ms=4000)
-        self.wait_state(task_id, "orphan")
-        told = self.one_result(other, "lost")  # beside it, all is as ever
-        self.assertIs(told["key_destroyed"], True)
-        self.assertNotIn("key", told["message"])
-        told = self.one_result(task_id, "lost")  # looking again did not put it off
-        self.assertIs(told["key_destroyed"], False)
-        self.assertIn("nobody saw whether the key of its disk is destroyed", told["message"])
-        self.assertEqual(self.objects(task_id, sleeper), (True, False, False))
-        wait_until("it was tried again", lambda: len(self.lefts(task_id)) >= 3)
-        self.assertIn(self.disk(task_id), self.lefts(task_id)[0])
-        self.assertIn("again_in_ms=", self.lefts(task_id)[0])
-        self.fleet.kill_group(reaper)
-        tried = len(self.lefts(task_id))
-        self.fleet.start_reaper(scan_ms=100)
-        wait_until("the next reaper tries it, too", lambda: len(self.lefts(task_id)) >= tried + 2)
-        self.release_disk(task_id)
-        self.assertEqual(self.lefts(other), [])
-        self.assertEqual((self.state(task_id), len(self.fleet.told()[task_id])), ("told", 1))
-
-    def test_objects_of_nobody_that_hold_fast(self):
-        task_id = self.new_id()
-        self.make_objects(task_id)
-        self.hold_disk(task_id)
-        self.fleet.start_reaper(scan_ms=100)
-        wait_until("it was tried", lambda: len(self.lefts(task_id)) >= 2)
-        self.wait_state(task_id, None)  # the id is free for a worker, whose lane looks itself
-        self.release_disk(task_id)
-        self.wait_state(task_id, None)
-        self.assertEqual(self.fleet.told(), {})
-
-    @unittest.skipUnless(FREEZER, "no freezer of version 1: nothing survives SIGKILL here")
-    def test_a_lane_that_hangs(self):
-        """In the kernel, at the first erasing it is asked for: only after some scans it has to list what is there."""
-        reaper = self.fleet.start_reaper(scan_ms=1500)
-        wait_until("it runs", lambda: "reaper.redis" in self.fleet.log())
-        lane = self.fleet.children(reaper)[0]
-        thaw = self.freeze(lane)
-        ids = [self.lease(due_in_ms=0, attempt=3, partition=p) for p in (0, 1, 0)]
-        sleepers = {task_id: self.make_objects(task_id) for task_id in ids}
-        for task_id in ids:
-            self.one_result(task_id, "lost")
-        for task_id in ids:
-            wait_until(f"another lane erases it\n{self.fleet.log()[-1500:]}",
-                       lambda t=task_id: self.objects(t, sleepers[t]) == (False, False, False))
-        self.assertIn("the lane hung or died", "".join(line for task_id in ids for line in self.lefts(task_id)))
-        self.assertIn(lane, self.fleet.children(reaper))  # it hangs all the while
-        reaper.terminate()
-        self.assertEqual(reaper.wait(60), 0)
-        thaw()
-        wait_until("the lane ends, too", lambda: not os.path.exists(f"/proc/{lane}"))
-        self.assertEqual({task_id: len(told) for task_id, told in self.fleet.told().items()}, dict.fromkeys(ids, 1))
-
-    @unittest.skipUnless(FREEZER, "no freezer of version 1: nothing survives SIGKILL here")
-    def test_a_vm_that_does_not_die(self):
-        task_id = self.lease(due_in_ms=0, attempt=3)
-        thaw = self.freeze(self.make_objects(task_id).pid)
-        self.fleet.start_reaper(scan_ms=100)
-        # Its disk is gone, and yet: what may still run has the key.
-        self.assertIs(self.one_result(task_id, "lost")["key_destroyed"], False)
-        self.assertFalse(os.path.exists(self.disk(task_id)))
-        self.assertTrue(self.groups(task_id))
-        self.assertIn("do not die", self.lefts(task_id)[0])
-        thaw()
-        wait_until("its control groups are gone", lambda: not self.groups(task_id))
-
-    def test_a_control_group_with_others_below_it(self):
-        task_id = self.lease(due_in_ms=0, attempt=3)
-        self.make_objects(task_id)
-        inner = [os.path.join(path, "inner") for path in self.group_paths(task_id)]
-        for path in inner:
-            os.mkdir(path)
-        self.fleet.start_reaper(scan_ms=100)
-        self.assertIs(self.one_result(task_id, "lost")["key_destroyed"], True)  # nobody is left who had the key
-        self.assertTrue(self.groups(task_id))
-        for path in inner:
-            os.rmdir(path)
-        wait_until("its control groups are gone", lambda: not self.groups(task_id))
-
-
-class Caution(Case):
-    def test_a_mass_expiry_is_looked_at_twice(self):
-        ids = [self.lease(due_in_ms=-GRACE_MS) for _ in range(12)]
-        self.fleet.start_reaper()
-        wait_until("the brake", lambda: "reaper.brake" in self.fleet.log())
-        braked = time.monotonic()
-        self.assertEqual(set(self.states(ids)), {"running"})
-        wait_until("they are reaped after all", lambda: set(self.states(ids)) == {"orphan"})
-        self.assertGreater(time.monotonic() - braked, LEASE_MS / 1000 - 0.5)
-
-    def test_a_mass_that_was_an_error_is_not_reaped(self):
-        ids = [self.lease(due_in_ms=-GRACE_MS) for _ in range(12)]
-        self.fleet.start_reaper()
-        wait_until("the brake", lambda: "reaper.brake" in self.fleet.log())
-        end = time.monotonic() + 2 * LEASE_MS / 1000
-        while time.monotonic() < end:  # the workers are alive
-            self.redis("ZADD", self.deadlines, *[x for i in ids for x in (self.now_ms() + LEASE_MS, i)])
-            time.sleep(0.2)
-        self.assertEqual(set(self.states(ids)), {"running"})
-
-    def test_objects_without_a_lease_are_erased(self):
-        abandoned, live, elsewhere = self.new_id(), self.lease(due_in_ms=HOUR_MS), self.lease(due_in_ms=HOUR_MS, host="other")
-        sleepers = {i: self.make_objects(i) for i in (abandoned, live, elsewhere)}
-        self.fleet.start_reaper(scan_ms=100)
-        for gone in (abandoned, elsewhere):
-            wait_until(f"it is erased\n{self.fleet.log()[-1500:]}", lambda: not os.path.exists(self.disk(gone)) and not self.groups(gone))
-            wait_until("its process is gone", lambda: sleepers[gone].poll() is not None)
-        self.wait_state(abandoned, None)
-        self.assert_objects(live, sleepers[live], True)
-        self.assertEqual((self.state(live), self.state(elsewhere)), ("running", "running"))
-
-    def test_nothing_is_destroyed_while_redis_is_away_or_new(self):
-        own = Services()
-        try:
-            own.start_redis()
-            own.kafka_port = services.kafka_port
-            fleet = Fleet(own, lease_ms=LEASE_MS, grace_ms=GRACE_MS)
-            self.fleet.close()
-            self.fleet = fleet
-            wait_until("it is up for long enough", lambda: uptime_ms(own) > LEASE_MS + GRACE_MS)
-            fleet.start_reaper(scan_ms=100)
-            wait_until("it looked", lambda: "reaper.redis" in fleet.log())
-            own.redis.kill()
-            own.redis.wait()
-            task_id = self.new_id()
-            sleeper = self.make_objects(task_id)  # of a worker whose lease went with Redis
-            time.sleep(2 * (LEASE_MS + GRACE_MS) / 1000)
-            self.assert_objects(task_id, sleeper, True)
-            own.start_redis()
-            while True:
-                sight = self.objects(task_id, sleeper)
-                if uptime_ms(own) >= LEASE_MS + GRACE_MS - 1000:  # it counts whole seconds
-                    break
-                self.assertEqual(sight, (True, True, True))
-                time.sleep(0.05)
-            wait_until("it is erased", lambda: not os.path.exists(self.disk(task_id)) and not self.groups(task_id))
-        finally:
-            own.__exit__()
 
 
 if __name__ == "__main__":

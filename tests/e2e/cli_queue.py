@@ -4,123 +4,25 @@ cli_run.py."""
 import glob
 import json
 import os
-import pty
-import select
 import signal
-import subprocess
 import tempfile
 import time
 import unittest
 
-import msgpack
 from confluent_kafka import Consumer
 
-from case import REPO, EndToEnd, wait_until
+from case import REPO, wait_until
+from cli import begin, mayfly
+from cli_history import History
+from queue_case import RESULT_KEYS, QueueCase, end, lines_of, task
 from stack import Services
-from cli import MAYFLY, begin, environment, mayfly
+from terminal import Terminal
+from told import Told
 
 BAD = os.path.join(REPO, "schemas", "vectors", "bad")
-SILENT_S = 120  # what says nothing for so long hangs
-RESULT_KEYS = set(("v id kind outcome ran exit_code signal stdout stderr timings_ms isolation key_destroyed message field files labels "
-                   "host attempt usage stdout_bytes stderr_bytes stdout_sha256 stdout_truncated "
-                   "stdout_encoding stderr_encoding").split())
 
 
-def lines_of(text):
-    return [json.loads(line) for line in text.splitlines()]
-
-
-def task(**fields):
-    return json.dumps({"image": "base", "argv": ["true"], **fields}) + "\n"
-
-
-def end(process):
-    if process.poll() is None:
-        process.kill()
-        process.communicate()
-
-
-class Terminal:
-    """A command that has a terminal, and what it has written there."""
-
-    def __init__(self, fleet, *args, **env):
-        self.fd, other = pty.openpty()
-        self.process = subprocess.Popen([MAYFLY, *args], stdin=other, stdout=other, stderr=other,
-                                        env=environment(fleet, **{"TERM": "xterm", "NO_COLOR": "", **env}))
-        os.close(other)
-        self.seen = b""
-
-    def read(self, until=None):
-        """What it has written until there, or until its end."""
-        while until is None or until not in self.seen:
-            if not select.select([self.fd], [], [], SILENT_S)[0]:
-                raise AssertionError(f"nothing came for {SILENT_S} s after {self.seen}")
-            try:
-                self.seen += os.read(self.fd, 4096)
-            except OSError:  # EIO: nobody has the other side any more
-                break
-        return self.seen
-
-    def end(self):
-        self.process.kill()
-        self.process.wait()
-        os.close(self.fd)
-
-
-class Told:
-    """What a worker would write of a task, written by the test: ids, attempts and times as it likes."""
-
-    def __init__(self, fleet, task_id, record=0):
-        self.fleet, self.id, self.record = fleet, task_id, record
-        self.now_ms = int(time.time() * 1000)
-
-    def _write(self, topic, value, key=None, at_ms=None):
-        self.fleet.producer.produce(self.fleet.topic(topic), msgpack.packb(value), key=key or self.id, timestamp=at_ms or self.now_ms)
-        self.fleet.producer.poll(0)
-
-    def _event(self, event, **more):
-        self._write("results", {"v": 1, "event": event, "id": self.id, "kind": "run", "host": "h1", "worker": "w1", "attempt": 1,
-                                "token": 1, "labels": {}, "finished_ms": self.now_ms,
-                                **{"source": {"topic": "t", "partition": 0, "offset": self.record}, **more}})
-
-    def started(self, **more):
-        self._event("started", **more)
-
-    def finished(self, stdout=b"", kept=None, exit_code=0, **more):
-        kept = len(stdout) if kept is None else kept
-        stream = {"head": stdout[:32768], "tail": stdout[32768:], "bytes": kept, "kept": kept, "sha256": "0" * 64}
-        self._event("finished", outcome="succeeded", ran="ran", exit_code=exit_code, stdout=stream, timings_ms={"total": 1000}, **more)
-
-    def chunk(self, data, seq, offset, attempt=1, stream="stdout", at_ms=None):
-        self._write("output", {"v": 1, "id": self.id, "stream": stream, "seq": seq, "offset": offset, "attempt": attempt, "data": data},
-                    at_ms=at_ms)
-
-    def others(self, n):
-        """As many results of other tasks, in the same partition and in others."""
-        for i in range(n):
-            other = Told(self.fleet, f"other-{i}")
-            other.now_ms = self.now_ms
-            other._event("finished", outcome="succeeded")
-
-
-class Queue(EndToEnd):
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        from stack import Fleet
-        cls.shared = Fleet(cls.services, vmm="null", allow_null_vmm="yes", slots=50)
-        cls.shared.start_worker()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.shared.close()
-        super().tearDownClass()
-
-    def mayfly(self, *args, code=0, **more):
-        done = mayfly(self.shared, *args, **more)
-        self.assertEqual(done.returncode, code, done.stderr.decode())
-        return done
-
+class Queue(History, QueueCase):
     def test_readiness_is_of_a_group_and_of_one_worker_of_it(self):
         worker = f"{self.shared.name}-w1"
         self.mayfly("doctor", "--ready")
@@ -217,12 +119,6 @@ class Queue(EndToEnd):
         self.assertEqual(RESULT_KEYS - result.keys(), set())
         told = [result[key] for key in ("outcome", "field", "ran", "exit_code", "signal", "stdout", "key_destroyed")]
         self.assertEqual(told, ["rejected", "memory_mib", "not_started", None, None, "", False])
-
-    def test_an_id_that_is_over_is_found(self):
-        for name in ("over-1", "over-2"):
-            self.mayfly("submit", "--wait", "--id", name, "--", "true")
-        seen = lines_of(self.mayfly("watch", "--json", "--id", "over-1", "--id", "over-2").stdout)
-        self.assertEqual([r["id"] for r in seen if r["event"] == "finished"], ["over-1", "over-2"])
 
     def test_an_unknown_prefix_makes_no_topics(self):
         tries = [begin(self.shared, "--prefix", "typo", *args)
@@ -332,151 +228,6 @@ class Queue(EndToEnd):
         result = json.loads(done.stdout)
         self.assertEqual(result["outcome"], "expired")
         self.assertRegex(result["message"], "of its created_ms, [0-9]+; is that in seconds")
-
-    def test_what_became_of_a_task(self):
-        self.mayfly("submit", "--wait", "--id", "became-1", "--label", "a=b", "--", "true")
-        result = json.loads(self.mayfly("result", "--json", "became-1").stdout)
-        self.assertEqual((result["outcome"], result["labels"], RESULT_KEYS - result.keys()), ("succeeded", {"a": "b"}, set()))
-        self.assertIn(b"succeeded", self.mayfly("result", "became-1").stdout)
-        self.assertEqual(self.mayfly("result", "--json", "--since", "1h", "became-1").stdout.count(b"\n"), 1)
-        self.assertEqual(self.mayfly("logs", "became-1").stdout, b"")
-        self.mayfly("submit", "--wait", "--memory", "900G", "--id", "became-2", "--", "true")
-        self.assertIn(b"task became-2 did not run: rejected: ", self.mayfly("logs", "became-2").stderr)
-        for command in ("result", "logs"):
-            done = self.mayfly(command, "became-none", code=4)
-            self.assertEqual(done.stdout, b"")
-            self.assertIn(b"nothing is known of a task became-none", done.stderr)
-            self.mayfly(command, "no/id", code=2)
-            self.mayfly(command, code=2)
-            self.mayfly(command, "a", "b", code=2)
-
-    def test_the_latest_result_far_back(self):
-        fleet = self.fleet()
-        self.make_topics(fleet)
-        Told(fleet, "reused", 1).finished()
-        Told(fleet, "reused", 2).finished(exit_code=7)
-        Told(fleet, "running", 3).started(attempt=2)
-        Told(fleet, "again", 4).finished()
-        Told(fleet, "again", 5).started()
-        refused = Told(fleet, "refused", 6)
-        refused._event("refused", outcome="rejected")
-        Told(fleet, "x").others(60000)
-        old = Told(fleet, "old", 7)
-        old.now_ms -= 7200 * 1000
-        old.finished()
-        fleet.flush()
-        self.assertEqual(json.loads(mayfly(fleet, "result", "--json", "reused").stdout)["exit_code"], 7)
-        done = mayfly(fleet, "result", "running")
-        self.assertEqual((done.returncode, done.stdout), (3, b""))
-        self.assertRegex(done.stderr, rb"has no result yet: it started at .* \(attempt 2, host h1\)")
-        done = mayfly(fleet, "result", "--json", "again")
-        self.assertEqual((done.returncode, done.stdout), (3, b""))
-        self.assertRegex(done.stderr, rb"the result of an earlier task again is there.*\n.*has no result yet: it started at")
-        self.assertEqual(mayfly(fleet, "result", "refused").returncode, 4)
-        self.assertEqual(mayfly(fleet, "result", "old").returncode, 0)
-        self.assertEqual(mayfly(fleet, "result", "--since", "1h", "old").returncode, 4)
-        self.assertEqual(mayfly(fleet, "submit", "--id", "waits", "--", "true").returncode, 0)
-        for command, says in (("result", rb"it was submitted at .* and has not started"), ("logs", rb"has not started yet; -f waits")):
-            done = mayfly(fleet, command, "waits")
-            self.assertEqual((done.returncode, done.stdout), (3, b""), done.stderr)
-            self.assertRegex(done.stderr, says)
-
-    def test_an_id_that_waits_again(self):
-        """Its latest task counts, and that one is in the queue: what an earlier one became is no answer."""
-        fleet = self.fleet()
-        self.make_topics(fleet)
-        value = msgpack.packb({"v": 1, "kind": "run", "id": "back", "image": "base", "argv": ["true"]})
-        for _ in range(2):
-            fleet.producer.produce(fleet.topic("tasks"), value, key="back", partition=0)
-        Told(fleet, "back", 0).finished(stdout=b"of the first\n")
-        fleet.flush()
-        for command, says in (("result", rb"was submitted at .* and has not started"), ("logs", rb"has not started yet; -f waits")):
-            done = mayfly(fleet, command, "back")
-            self.assertEqual((done.returncode, done.stdout), (3, b""), done.stderr)
-            self.assertRegex(done.stderr, says)
-        follow = begin(fleet, "logs", "-f", "back")
-        self.addCleanup(end, follow)
-        time.sleep(1)
-        self.assertIsNone(follow.poll())
-        second = Told(fleet, "back", 1)
-        second.finished(stdout=b"of the second\n", exit_code=5)
-        fleet.flush()
-        out, err = follow.communicate(timeout=60)
-        self.assertEqual((follow.returncode, out), (0, b"of the second\n"), err)
-        self.assertEqual(json.loads(mayfly(fleet, "result", "--json", "back").stdout)["exit_code"], 5)
-        self.assertEqual(mayfly(fleet, "logs", "back").stdout, b"of the second\n")
-        for record, event, more in ((2, "duplicate", {"same_as": {"partition": 0, "offset": 1}}), (3, "refused", {"outcome": "rejected"})):
-            fleet.producer.produce(fleet.topic("tasks"), value, key="back", partition=0)
-            fleet.flush()
-            self.assertEqual(mayfly(fleet, "result", "back").returncode, 3)
-            Told(fleet, "back", record)._event(event, **more)  # it has its answer, which is no result
-            fleet.flush()
-            self.assertEqual(json.loads(mayfly(fleet, "result", "--json", "back").stdout)["exit_code"], 5)
-
-    def make_topics(self, fleet):
-        """As a worker does, which then is not needed."""
-        worker = fleet.start_worker(vmm="null", allow_null_vmm="yes")
-        worker.terminate()
-        worker.wait(60)
-
-    def test_logs_put_chunks_together(self):
-        fleet = self.fleet()
-        self.make_topics(fleet)
-        before = Told(fleet, "log", 1)
-        before.now_ms -= 60000
-        before.started()
-        before.chunk(b"of an earlier task\n", 0, 0)
-        before.finished(stdout=b"of an earlier task\n")
-        first = Told(fleet, "log", 2)
-        first.now_ms -= 30000
-        first.started()
-        first.chunk(b"of a lost attempt\n", 0, 0)
-        last = Told(fleet, "log", 2)
-        last.started(attempt=2)
-        last.chunk(b"one ", 0, 0, 2)
-        last.chunk(b"one ", 0, 0, 2)  # sent twice
-        Told(fleet, "another").chunk(b"not this\n", 1, 0)
-        last.chunk(b"oops\n", 1, 0, 2, "stderr")
-        last.chunk(b"e two\n", 2, 2, 2)
-        fleet.flush()
-        done = mayfly(fleet, "logs", "log")
-        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, b"one two\n", b"oops\n"))
-        follow = begin(fleet, "logs", "-f", "log")
-        self.addCleanup(end, follow)
-        self.assertEqual(follow.stdout.readline(), b"one two\n")
-        last.chunk(b"\xff\x00three\n", 3, 8, 2)
-        fleet.flush()
-        self.assertEqual(follow.stdout.readline(), b"\xff\x00three\n")
-        last.finished(stdout=b"one two\n\xff\x00three\nfour\n", attempt=2)  # its last chunk did not come
-        fleet.flush()
-        out, err = follow.communicate(timeout=60)
-        self.assertEqual((follow.returncode, out, err), (0, b"four\n", b"oops\n"))
-        self.assertEqual(mayfly(fleet, "logs", "log").stdout, b"one two\n\xff\x00three\nfour\n")
-        silent = Told(fleet, "log", 3)
-        silent.now_ms += 1000
-        silent.started()
-        silent.finished()
-        fleet.flush()
-        self.assertEqual(mayfly(fleet, "logs", "log").stdout, b"")
-
-    def test_logs_of_what_was_not_streamed(self):
-        fleet = self.fleet()
-        self.make_topics(fleet)
-        follow = begin(fleet, "logs", "-f", "inline")
-        self.addCleanup(end, follow)
-        time.sleep(1)  # it may wait or find it: both must end the same
-        told = Told(fleet, "inline")
-        told.finished(stdout=b"h" * 32768 + b"t" * 10, kept=50000)
-        fleet.flush()
-        out, err = follow.communicate(timeout=60)
-        for got, said, code in ((out, err, follow.returncode), (*self.logs(fleet, "inline"), 0)):
-            self.assertEqual((got, code), (b"h" * 32768 + b"t" * 10, 0))
-            self.assertIn(b"17222 bytes of its output did not arrive", said)
-
-    def logs(self, fleet, task_id):
-        done = mayfly(fleet, "logs", task_id)
-        self.assertEqual(done.returncode, 0, done.stderr)
-        return done.stdout, done.stderr
 
     def test_cancelling(self):
         """And what is said while a task runs for long, and of Ctrl-C, which ends the waiting alone."""

@@ -1,0 +1,208 @@
+"""The reaper where something is in its way: what holds fast, a mass of leases that end at once, a Redis that is away. Run by
+reaper_test.py, with which it shares Kafka and Redis."""
+import os
+import subprocess
+import time
+import unittest
+
+from reaper_case import GRACE_MS, HOUR_MS, LEASE_MS, ReaperCase, uptime_ms
+from stack import Fleet, Services, wait_until
+
+FREEZER = os.path.isdir("/sys/fs/cgroup/freezer")
+
+
+class Holding(ReaperCase):
+    """What cannot be erased withholds no result, is told of, and is tried again for ever."""
+
+    def setUp(self):
+        super().setUp()
+        self.releases = []
+
+    def tearDown(self):
+        for release in self.releases:
+            release()
+        super().tearDown()
+
+    def lefts(self, task_id):
+        return [line for line in self.fleet.log().splitlines() if "reaper.left" in line and f"id={task_id} " in line]
+
+    def hold_disk(self, task_id):
+        subprocess.run(["chattr", "+i", self.disk(task_id)], check=True)
+        self.releases.append(lambda: subprocess.run(["chattr", "-i", self.disk(task_id)], stderr=subprocess.DEVNULL, check=False))
+
+    def release_disk(self, task_id):
+        subprocess.run(["chattr", "-i", self.disk(task_id)], check=True)
+        wait_until(f"its disk is gone\n{self.fleet.log()[-1500:]}", lambda: not os.path.exists(self.disk(task_id)))
+
+    def freeze(self, pid):
+        """As if it hung in the kernel: not even SIGKILL ends it. Answers what ends that."""
+        group = f"/sys/fs/cgroup/freezer/held.{self.fleet.name}.{pid}"
+        os.makedirs(group)
+
+        def thaw():
+            self.put(group, "freezer.state", "THAWED")
+
+        def remove():
+            wait_until("all that was held has ended", lambda: not self.get(group, "cgroup.procs"))
+            os.rmdir(group)
+
+        self.releases.append(thaw)
+        self.addCleanup(remove)
+        self.put(group, "cgroup.procs", str(pid))
+        self.put(group, "freezer.state", "FROZEN")
+        wait_until("it is frozen", lambda: self.get(group, "freezer.state") == "FROZEN")
+        return thaw
+
+    @staticmethod
+    def put(folder, name, value):
+        with open(os.path.join(folder, name), "w", encoding="ascii") as f:
+            f.write(value)
+
+    @staticmethod
+    def get(folder, name):
+        with open(os.path.join(folder, name), encoding="ascii") as f:
+            return f.read().strip()
+
+    def test_a_disk_that_holds_fast(self):
+        task_id, other = self.lease(due_in_ms=0), self.lease(due_in_ms=0, attempt=3, partition=1)
+        sleeper = self.make_objects(task_id)
+        self.make_objects(other)
+        self.hold_disk(task_id)
+        reaper = self.fleet.start_reaper(scan_ms=100, lost_after_ms=4000)
+        self.wait_state(task_id, "orphan")
+        told = self.one_result(other, "lost")  # beside it, all is as ever
+        self.assertIs(told["key_destroyed"], True)
+        self.assertNotIn("key", told["message"])
+        told = self.one_result(task_id, "lost")  # looking again did not put it off
+        self.assertIs(told["key_destroyed"], False)
+        self.assertIn("nobody saw whether the key of its disk is destroyed", told["message"])
+        self.assertEqual(self.objects(task_id, sleeper), (True, False, False))
+        wait_until("it was tried again", lambda: len(self.lefts(task_id)) >= 3)
+        self.assertIn(self.disk(task_id), self.lefts(task_id)[0])
+        self.assertIn("again_in_ms=", self.lefts(task_id)[0])
+        self.fleet.kill_group(reaper)
+        tried = len(self.lefts(task_id))
+        self.fleet.start_reaper(scan_ms=100)
+        wait_until("the next reaper tries it, too", lambda: len(self.lefts(task_id)) >= tried + 2)
+        self.release_disk(task_id)
+        self.assertEqual(self.lefts(other), [])
+        self.assertEqual((self.state(task_id), len(self.fleet.told()[task_id])), ("told", 1))
+
+    def test_objects_of_nobody_that_hold_fast(self):
+        task_id = self.new_id()
+        self.make_objects(task_id)
+        self.hold_disk(task_id)
+        self.fleet.start_reaper(scan_ms=100)
+        wait_until("it was tried", lambda: len(self.lefts(task_id)) >= 2)
+        self.wait_state(task_id, None)  # the id is free for a worker, whose lane looks itself
+        self.release_disk(task_id)
+        self.wait_state(task_id, None)
+        self.assertEqual(self.fleet.told(), {})
+
+    @unittest.skipUnless(FREEZER, "no freezer of version 1: nothing survives SIGKILL here")
+    def test_a_lane_that_hangs(self):
+        """In the kernel, at the first erasing it is asked for: only after some scans it has to list what is there."""
+        reaper = self.fleet.start_reaper(scan_ms=1500)
+        wait_until("it runs", lambda: "reaper.redis" in self.fleet.log())
+        lane = self.fleet.children(reaper)[0]
+        thaw = self.freeze(lane)
+        ids = [self.lease(due_in_ms=0, attempt=3, partition=p) for p in (0, 1, 0)]
+        sleepers = {task_id: self.make_objects(task_id) for task_id in ids}
+        for task_id in ids:
+            self.one_result(task_id, "lost")
+        for task_id in ids:
+            wait_until(f"another lane erases it\n{self.fleet.log()[-1500:]}",
+                       lambda t=task_id: self.objects(t, sleepers[t]) == (False, False, False))
+        self.assertIn("the lane hung or died", "".join(line for task_id in ids for line in self.lefts(task_id)))
+        self.assertIn(lane, self.fleet.children(reaper))  # it hangs all the while
+        reaper.terminate()
+        self.assertEqual(reaper.wait(60), 0)
+        thaw()
+        wait_until("the lane ends, too", lambda: not os.path.exists(f"/proc/{lane}"))
+        self.assertEqual({task_id: len(told) for task_id, told in self.fleet.told().items()}, dict.fromkeys(ids, 1))
+
+    @unittest.skipUnless(FREEZER, "no freezer of version 1: nothing survives SIGKILL here")
+    def test_a_vm_that_does_not_die(self):
+        task_id = self.lease(due_in_ms=0, attempt=3)
+        thaw = self.freeze(self.make_objects(task_id).pid)
+        self.fleet.start_reaper(scan_ms=100)
+        # Its disk is gone, and yet: what may still run has the key.
+        self.assertIs(self.one_result(task_id, "lost")["key_destroyed"], False)
+        self.assertFalse(os.path.exists(self.disk(task_id)))
+        self.assertTrue(self.groups(task_id))
+        self.assertIn("do not die", self.lefts(task_id)[0])
+        thaw()
+        wait_until("its control groups are gone", lambda: not self.groups(task_id))
+
+    def test_a_control_group_with_others_below_it(self):
+        task_id = self.lease(due_in_ms=0, attempt=3)
+        self.make_objects(task_id)
+        inner = [os.path.join(path, "inner") for path in self.group_paths(task_id)]
+        for path in inner:
+            os.mkdir(path)
+        self.fleet.start_reaper(scan_ms=100)
+        self.assertIs(self.one_result(task_id, "lost")["key_destroyed"], True)  # nobody is left who had the key
+        self.assertTrue(self.groups(task_id))
+        for path in inner:
+            os.rmdir(path)
+        wait_until("its control groups are gone", lambda: not self.groups(task_id))
+
+
+class Caution(ReaperCase):
+    def test_a_mass_expiry_is_looked_at_twice(self):
+        ids = [self.lease(due_in_ms=-GRACE_MS) for _ in range(12)]
+        self.fleet.start_reaper()
+        wait_until("the brake", lambda: "reaper.brake" in self.fleet.log())
+        braked = time.monotonic()
+        self.assertEqual(set(self.states(ids)), {"running"})
+        wait_until("they are reaped after all", lambda: set(self.states(ids)) == {"orphan"})
+        self.assertGreater(time.monotonic() - braked, LEASE_MS / 1000 - 0.5)
+
+    def test_a_mass_that_was_an_error_is_not_reaped(self):
+        ids = [self.lease(due_in_ms=-GRACE_MS) for _ in range(12)]
+        self.fleet.start_reaper()
+        wait_until("the brake", lambda: "reaper.brake" in self.fleet.log())
+        end = time.monotonic() + 2 * LEASE_MS / 1000
+        while time.monotonic() < end:  # the workers are alive
+            self.redis("ZADD", self.deadlines, *[x for i in ids for x in (self.now_ms() + LEASE_MS, i)])
+            time.sleep(0.2)
+        self.assertEqual(set(self.states(ids)), {"running"})
+
+    def test_objects_without_a_lease_are_erased(self):
+        abandoned, live, elsewhere = self.new_id(), self.lease(due_in_ms=HOUR_MS), self.lease(due_in_ms=HOUR_MS, host="other")
+        sleepers = {i: self.make_objects(i) for i in (abandoned, live, elsewhere)}
+        self.fleet.start_reaper(scan_ms=100)
+        for gone in (abandoned, elsewhere):
+            wait_until(f"it is erased\n{self.fleet.log()[-1500:]}", lambda: not os.path.exists(self.disk(gone)) and not self.groups(gone))
+            wait_until("its process is gone", lambda: sleepers[gone].poll() is not None)
+        self.wait_state(abandoned, None)
+        self.assert_objects(live, sleepers[live], True)
+        self.assertEqual((self.state(live), self.state(elsewhere)), ("running", "running"))
+
+    def test_nothing_is_destroyed_while_redis_is_away_or_new(self):
+        own = Services()
+        try:
+            own.start_redis()
+            own.kafka_port = self.services.kafka_port
+            fleet = Fleet(own, lease_ms=LEASE_MS, grace_ms=GRACE_MS)
+            self.fleet.close()
+            self.fleet = fleet
+            wait_until("it is up for long enough", lambda: uptime_ms(own) > LEASE_MS + GRACE_MS)
+            fleet.start_reaper(scan_ms=100)
+            wait_until("it looked", lambda: "reaper.redis" in fleet.log())
+            own.redis.kill()
+            own.redis.wait()
+            task_id = self.new_id()
+            sleeper = self.make_objects(task_id)  # of a worker whose lease went with Redis
+            time.sleep(2 * (LEASE_MS + GRACE_MS) / 1000)
+            self.assert_objects(task_id, sleeper, True)
+            own.start_redis()
+            while True:
+                sight = self.objects(task_id, sleeper)
+                if uptime_ms(own) >= LEASE_MS + GRACE_MS - 1000:  # it counts whole seconds
+                    break
+                self.assertEqual(sight, (True, True, True))
+                time.sleep(0.05)
+            wait_until("it is erased", lambda: not os.path.exists(self.disk(task_id)) and not self.groups(task_id))
+        finally:
+            own.__exit__()

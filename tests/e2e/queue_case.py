@@ -1,0 +1,42 @@
+"""What tests of the command on a queue start from: one worker that runs nothing (null VMM) for the whole class."""
+import json
+
+from case import EndToEnd
+from cli import mayfly
+from stack import Fleet
+
+RESULT_KEYS = set(("v id kind outcome ran exit_code signal stdout stderr timings_ms isolation key_destroyed message field files labels "
+                   "host attempt usage stdout_bytes stderr_bytes stdout_sha256 stdout_truncated "
+                   "stdout_encoding stderr_encoding").split())
+
+
+def lines_of(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def task(**fields):
+    return json.dumps({"image": "base", "argv": ["true"], **fields}) + "\n"
+
+
+def end(process):
+    if process.poll() is None:
+        process.kill()
+        process.communicate()
+
+
+class QueueCase(EndToEnd):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.shared = Fleet(cls.services, vmm="null", allow_null_vmm="yes", slots=50)
+        cls.shared.start_worker()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.shared.close()
+        super().tearDownClass()
+
+    def mayfly(self, *args, code=0, **more):
+        done = mayfly(self.shared, *args, **more)
+        self.assertEqual(done.returncode, code, done.stderr.decode())
+        return done
