@@ -188,7 +188,8 @@ int result_json_print(const struct result *result, FILE *to, struct err *err)
 	put(object, "finished_ms", "", json_integer((json_int_t)result->finished_ms));
 	if (result->event == RESULT_EVENT_DUPLICATE)
 		put(object, "same_as", "",
-		    json_pack("{si sI}", "partition", (int)result->same_as.partition, "offset", (json_int_t)result->same_as.offset));
+		    json_pack("{ss si sI}", "topic", result->same_as.topic, "partition", (int)result->same_as.partition, "offset",
+			      (json_int_t)result->same_as.offset));
 	put(object, "source", "",
 	    json_pack("{ss si sI}", "topic", result->topic, "partition", (int)result->partition, "offset",
 		      (json_int_t)result->offset));

@@ -65,6 +65,7 @@ static int encode_duplicate(const struct job *job, struct buf *out)
 	engine_fill_origin(job->engine, &job->place, &word);
 	copy_text(word.id, sizeof(word.id), job->task->id);
 	word.kind = job->task->kind;
+	copy_text(word.same_as.topic, sizeof(word.same_as.topic), job->twin_of.topic);
 	word.same_as.partition = job->twin_of.partition;
 	word.same_as.offset = job->twin_of.offset;
 	word.labels = job->task->labels; /* lent for the encoding */

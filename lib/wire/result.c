@@ -241,6 +241,7 @@ static void put_same_as(struct pack *pack, struct pack_map *map, const struct re
 
 	pack_key(pack, map, "same_as");
 	inner = pack_map_begin(pack);
+	pack_string_field(pack, &inner, "topic", result->same_as.topic);
 	pack_uint_field(pack, &inner, "partition", (uint64_t)result->same_as.partition);
 	pack_uint_field(pack, &inner, "offset", (uint64_t)result->same_as.offset);
 	pack_map_end(pack, &inner);

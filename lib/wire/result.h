@@ -106,9 +106,10 @@ struct result {
 	int32_t partition;
 	int64_t offset;
 	struct {
+		char topic[128];
 		int32_t partition;
 		int64_t offset;
-	} same_as; /* of RESULT_EVENT_DUPLICATE: the record whose result answers this one, too; of the same topic */
+	} same_as; /* of RESULT_EVENT_DUPLICATE: the record whose result answers this one, too */
 };
 
 /* All timings -1, everything else zero. */

@@ -333,6 +333,7 @@ static int read_twin_partition(const struct unpack_value *value, const struct un
 static int read_same_as(const struct unpack_value *value, const struct unpack_rule *rule, void *into)
 {
 	static const struct unpack_rule inner[] = {
+		CHARS("topic", struct result, same_as.topic),
 		FIELD("partition", read_twin_partition, struct result, same_as.partition, INT32_MAX),
 		FIELD("offset", unpack_rule_u64, struct result, same_as.offset, INT64_MAX),
 	};

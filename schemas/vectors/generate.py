@@ -74,8 +74,10 @@ BARE_MEANING = {**STARTED, "host": "", "worker": "", "attempt": 0, "token": 0, "
 def good_others():
     for name, message in {
         "result-refused": {**REJECTED, "event": "refused", "id": "t-1", "field": "id"},
-        "result-duplicate": {**STARTED, "event": "duplicate", "attempt": 0, "token": 0, "same_as": {"partition": 0, "offset": 11}},
-        "result-duplicate-most": {**STARTED, "event": "duplicate", "same_as": {"partition": (1 << 31) - 1, "offset": MOST_63}},
+        "result-duplicate": {**STARTED, "event": "duplicate", "attempt": 0, "token": 0,
+                             "same_as": {"topic": "mayfly.tasks", "partition": 0, "offset": 11}},
+        "result-duplicate-most": {**STARTED, "event": "duplicate",
+                                  "same_as": {"topic": "t" * 127, "partition": (1 << 31) - 1, "offset": MOST_63}},
         "result-started": STARTED, "result-finished": FINISHED, "result-rejected": REJECTED,
         "result-signal": result(outcome="failed", exit_code=None, signal=9), "result-lost": result(outcome="lost", ran="unknown"),
         "result-timed-out": result(outcome="timed_out", exit_code=None, signal=9, field="timeout_ms"),
@@ -189,13 +191,16 @@ def bad_result_maps():
     duplicate = {**STARTED, "event": "duplicate"}
     yield "same-as-list", {**duplicate, "same_as": []}, "same_as", "no map"
     for name, fields, field, why in (
+        ("topic-long", {"topic": "t" * 128}, "topic", "128 bytes"),
+        ("topic-nul", {"topic": "t\0"}, "topic", "a NUL byte"),
         ("partition-nil", {"partition": None}, "partition", "nil does not mean absent"),
         ("partition-text", {"partition": "0"}, "partition", "a text"),
         ("partition-below", {"partition": -1}, "partition", "below 0"),
         ("partition-above", {"partition": 1 << 31}, "partition", "beyond 31 bits"),
         ("offset-above", {"offset": 1 << 63}, "offset", "beyond 63 bits"),
     ):
-        yield f"same-as-{name}", {**duplicate, "same_as": {"partition": 0, "offset": 0, **fields}}, f"same_as.{field}", why
+        place = {"topic": "t", "partition": 0, "offset": 0, **fields}
+        yield f"same-as-{name}", {**duplicate, "same_as": place}, f"same_as.{field}", why
 
 
 def bad_outputs():

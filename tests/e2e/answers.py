@@ -33,7 +33,7 @@ class Answers(EndToEnd):
     def assert_shared(self, fleet, told, times):
         """So many other records of that task were told whose result answers them."""
         shared = self.words(fleet, "duplicate", told["id"])
-        place = {key: told["source"][key] for key in ("partition", "offset")}
+        place = told["source"]
         self.assertEqual([r["same_as"] for r in shared], [place] * times)
         self.assertEqual(len({r["source"]["offset"] for r in shared} - {place["offset"]}), times)
 

@@ -89,7 +89,8 @@ class History:
         self.assertEqual((follow.returncode, out), (0, b"of the second\n"), err)
         self.assertEqual(json.loads(mayfly(fleet, "result", "--json", "back").stdout)["exit_code"], 5)
         self.assertEqual(mayfly(fleet, "logs", "back").stdout, b"of the second\n")
-        for record, event, more in ((2, "duplicate", {"same_as": {"partition": 0, "offset": 1}}), (3, "refused", {"outcome": "rejected"})):
+        first = {"topic": fleet.topic("tasks"), "partition": 0, "offset": 1}
+        for record, event, more in ((2, "duplicate", {"same_as": first}), (3, "refused", {"outcome": "rejected"})):
             fleet.producer.produce(fleet.topic("tasks"), value, key="back", partition=0)
             fleet.flush()
             self.assertEqual(mayfly(fleet, "result", "back").returncode, 3)
