@@ -387,6 +387,8 @@ static int open_bus(struct engine *engine, struct err *err)
 					     .prefix = settings->fleet.topic_prefix,
 					     .owner = engine->owner,
 					     .host = settings->host,
+					     .topics = engine->topics.sources,
+					     .n_topics = TOPICS_SOURCES,
 					     .lease_ms = (unsigned)settings->lease_ms,
 					     .max_attempts = (unsigned)settings->max_attempts };
 	struct consumer_config consumer = { .brokers = settings->fleet.brokers,

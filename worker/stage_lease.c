@@ -141,7 +141,7 @@ static void on_claimed(void *ctx, const struct lease_grant *grant)
 	case LEASE_VERDICT_DUPLICATE:
 	case LEASE_VERDICT_CONFLICT:
 		job->is_holders_twin = grant->verdict == LEASE_VERDICT_DUPLICATE;
-		job->twin_of = (struct record_place){ job->place.topic, grant->holder.partition, grant->holder.offset };
+		job->twin_of = grant->holder;
 		answered_ask(job->engine->answered, &job->place, on_own_record_first, job);
 		return;
 	case LEASE_VERDICT_TOLD:
@@ -153,7 +153,7 @@ static void on_claimed(void *ctx, const struct lease_grant *grant)
 		wait_for_lease(job, RETRY_HELD_MS, "an earlier lease of this task has not been reaped yet");
 		return;
 	case LEASE_VERDICT_FOREIGN:
-		wait_for_lease(job, RETRY_HELD_MS, "what Redis holds for its id is no lease of a task of this topic");
+		wait_for_lease(job, RETRY_HELD_MS, "what Redis holds for its id is no lease of this fleet: does another one have its Redis prefix?");
 		return;
 	case LEASE_VERDICT_UNKNOWN:
 		job_requeue(job, RETRY_UNKNOWN_MS, "Redis did not answer the claim");
@@ -170,10 +170,8 @@ static void on_claimed(void *ctx, const struct lease_grant *grant)
 void stage_lease_start(struct job *job)
 {
 	struct engine *engine = job->engine;
-	const struct lease_place twin_of = { job->twin_of.partition, job->twin_of.offset };
-	const struct lease_source source = { .topic = job->place.topic, .partition = job->place.partition,
-					     .offset = job->place.offset, .content = job->content,
-					     .answered = job->is_holder_answered ? &twin_of : NULL };
+	const struct lease_source source = { .place = job->place, .content = job->content,
+					     .answered = job->is_holder_answered ? &job->twin_of : NULL };
 	const struct lease_workspace workspace = { .vm_id = job->task->id, /* what its objects are named by */
 						   .ttl_ms = job->task->ttl_ms, .slot = job->reservation.slot };
 

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/queue.h>
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/own.h"
@@ -61,6 +62,9 @@ struct leases {
 	unsigned n_lost;
 	struct lease_keys keys;
 	char *owner, *host;
+	const char *const *topics;
+	size_t n_topics;
+	char *topics_text; /* "a b c" */
 	unsigned lease_ms, max_attempts;
 	uint64_t n_connections;
 };
@@ -84,8 +88,10 @@ static void add_common_args(struct lease_batch *batch)
 		redis_args_add(&batch->args, leases->host);
 		redis_args_add_number(&batch->args, leases->lease_ms);
 	}
-	if (batch->op == LEASE_OP_CLAIM)
+	if (batch->op == LEASE_OP_CLAIM) {
 		redis_args_add_number(&batch->args, leases->max_attempts);
+		redis_args_add(&batch->args, leases->topics_text);
+	}
 	if (batch->op == LEASE_OP_RELEASE || batch->op == LEASE_OP_ABANDON)
 		redis_args_add_number(&batch->args, batch->op == LEASE_OP_RELEASE); /* attempts that do not count */
 }
@@ -110,7 +116,7 @@ static void read_grants(const struct lease_batch *batch, const struct redisReply
 	int r = -1;
 
 	if (reply && batch->op == LEASE_OP_CLAIM)
-		r = lease_reply_claims(reply, batch->n, grants, &err);
+		r = lease_reply_claims(reply, batch->n, batch->leases->topics, batch->leases->n_topics, grants, &err);
 	else if (reply)
 		r = lease_reply_verdicts(reply, batch->n, grants, &err);
 	if (reply && r < 0)
@@ -199,24 +205,28 @@ static struct lease_batch *collect(struct leases *leases, enum lease_op op, leas
 	return batch;
 }
 
+static void add_place(struct redis_args *args, const struct record_place *place)
+{
+	char text[LEASE_TOPIC_MAX + 40];
+	int n = snprintf(text, sizeof(text), "%s %" PRId32 " %" PRId64, place->topic, place->partition, place->offset);
+
+	assert(n > 0 && (size_t)n < sizeof(text));
+	redis_args_add(args, text);
+}
+
 void lease_claim(struct leases *leases, const char *id, const struct lease_source *source, const struct lease_workspace *workspace,
 		 lease_fn fn, void *ctx)
 {
 	struct redis_args *args = &collect(leases, LEASE_OP_CLAIM, fn, ctx, 0)->args;
-	char source_text[LEASE_TOPIC_MAX + 40];
-	int n = snprintf(source_text, sizeof(source_text), "%s %" PRId32 " %" PRId64, source->topic, source->partition,
-			 source->offset);
-
-	assert(n > 0 && (size_t)n < sizeof(source_text));
 	redis_args_add(args, id);
 	redis_args_add_number(args, workspace->slot);
 	redis_args_add_number(args, workspace->ttl_ms);
-	redis_args_add(args, source_text);
+	add_place(args, &source->place);
 	redis_args_add(args, source->content);
 	if (source->answered)
-		(void)snprintf(source_text, sizeof(source_text), "%" PRId32 " %" PRId64, source->answered->partition,
-			       source->answered->offset); /* fits */
-	redis_args_add(args, source->answered ? source_text : "-");
+		add_place(args, source->answered);
+	else
+		redis_args_add(args, "-");
 	redis_args_add(args, workspace->vm_id ? workspace->vm_id : "-");
 	redis_args_add(args, workspace->tenant ? workspace->tenant : "-");
 }
@@ -289,6 +299,24 @@ static void on_redis(void *ctx, bool is_connected, const char *why)
 	}
 }
 
+/* With spaces between them, which no name of a topic has. NULL: out of memory. */
+static char *join(const char *const *topics, size_t n)
+{
+	struct buf text = { 0 };
+	int r = 0;
+
+	for (size_t i = 0; i < n && r == 0; i++) {
+		r = i ? buf_append(&text, " ", 1) : 0;
+		if (r == 0)
+			r = buf_append(&text, topics[i], strlen(topics[i]));
+	}
+	if (r == 0)
+		r = buf_append(&text, "", 1);
+	if (r < 0)
+		buf_free(&text);
+	return (char *)text.data;
+}
+
 DEFINE_FREEP(struct leases, leases_free)
 
 int leases_new(struct event_base *base, const struct lease_config *config, struct leases **ret, struct err *err)
@@ -304,9 +332,12 @@ int leases_new(struct event_base *base, const struct lease_config *config, struc
 		return err_set(err, ERR_HOST, ENOMEM, "set up leases");
 	TAILQ_INIT(&leases->in_flight);
 	TAILQ_INIT(&leases->lost);
+	leases->topics = config->topics;
+	leases->n_topics = config->n_topics;
+	leases->topics_text = join(config->topics, config->n_topics);
 	leases->owner = strdup(config->owner);
 	leases->host = strdup(config->host);
-	if (!leases->owner || !leases->host)
+	if (!leases->owner || !leases->host || !leases->topics_text)
 		return err_set(err, ERR_HOST, ENOMEM, "set up leases");
 	leases->lease_ms = config->lease_ms;
 	leases->max_attempts = config->max_attempts;
@@ -351,6 +382,7 @@ void leases_free(struct leases *leases)
 		batch_free(leases->next[op]);
 	batches_free(&leases->in_flight);
 	batches_free(&leases->lost);
+	free(leases->topics_text);
 	free(leases->owner);
 	free(leases->host);
 	free(leases);

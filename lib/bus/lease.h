@@ -16,6 +16,7 @@
 
 #include "base/err.h"
 #include "base/ident.h"
+#include "wire/record_place.h"
 
 struct leases;
 struct redis_door;
@@ -27,13 +28,10 @@ struct lease_config {
 	const char *prefix; /* "mayfly" */
 	const char *owner;  /* this process start: <worker>.<random> ; also its transactional.id */
 	const char *host;   /* whose reaper can reach the objects */
+	const char *const *topics; /* whose records have ids in common; borrowed for as long as the leases live */
+	size_t n_topics;
 	unsigned lease_ms;
 	unsigned max_attempts; /* a claim beyond it answers EXHAUSTED */
-};
-
-struct lease_place {
-	int32_t partition;
-	int64_t offset;
 };
 
 /* What is to be made for the record, if the claim is granted. Another attempt brings another one. */
@@ -45,11 +43,9 @@ struct lease_workspace {
 };
 
 struct lease_source {
-	const char *topic; /* borrowed during the call */
-	int32_t partition;
-	int64_t offset;
-	const char *content; /* what the task is, in a word: a digest. Borrowed likewise */
-	const struct lease_place *answered; /* NULL, or another record of the id that was answered: its orphan is in nobody's way */
+	struct record_place place; /* of one of lease_config.topics. Borrowed during the call, as are the next two */
+	const char *content; /* what the task is, in a word: a digest */
+	const struct record_place *answered; /* NULL, or another record of the id that was answered: its orphan is in nobody's way */
 };
 
 /* What the library in Redis says, in words (lua/claim.lua and the others). */
@@ -65,7 +61,7 @@ enum lease_verdict {
 	/* Of a claim: another record has the id. */
 	LEASE_VERDICT_DUPLICATE, /* `holder`, of the same content */
 	LEASE_VERDICT_CONFLICT,	 /* `holder`, of other content */
-	LEASE_VERDICT_FOREIGN,	 /* one of another topic, or what the id's key holds is no lease: ask again later */
+	LEASE_VERDICT_FOREIGN,	 /* one of a topic that is not ours, or what the id's key holds is no lease: ask again later */
 	/* Of a renewal, finish, release or abandoning. */
 	LEASE_VERDICT_DONE,
 	LEASE_VERDICT_GONE, /* missing or another's. Stop the job now, publish nothing */
@@ -79,7 +75,7 @@ struct lease_grant {
 	uint64_t token;
 	uint32_t attempt;	   /* from 1 */
 	uint64_t deadline_mono_ms; /* local monotonic end of the lease, grace not included */
-	struct lease_place holder; /* of DUPLICATE and CONFLICT: the record that has the id, of the same topic */
+	struct record_place holder; /* valid with DUPLICATE and CONFLICT: the record that has the id. Its topic is the config's pointer */
 };
 
 const char *lease_verdict_name(enum lease_verdict verdict);

@@ -59,21 +59,30 @@ static bool is_grant(long long token, long long attempt)
 	return token >= 1 && token <= LEASE_NUMBER_MAX && attempt >= 1 && attempt <= LEASE_ATTEMPT_MAX;
 }
 
-/* "partition offset", as a line has them. */
-static bool read_holder(const char *text, struct lease_grant *ret)
+/* NULL: none of them. */
+static const char *find_topic(const char *const *topics, size_t n_topics, const char *name, size_t len)
 {
+	for (size_t i = 0; i < n_topics; i++)
+		if (strlen(topics[i]) == len && memcmp(topics[i], name, len) == 0)
+			return topics[i];
+	return NULL;
+}
+
+/* "topic partition offset", as a line has them. */
+static bool read_holder(const char *text, const char *const *topics, size_t n_topics, struct lease_grant *ret)
+{
+	const char *numbers = strchr(text, ' ');
 	long long partition, offset;
 	int end = 0;
 
-	if (sscanf(text, "%10lld %19lld%n", &partition, &offset, &end) != 2 || text[end] || partition < 0 ||
+	if (!numbers || sscanf(numbers, " %10lld %19lld%n", &partition, &offset, &end) != 2 || numbers[end] || partition < 0 ||
 	    partition > INT32_MAX || offset < 0)
 		return false;
-	ret->holder.partition = (int32_t)partition;
-	ret->holder.offset = offset;
-	return true;
+	ret->holder = (struct record_place){ find_topic(topics, n_topics, text, (size_t)(numbers - text)), (int32_t)partition, offset };
+	return ret->holder.topic;
 }
 
-static bool read_claim(redisReply *const *row, struct lease_grant *ret)
+static bool read_claim(redisReply *const *row, const char *const *topics, size_t n_topics, struct lease_grant *ret)
 {
 	enum lease_verdict verdict = read_verdict(row[0], LEASE_VERDICT_CLAIMED, LEASE_VERDICT_FOREIGN);
 	long long token = row[1]->integer, attempt = row[2]->integer;
@@ -87,15 +96,16 @@ static bool read_claim(redisReply *const *row, struct lease_grant *ret)
 	*ret = (struct lease_grant){ .verdict = verdict,
 				     .token = (uint64_t)token,
 				     .attempt = (uint32_t)attempt };
-	return has_holder ? read_holder(row[3]->str, ret) : row[3]->len == 0;
+	return has_holder ? read_holder(row[3]->str, topics, n_topics, ret) : row[3]->len == 0;
 }
 
-int lease_reply_claims(const redisReply *reply, size_t n, struct lease_grant *grants, struct err *err)
+int lease_reply_claims(const redisReply *reply, size_t n, const char *const *topics, size_t n_topics, struct lease_grant *grants,
+		       struct err *err)
 {
 	int r = check_shape(reply, n, "tnnt", err);
 
 	for (size_t i = 0; i < n && r == 0; i++)
-		if (!read_claim(&reply->element[i * CLAIM_FIELDS], &grants[i]))
+		if (!read_claim(&reply->element[i * CLAIM_FIELDS], topics, n_topics, &grants[i]))
 			r = err_set(err, ERR_HOST, EBADMSG,
 				    "Redis answered claim %zu with a grant that the library does not make", i);
 	return r;

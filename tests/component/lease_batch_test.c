@@ -19,7 +19,7 @@ static void test_many_in_one_turn(void **state)
 	memset(answers, 0, sizeof(answers));
 	(void)redis_server_ask(&fixture->server, "CONFIG RESETSTAT");
 	for (int i = 0; i < MANY; i++) {
-		struct lease_source source = { "mayfly.tasks", i % 8, i, CONTENT, NULL };
+		struct lease_source source = { { "mayfly.tasks", i % 8, i }, CONTENT, NULL };
 
 		(void)snprintf(id, sizeof(id), "id-%d", i);
 		lease_claim(fixture->leases, id, &source, &workspace, on_answer, &answers[i]);

@@ -140,16 +140,63 @@ static void test_attempts_of_an_orphan(void **state)
 static void test_the_orphan_of_an_answered_record(void **state)
 {
 	struct fixture *fixture = *state;
-	struct lease_place place = { source_1.partition, source_1.offset + 1 };
+	struct record_place place = { "mayfly.tasks", source_1.place.partition, source_1.place.offset + 1 };
 	struct lease_source source = source_other;
 
 	source.answered = &place;
 	set_state(fixture, "a", "orphan", "-", 1, 100);
 	check_holder(claim(fixture, fixture->leases, "a", &source), LEASE_VERDICT_CONFLICT);
-	place.offset = source_1.offset;
+	place.offset = source_1.place.offset;
 	set_state(fixture, "b", "running", "w9", 1, 100); /* its end comes by itself */
 	check_holder(claim(fixture, fixture->leases, "b", &source), LEASE_VERDICT_CONFLICT);
 	assert_int_equal(claim(fixture, fixture->leases, "a", &source).verdict, LEASE_VERDICT_CLAIMED);
+}
+
+static void check_claim(struct fixture *fixture, const char *id, const struct lease_source *source, enum lease_verdict verdict,
+			const struct record_place *holder)
+{
+	struct lease_grant grant = claim(fixture, fixture->leases, id, source);
+
+	assert_int_equal(grant.verdict, verdict);
+	if (holder)
+		assert_true(record_place_is_same(&grant.holder, holder));
+}
+
+/* An id is one task's in all topics of the fleet, and the same numbers in two topics are two records. */
+static void test_two_topics(void **state)
+{
+	struct fixture *fixture = *state;
+	struct lease_source urgent = { { "mayfly.urgent", 3, 100 }, CONTENT, NULL };
+	struct lease_source other = { { "mayfly.tasks", 4, 7 }, CONTENT, NULL };
+
+	check_claim(fixture, "a", &urgent, LEASE_VERDICT_CLAIMED, NULL);
+	check_claim(fixture, "a", &source_1, LEASE_VERDICT_DUPLICATE, &urgent.place);
+	check_claim(fixture, "a", &source_other, LEASE_VERDICT_CONFLICT, &urgent.place);
+	set_line(fixture, "b", "told r 5 1 h1 0 0 mayfly.urgent 3 100 - - " CONTENT);
+	check_claim(fixture, "b", &urgent, LEASE_VERDICT_TOLD, NULL);
+	check_claim(fixture, "b", &source_1, LEASE_VERDICT_CLAIMED, NULL); /* the id is free */
+	set_line(fixture, "c", "orphan - 5 1 h1 0 0 mayfly.urgent 3 100 - - " CONTENT);
+	other.answered = &source_1.place;
+	check_claim(fixture, "c", &other, LEASE_VERDICT_DUPLICATE, &urgent.place); /* another record is answered, of the same numbers */
+	other.answered = &urgent.place;
+	check_claim(fixture, "c", &other, LEASE_VERDICT_CLAIMED, NULL);
+}
+
+/* Nothing is taken from another fleet's line, in whatever state it is. */
+static void test_a_line_of_another_fleet(void **state)
+{
+	static const char *const states[] = { "running", "reaping", "orphan", "ended", "told" };
+	const struct record_place theirs = { "other.tasks", 3, 100 };
+	struct lease_source source = { source_1.place, CONTENT, &theirs };
+	struct fixture *fixture = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(states); i++) {
+		char line[120];
+
+		(void)snprintf(line, sizeof(line), "%s - 5 1 h1 0 0 other.tasks 3 100 - - " CONTENT, states[i]);
+		set_line(fixture, "a", line);
+		check_claim(fixture, "a", &source, LEASE_VERDICT_FOREIGN, NULL);
+	}
 }
 
 /* What a task is stays known over its attempts. */
@@ -281,6 +328,8 @@ int main(void)
 		TEST(abandoning_counts),
 		TEST(fencing),
 		TEST(own_older_token_is_stale),
+		TEST(two_topics),
+		TEST(a_line_of_another_fleet),
 		TEST(foreign_key),
 		TEST(damaged_lines),
 	};

@@ -37,7 +37,7 @@ struct answer {
 	size_t n;
 };
 
-static const struct lease_source source = { "t.tasks", 3, 100, "0123456789abcdef0123456789abcdef", NULL };
+static const struct lease_source source = { { "t.tasks", 3, 100 }, "0123456789abcdef0123456789abcdef", NULL };
 
 static const struct lease_workspace workspace = { .vm_id = "vm-1", .tenant = "tenant-1", .ttl_ms = FAR_MS };
 
@@ -73,6 +73,8 @@ static bool is_ready(const void *ctx)
 	return fixture->n_usable >= 2 && leases_are_connected(fixture->worker);
 }
 
+static const char *const topics[] = { "t.tasks" };
+
 static int set_up(void **state)
 {
 	struct fixture *fixture = calloc(1, sizeof(*fixture));
@@ -80,6 +82,8 @@ static int set_up(void **state)
 				       .prefix = "t",
 				       .owner = "w1.start",
 				       .host = "h1",
+				       .topics = topics,
+				       .n_topics = 1,
 				       .lease_ms = LEASE_MS,
 				       .max_attempts = 3 };
 	struct err err;

@@ -49,6 +49,8 @@ static void check_grants(const struct lease_grant *grants, size_t n)
 	}
 }
 
+static const char *const topics[] = { "t", "u" };
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	struct lease_grant grants[ELEMENTS_MAX];
@@ -60,7 +62,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		return 0;
 	n = data[0] % ELEMENTS_MAX;
 	grow(&tree, data + 1, len - 1);
-	if (lease_reply_claims(&tree.root, n, grants, &err) == 0)
+	if (lease_reply_claims(&tree.root, n, topics, 2, grants, &err) == 0)
 		check_grants(grants, n);
 	else
 		FUZZ_CHECK(err.kind != ERR_NONE && err.msg[0]);

@@ -8,9 +8,9 @@
 #include "bus/lease_keys.h"
 #include "bus/lease_line.h"
 
-const struct lease_source source_1 = { "mayfly.tasks", 3, 100, CONTENT, NULL };
-const struct lease_source source_other = { "mayfly.tasks", 4, 7, "ffffffffffffffffffffffffffffffff", NULL };
-const struct lease_source source_2 = { "mayfly.tasks", 3, 101, CONTENT, NULL };
+const struct lease_source source_1 = { { "mayfly.tasks", 3, 100 }, CONTENT, NULL };
+const struct lease_source source_other = { { "mayfly.tasks", 4, 7 }, "ffffffffffffffffffffffffffffffff", NULL };
+const struct lease_source source_2 = { { "mayfly.tasks", 3, 101 }, CONTENT, NULL };
 const struct lease_workspace workspace = { .vm_id = "vm-1", .tenant = "tenant-1", .ttl_ms = FAR_MS, .slot = 1 };
 
 void on_answer(void *ctx, const struct lease_grant *grant)
@@ -37,6 +37,8 @@ bool is_lost(const void *ctx)
 	return !leases_are_connected(ctx);
 }
 
+static const char *const topics[] = { "mayfly.tasks", "mayfly.urgent" };
+
 struct leases *open_leases(struct fixture *fixture, const char *owner, const char *host)
 {
 	const struct lease_config config = { .redis_host = "127.0.0.1",
@@ -44,6 +46,8 @@ struct leases *open_leases(struct fixture *fixture, const char *owner, const cha
 					     .prefix = "t",
 					     .owner = owner,
 					     .host = host,
+					     .topics = topics,
+					     .n_topics = 2,
 					     .lease_ms = LEASE_MS,
 					     .max_attempts = 2 };
 	struct leases *leases;
@@ -142,8 +146,9 @@ void set_line(struct fixture *fixture, const char *id, const char *line)
 void check_holder(struct lease_grant grant, enum lease_verdict verdict)
 {
 	assert_int_equal(grant.verdict, verdict);
-	assert_int_equal(grant.holder.partition, source_1.partition);
-	assert_int_equal(grant.holder.offset, source_1.offset);
+	assert_int_equal(grant.holder.partition, source_1.place.partition);
+	assert_int_equal(grant.holder.offset, source_1.place.offset);
+	assert_string_equal(grant.holder.topic, source_1.place.topic);
 }
 
 void check_line(struct fixture *fixture, const char *id, enum reap_state state, unsigned attempt)

@@ -20,11 +20,13 @@ static redisReply *read_reply(const char *bytes)
 	return reply;
 }
 
+static const char *const topics[] = { "t", "u" };
+
 static int claims(const char *bytes, size_t n, struct lease_grant *grants)
 {
 	redisReply *reply = read_reply(bytes);
 	struct err err = { 0 };
-	int r = lease_reply_claims(reply, n, grants, &err);
+	int r = lease_reply_claims(reply, n, topics, 2, grants, &err);
 
 	assert_true((r == 0) == (err.msg[0] == '\0'));
 	freeReplyObject(reply);
@@ -40,7 +42,7 @@ static void test_claims(void **state)
 	(void)state;
 	assert_int_equal(claims("*16\r\n$7\r\nclaimed\r\n:123\r\n:1\r\n" NOBODY "$7\r\nrunning\r\n:0\r\n:0\r\n" NOBODY
 				"$9\r\nexhausted\r\n:9007199254740991\r\n:4\r\n" NOBODY
-				"$8\r\nconflict\r\n:0\r\n:0\r\n$30\r\n2147483647 9223372036854775806\r\n",
+				"$8\r\nconflict\r\n:0\r\n:0\r\n$32\r\nu 2147483647 9223372036854775806\r\n",
 				4, grants),
 			 0);
 	assert_int_equal(grants[0].verdict, LEASE_VERDICT_CLAIMED);
@@ -52,6 +54,7 @@ static void test_claims(void **state)
 	assert_int_equal(grants[3].verdict, LEASE_VERDICT_CONFLICT);
 	assert_int_equal(grants[3].holder.partition, INT32_MAX);
 	assert_int_equal(grants[3].holder.offset, INT64_MAX - 1);
+	assert_ptr_equal(grants[3].holder.topic, topics[1]);
 }
 
 static void test_bad_claims(void **state)
@@ -80,14 +83,17 @@ static void test_bad_claims(void **state)
 		"*4\r\n$4\r\nheld\r\n:0\r\n:0\r\n" NOBODY,
 		"*4\r\n*1\r\n$7\r\nclaimed\r\n:1\r\n:1\r\n" NOBODY,
 		"*4\r\n$9\r\nduplicate\r\n:0\r\n:0\r\n" NOBODY, /* another's id, but whose? */
-		"*4\r\n$9\r\nduplicate\r\n:0\r\n:0\r\n$1\r\n7\r\n",
-		"*4\r\n$9\r\nduplicate\r\n:0\r\n:0\r\n$3\r\nx 7\r\n",
-		"*4\r\n$9\r\nduplicate\r\n:0\r\n:0\r\n$4\r\n-1 7\r\n",
-		"*4\r\n$9\r\nduplicate\r\n:0\r\n:0\r\n$4\r\n1 -7\r\n",
-		"*4\r\n$9\r\nduplicate\r\n:0\r\n:0\r\n$5\r\n1 7 9\r\n",
-		"*4\r\n$9\r\nduplicate\r\n:0\r\n:0\r\n$12\r\n2147483648 7\r\n",
-		"*4\r\n$9\r\nduplicate\r\n:0\r\n:0\r\n$22\r\n1 92233720368547758079\r\n",
-		"*4\r\n$7\r\nclaimed\r\n:5\r\n:1\r\n$3\r\n1 7\r\n", /* a grant that is another's */
+		"*4\r\n$9\r\nduplicate\r\n:0\r\n:0\r\n$3\r\nt 7\r\n",
+		"*4\r\n$9\r\nduplicate\r\n:0\r\n:0\r\n$5\r\nt x 7\r\n",
+		"*4\r\n$9\r\nduplicate\r\n:0\r\n:0\r\n$6\r\nt -1 7\r\n",
+		"*4\r\n$9\r\nduplicate\r\n:0\r\n:0\r\n$6\r\nt 1 -7\r\n",
+		"*4\r\n$9\r\nduplicate\r\n:0\r\n:0\r\n$7\r\nt 1 7 9\r\n",
+		"*4\r\n$9\r\nduplicate\r\n:0\r\n:0\r\n$14\r\nt 2147483648 7\r\n",
+		"*4\r\n$9\r\nduplicate\r\n:0\r\n:0\r\n$24\r\nt 1 92233720368547758079\r\n",
+		"*4\r\n$9\r\nduplicate\r\n:0\r\n:0\r\n$3\r\n1 7\r\n", /* of no topic */
+		"*4\r\n$9\r\nduplicate\r\n:0\r\n:0\r\n$5\r\nx 1 7\r\n", /* of a topic that is not ours */
+		"*4\r\n$9\r\nduplicate\r\n:0\r\n:0\r\n$6\r\ntt 1 7\r\n",
+		"*4\r\n$7\r\nclaimed\r\n:5\r\n:1\r\n$5\r\nt 1 7\r\n", /* a grant that is another's */
 		"*4\r\n$7\r\nrunning\r\n:0\r\n:0\r\n$3\r\n1 7\r\n",
 	};
 	struct lease_grant grant;

@@ -1,5 +1,6 @@
--- owner host lease_ms max_attempts, then per claim: id slot ttl_ms "topic partition offset" content answered vm_id tenant. Answers per
--- claim: verdict, token, attempt (0, 0 when nothing was granted), and the record that has the id ("partition offset", else "").
+-- owner host lease_ms max_attempts "topics of the fleet", then per claim: id slot ttl_ms "topic partition offset" content answered vm_id
+-- tenant. Answers per claim: verdict, token, attempt (0, 0 when nothing was granted), and the record that has the id ("topic
+-- partition offset", else "").
 
 -- Another record has the id: it is the same task again, or somebody's mistake, as their contents say.
 local function compare(content, its_content, its_place)
@@ -13,17 +14,19 @@ end
 -- marked done. An ended one is not told yet: a record that was marked done before its result is in Kafka would look answered to
 -- the reaper, and nobody would ever tell it.
 --
+-- A line of a topic that is not the fleet's is another fleet's: nothing is taken from it, whatever its state.
+--
 -- `answered` is "-", or the place of a record that the caller knows to be answered: its orphan is a line that was forgotten, and
 -- the id is free.
-local function judge(line, source, content, answered, max_attempts)
+local function judge(line, source, content, answered, max_attempts, topics)
   local field = fields_of(line)
   local state, topic = field[F_STATE], field[F_TOPIC]
   if not field[F_OFFSET] or not tonumber(field[F_ATTEMPT]) then return 'foreign', 0, '' end -- no lease: an operator's to delete
-  if topic ~= string.match(source, '^[^ ]+') then return 'foreign', 0, '' end
-  local its_place = field[F_PARTITION] .. ' ' .. field[F_OFFSET]
-  if topic .. ' ' .. its_place ~= source then
+  if not string.find(topics, ' ' .. topic .. ' ', 1, true) then return 'foreign', 0, '' end
+  local its_place = topic .. ' ' .. field[F_PARTITION] .. ' ' .. field[F_OFFSET]
+  if its_place ~= source then
     if state == 'told' or state == 'orphan' and answered == its_place then return 'claimed', 1, '' end
-    if not string.match(its_place, '^%d+ %d+$') then return 'foreign', 0, '' end
+    if not string.match(its_place, '^[^ ]+ %d+ %d+$') then return 'foreign', 0, '' end
     return compare(content, field[F_CONTENT], its_place)
   end
   local is_state = state == 'running' or state == 'reaping' or state == 'ended' or state == 'told'
@@ -33,22 +36,23 @@ local function judge(line, source, content, answered, max_attempts)
 end
 
 local owner, host, lease_ms, max_attempts = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+local topics = ' ' .. ARGV[6] .. ' '
 local now_ms, now_us = clock()
 local next_token, keep_token = tokens(now_us)
 local ends = digits(now_ms + lease_ms)
-local keys, lines = read_lines(6, 8)
+local keys, lines = read_lines(7, 8)
 local answers, grants, deadlines, granted = {}, {}, {}, {}
 for n = 1, #keys do
-  local at = 8 * n - 2
+  local at = 8 * n - 1
   local id, slot, ttl_ms, source, content, answered, vm_id, tenant = unpack(ARGV, at, at + 7)
   local verdict, attempt, place, token = 'claimed', 1, '', 0
   local before = granted[id] -- by this very call: where its row begins
   if before and ARGV[before + 3] == source then
     verdict, attempt = 'running', 0
   elseif before then
-    verdict, attempt, place = compare(content, ARGV[before + 4], string.match(ARGV[before + 3], '^[^ ]+ (.+)$'))
+    verdict, attempt, place = compare(content, ARGV[before + 4], ARGV[before + 3])
   elseif lines[n] then
-    verdict, attempt, place = judge(lines[n], source, content, answered, max_attempts)
+    verdict, attempt, place = judge(lines[n], source, content, answered, max_attempts, topics)
   end
   if attempt > 0 then
     local token_text

@@ -2,10 +2,10 @@
 -- record decide. A job of this very process that still held the same record would lose it and stop, which is safe. Answers a
 -- verdict per claim: done or gone.
 
-local keys, lines = read_lines(6, 8)
+local keys, lines = read_lines(7, 8)
 local answers = {}
 for n = 1, #keys do
-  local at = 8 * n - 2
+  local at = 8 * n - 1
   local field = fields_of(lines[n])
   local is_mine = field[F_STATE] == 'running' and field[F_OWNER] == ARGV[2] and field[F_OFFSET]
     and field[F_TOPIC] .. ' ' .. field[F_PARTITION] .. ' ' .. field[F_OFFSET] == ARGV[at + 3]
