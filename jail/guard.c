@@ -1,14 +1,15 @@
-/* mayfly-guard: one per microVM. It makes the control group, starts the jail in it, and from then on only waits: for the
- * VMM's end, for its deadline on CLOCK_BOOTTIME, for a byte or the end of its socket. Whatever comes first, it kills
- * everything in the group, removes the group, says how it ended and exits.
+/* mayfly-guard: one per microVM. It makes the control group, starts the jail in it, and from then on waits as host/guard.h says: for
+ * the VMM's end, for its deadline, for what its owner says. Whatever comes first, it kills everything in the group, removes the
+ * group, says how it ended and exits.
  *
  * Root makes the group and starts the jail; who waits is a uid of its own that may kill, read and remove, and nothing else.
  *
  * It belongs to no other process: lanes, engine and supervisor may hang or die. If it dies itself, the VMM dies with it
- * (PDEATHSIG), and the reaper finds the group by its name. It reads nothing that comes from outside: from its socket only
- * that there is something, from the VMM's stderr only what it repeats, cleaned, in a log line.
+ * (PDEATHSIG), and the reaper finds the group by its name. It reads nothing that comes from outside: from its socket
+ * messages of fixed size, from the VMM's stderr only what it repeats, cleaned, in a log line.
  *
- * usage: mayfly-guard CGROUP MEMORY_MIB CPUS DEADLINE_BOOT_MS JAIL ROOT UID kvm|nokvm FILE_MIB VMM [ARG...]
+ * usage: mayfly-guard CGROUP MEMORY_MIB CPUS THREADS DEADLINE_BOOT_MS LIMIT_BOOT_MS JAIL [ARG...]
+ * JAIL is the program that locks itself in and becomes the VMM. The deadline can be moved, but not beyond the limit.
  * descriptors: 3 is its socket; 4 and up become 3 and up of the VMM. */
 #include <fcntl.h>
 #include <grp.h>
@@ -34,11 +35,11 @@
 #include "base/own.h"
 #include "base/std_fds.h"
 #include "host/cgroup.h"
+#include "host/guard.h"
 #include "host/uids.h"
 #include "host/vm.h"
 
 #define SOCKET_FD 3
-#define VM_PIDS 48         /* threads of one VMM beside its vCPUs: 16 I/O workers, monitor, RCU */
 #define VMM_OOM_SCORE_ADJ 500 /* of 1000 */
 #define DESTROY_MS 10000
 #define TAIL_BYTES 512     /* of the VMM's last words */
@@ -47,8 +48,9 @@
 struct guard {
 	const char *cgroup;
 	struct cgroup_limits limits;
-	uint64_t deadline_boot_ms;
+	uint64_t deadline_boot_ms, limit_boot_ms;
 	int timer_fd; /* readable from the deadline on */
+	int kill_fd; /* of cgroup_open_kill(): it could not be opened without root's rights */
 	char **jail_argv; /* from JAIL on */
 	pid_t pid;
 	int pidfd;
@@ -59,15 +61,18 @@ struct guard {
 
 static int parse(struct guard *guard, int argc, char **argv)
 {
-	if (argc < 11)
+	if (argc < 8)
 		return -EINVAL;
 	guard->cgroup = argv[1];
 	guard->limits.memory_bytes = strtoull(argv[2], NULL, 10) << 20;
 	guard->limits.cpus = (uint32_t)strtoul(argv[3], NULL, 10);
-	guard->limits.pids = VM_PIDS + guard->limits.cpus;
-	guard->deadline_boot_ms = strtoull(argv[4], NULL, 10);
-	guard->jail_argv = argv + 5;
-	return guard->limits.memory_bytes && guard->limits.cpus && guard->deadline_boot_ms ? 0 : -EINVAL;
+	guard->limits.pids = (uint32_t)strtoul(argv[4], NULL, 10);
+	guard->deadline_boot_ms = strtoull(argv[5], NULL, 10);
+	guard->limit_boot_ms = strtoull(argv[6], NULL, 10);
+	guard->jail_argv = argv + 7;
+	if (!guard->limits.memory_bytes || !guard->limits.cpus || !guard->limits.pids)
+		return -EINVAL;
+	return guard->deadline_boot_ms && guard->deadline_boot_ms <= guard->limit_boot_ms ? 0 : -EINVAL;
 }
 
 /* The guard's is what the worker's unit gave it, so that the kernel spares it; the VMM is to go before what a host is for. Higher is
@@ -117,14 +122,20 @@ static int open_pidfd(pid_t pid)
 	return move_high((int)syscall(SYS_pidfd_open, pid, 0));
 }
 
-/* An absolute time: neither a late start nor a suspended host moves it. */
-static int open_timer(uint64_t deadline_boot_ms)
+/* An absolute time: neither a late start nor a suspended host moves it. One that has passed fires at once; zero would never. */
+static int set_timer(int fd, uint64_t deadline_boot_ms)
 {
 	const struct itimerspec at = { .it_value = { .tv_sec = (time_t)(deadline_boot_ms / 1000),
-						     .tv_nsec = (long)(deadline_boot_ms % 1000) * 1000000 } };
+						     .tv_nsec = (long)(deadline_boot_ms % 1000) * 1000000 + 1 } };
+
+	return timerfd_settime(fd, TFD_TIMER_ABSTIME, &at, NULL) < 0 ? -errno : 0;
+}
+
+static int open_timer(uint64_t deadline_boot_ms)
+{
 	int fd = move_high(timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC));
 
-	if (fd >= 0 && timerfd_settime(fd, TFD_TIMER_ABSTIME, &at, NULL) < 0)
+	if (fd >= 0 && set_timer(fd, deadline_boot_ms) < 0)
 		close_fd(&fd);
 	return fd;
 }
@@ -160,7 +171,7 @@ static const int allowed_calls[] = {
 	SCMP_SYS(getrandom), SCMP_SYS(gettid), SCMP_SYS(lseek), SCMP_SYS(madvise), SCMP_SYS(mmap), SCMP_SYS(mprotect), SCMP_SYS(mremap),
 	SCMP_SYS(munmap), SCMP_SYS(nanosleep), SCMP_SYS(newfstatat), SCMP_SYS(pidfd_open), SCMP_SYS(poll), SCMP_SYS(ppoll),
 	SCMP_SYS(read), SCMP_SYS(recvfrom), SCMP_SYS(restart_syscall), SCMP_SYS(rmdir), SCMP_SYS(rt_sigaction),
-	SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn), SCMP_SYS(sendto), SCMP_SYS(unlinkat), SCMP_SYS(wait4), SCMP_SYS(write),
+	SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn), SCMP_SYS(sendto), SCMP_SYS(timerfd_settime), SCMP_SYS(unlinkat), SCMP_SYS(wait4), SCMP_SYS(write),
 	SCMP_SYS(writev),
 #ifdef MAYFLY_SANITIZE
 	/* LeakSanitizer looks at its own process from a tracer that it clones at exit. */
@@ -245,18 +256,51 @@ static bool keep_tail(struct guard *guard)
 }
 
 /* Closing a socket with something unread in it makes an error for the other end, which comes before what we sent. */
-static void take_byte(void)
+static void drain_socket(void)
 {
 	char byte;
 
-	(void)recv(SOCKET_FD, &byte, sizeof(byte), MSG_DONTWAIT); /* whatever it is, or its end */
+	while (recv(SOCKET_FD, &byte, sizeof(byte), MSG_DONTWAIT) > 0)
+		;
 }
 
-enum reason { REASON_ENDED, REASON_DEADLINE, REASON_ASKED };
+enum reason { REASON_NONE, REASON_ENDED, REASON_DEADLINE, REASON_ASKED };
+
+static enum reason refuse_owner(const struct guard *guard, const char *why)
+{
+	log_error("guard.refused", "cgroup=%s message=\"%s; killing the microVM\"", guard->cgroup, why);
+	return REASON_ASKED;
+}
+
+static enum reason move_deadline(struct guard *guard, uint64_t deadline_boot_ms)
+{
+	if (deadline_boot_ms > guard->limit_boot_ms)
+		return refuse_owner(guard, "its owner asks for a deadline beyond the limit that was fixed at the start");
+	if (set_timer(guard->timer_fd, deadline_boot_ms) < 0)
+		return REASON_DEADLINE;
+	guard->deadline_boot_ms = deadline_boot_ms;
+	return REASON_NONE;
+}
+
+static enum reason hear_owner(struct guard *guard)
+{
+	struct guard_message message;
+	int r = guard_hear(SOCKET_FD, &message);
+
+	if (r == -EAGAIN)
+		return REASON_NONE;
+	if (r == -EBADMSG)
+		return refuse_owner(guard, "its owner said something that is no message to a guard");
+	if (r == 0 && message.type == GUARD_SET_DEADLINE)
+		return move_deadline(guard, message.of.deadline_boot_ms);
+	return REASON_ASKED; /* KILL, or nobody is there any more */
+}
 
 static enum reason wait_for_end(struct guard *guard)
 {
-	for (;;) {
+	enum reason reason = REASON_NONE;
+
+	while (reason == REASON_NONE) {
 		struct pollfd fds[] = { { .fd = guard->pidfd, .events = POLLIN },
 					{ .fd = SOCKET_FD, .events = POLLIN },
 					{ .fd = guard->stderr_fd, .events = POLLIN },
@@ -273,11 +317,10 @@ static enum reason wait_for_end(struct guard *guard)
 			return REASON_ENDED;
 		if (fds[3].revents)
 			return REASON_DEADLINE;
-		if (fds[1].revents) {
-			take_byte();
-			return REASON_ASKED;
-		}
+		if (fds[1].revents)
+			reason = hear_owner(guard);
 	}
+	return reason;
 }
 
 static void clean_up(struct guard *guard, enum reason reason)
@@ -291,7 +334,7 @@ static void clean_up(struct guard *guard, enum reason reason)
 	(void)kill(guard->pid, SIGKILL); /* our child: it exists, alive or not */
 	while (wait4(guard->pid, &status, 0, &usage) < 0 && errno == EINTR)
 		;
-	if (cgroup_destroy(guard->cgroup, DESTROY_MS, &err) < 0) {
+	if (cgroup_destroy_by(guard->cgroup, guard->kill_fd, DESTROY_MS, &err) < 0) {
 		log_error("guard.left", "message=\"%s\"", err.msg);
 		return; /* the socket's end without a message says that the lane must look */
 	}
@@ -304,12 +347,13 @@ static void clean_up(struct guard *guard, enum reason reason)
 	if (reason == REASON_ENDED)
 		log_warn("guard.vmm", "cgroup=%s status=0x%x message=\"%.*s\"", guard->cgroup, (unsigned)status,
 			 (int)guard->tail_len, guard->tail);
-	(void)send(SOCKET_FD, &vm_exit, sizeof(vm_exit), MSG_NOSIGNAL | MSG_DONTWAIT); /* nobody may be listening */
+	drain_socket();
+	guard_tell_end(SOCKET_FD, &vm_exit);
 }
 
 int main(int argc, char **argv)
 {
-	struct guard guard = { .stderr_fd = -1, .pidfd = -1, .timer_fd = -1 };
+	struct guard guard = { .stderr_fd = -1, .pidfd = -1, .timer_fd = -1, .kill_fd = -1 };
 	static const int ignored[] = { SIGCHLD, SIGTERM, SIGINT }; /* by the lane, and its children inherit that */
 	struct err err;
 	int r;
@@ -318,8 +362,7 @@ int main(int argc, char **argv)
 		return 1;
 	log_init("guard", LOG_LEVEL_INFO);
 	if (parse(&guard, argc, argv) < 0) {
-		(void)fputs("usage: mayfly-guard CGROUP MEMORY_MIB CPUS DEADLINE_BOOT_MS JAIL ROOT UID kvm|nokvm FILE_MIB VMM [ARG...]\n",
-			    stderr);
+		(void)fputs("usage: mayfly-guard CGROUP MEMORY_MIB CPUS THREADS DEADLINE_BOOT_MS LIMIT_BOOT_MS JAIL [ARG...]\n", stderr);
 		return 2;
 	}
 	guard.timer_fd = open_timer(guard.deadline_boot_ms);
@@ -335,6 +378,7 @@ int main(int argc, char **argv)
 		(void)cgroup_destroy(guard.cgroup, DESTROY_MS, &err);
 		return 1;
 	}
+	guard.kill_fd = move_high(cgroup_open_kill(guard.cgroup));
 	r = start_jail(&guard);
 	for (int fd = SOCKET_FD + 1; fd < SOCKET_FD + 1 + VM_MAX_FDS; fd++)
 		(void)close(fd); /* the VMM's; not all are open */

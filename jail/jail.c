@@ -4,7 +4,8 @@
  * file but the jail's root, takes no decision, and keeps nothing: the VMM gets descriptors 0, 1, 2 and those
  * from 3 on that the guard left open.
  *
- * usage: mayfly-jail ROOT UID kvm|nokvm FILE_MIB VMM [ARG...]          (ROOT holds VMM; everything in it is read-only)
+ * usage: mayfly-jail ROOT UID PROFILE DEVICES FILE_MIB VMM [ARG...]     (ROOT holds VMM; everything in it is read-only)
+ * PROFILE names a row of lib/host/jail_profile.c; DEVICES is "-", or the name of a device that the row allows: "kvm".
  *
  * JAIL_WEAK has the bits of the locks that a test leaves open, to prove that the jail suite notices. It is set when the
  * test's own binary is compiled, never here, and nothing at run time can set it. */
@@ -30,6 +31,7 @@
 
 #include "base/caps.h"
 #include "base/std_fds.h"
+#include "host/jail_profile.h"
 
 enum lock {
 	LOCK_MOUNTS = 1,   /* another root */
@@ -46,7 +48,6 @@ enum lock {
 #define JAIL_WEAK 0
 #endif
 
-#define MAX_OPEN_FILES 256
 #define MAX_THREADS 128              /* of this uid, which is this slot's alone; its control group is exact */
 
 static bool is_locked(enum lock lock)
@@ -119,12 +120,12 @@ static void limit(int resource, rlim_t value)
 }
 
 /* `file_mib`: of its backing file, which it may fill and not outgrow. */
-static void set_limits(rlim_t file_mib)
+static void set_limits(rlim_t file_mib, const struct jail_profile *profile)
 {
 	if (!is_locked(LOCK_LIMITS))
 		return;
 	limit(RLIMIT_CORE, 0);
-	limit(RLIMIT_NOFILE, MAX_OPEN_FILES);
+	limit(RLIMIT_NOFILE, profile->max_open_files);
 	limit(RLIMIT_FSIZE, file_mib << 20);
 	limit(RLIMIT_NPROC, MAX_THREADS);
 	limit(RLIMIT_MEMLOCK, 0);
@@ -162,24 +163,7 @@ static void drop_privileges(uid_t uid)
 	die_with_the_guard();
 }
 
-/* What no VMM needs, beside what QEMU's own -sandbox refuses later: new namespaces and mounts, other processes, keys,
- * kernel programs, and any socket but those it was given. */
-static const int refused_calls[] = {
-	SCMP_SYS(mount), SCMP_SYS(umount2), SCMP_SYS(pivot_root), SCMP_SYS(chroot), SCMP_SYS(unshare), SCMP_SYS(setns),
-	SCMP_SYS(move_mount), SCMP_SYS(open_tree), SCMP_SYS(fsopen), SCMP_SYS(fsmount), SCMP_SYS(fspick),
-	SCMP_SYS(mount_setattr), SCMP_SYS(ptrace), SCMP_SYS(process_vm_readv), SCMP_SYS(process_vm_writev),
-	SCMP_SYS(pidfd_getfd), SCMP_SYS(pidfd_open), SCMP_SYS(kcmp), SCMP_SYS(bpf), SCMP_SYS(perf_event_open),
-	SCMP_SYS(keyctl), SCMP_SYS(add_key), SCMP_SYS(request_key), SCMP_SYS(userfaultfd), SCMP_SYS(io_uring_setup),
-	SCMP_SYS(io_uring_enter), SCMP_SYS(io_uring_register), SCMP_SYS(open_by_handle_at), SCMP_SYS(init_module),
-	SCMP_SYS(finit_module), SCMP_SYS(delete_module), SCMP_SYS(kexec_load), SCMP_SYS(kexec_file_load), SCMP_SYS(reboot),
-	SCMP_SYS(swapon), SCMP_SYS(swapoff), SCMP_SYS(acct), SCMP_SYS(quotactl), SCMP_SYS(mknod), SCMP_SYS(mknodat),
-	SCMP_SYS(socket), SCMP_SYS(connect), SCMP_SYS(bind), SCMP_SYS(listen), SCMP_SYS(syslog), SCMP_SYS(settimeofday),
-	SCMP_SYS(clock_settime), SCMP_SYS(adjtimex), SCMP_SYS(clock_adjtime), SCMP_SYS(sethostname),
-	SCMP_SYS(setdomainname), SCMP_SYS(iopl), SCMP_SYS(ioperm), SCMP_SYS(lookup_dcookie), SCMP_SYS(name_to_handle_at),
-	SCMP_SYS(fanotify_init), SCMP_SYS(personality), SCMP_SYS(vhangup), SCMP_SYS(nfsservctl), SCMP_SYS(uselib),
-};
-
-static void filter_calls(void)
+static void filter_calls(const struct jail_profile *profile)
 {
 	const uint64_t new_namespaces = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |
 					CLONE_NEWPID | CLONE_NEWNET;
@@ -191,8 +175,8 @@ static void filter_calls(void)
 	filter = seccomp_init(SCMP_ACT_ALLOW);
 	if (!filter)
 		die("make a seccomp filter");
-	for (size_t i = 0; i < sizeof(refused_calls) / sizeof(refused_calls[0]) && r == 0; i++)
-		r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), refused_calls[i], 0);
+	for (size_t i = 0; i < profile->n_refused_calls && r == 0; i++)
+		r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), profile->refused_calls[i], 0);
 	for (uint64_t bit = 1; bit <= CLONE_NEWNET && r == 0; bit <<= 1)
 		if (bit & new_namespaces)
 			r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
@@ -207,25 +191,46 @@ static void filter_calls(void)
 	check(r, "load the seccomp filter");
 }
 
+struct order {
+	const char *root;
+	uid_t uid;
+	const struct jail_profile *profile;
+	bool needs_kvm;
+	rlim_t file_mib;
+	char **vmm; /* its arguments */
+};
+
+static bool parse(int argc, char **argv, struct order *ret)
+{
+	if (argc < 7 || argv[1][0] != '/')
+		return false;
+	ret->root = argv[1];
+	ret->uid = (uid_t)strtoul(argv[2], NULL, 10);
+	ret->profile = jail_profile_find(argv[3]);
+	ret->needs_kvm = strcmp(argv[4], "kvm") == 0;
+	ret->file_mib = strtoul(argv[5], NULL, 10);
+	ret->vmm = argv + 6;
+	if (!ret->uid || !ret->profile || !ret->file_mib)
+		return false;
+	return ret->needs_kvm ? ret->profile->devices & JAIL_DEVICE_KVM : strcmp(argv[4], "-") == 0;
+}
+
 int main(int argc, char **argv)
 {
 	static char *const environment[] = { "LC_ALL=C", "PATH=/usr/bin", NULL };
-	bool needs_kvm = argc > 3 && strcmp(argv[3], "kvm") == 0;
-	rlim_t file_mib;
-	uid_t uid;
+	struct order order;
 
 	check(std_fds_fill(), "open /dev/null");
-	if (argc < 6 || argv[1][0] != '/' || (uid = (uid_t)strtoul(argv[2], NULL, 10)) == 0 ||
-	    (file_mib = strtoul(argv[4], NULL, 10)) == 0) {
-		(void)dprintf(STDERR_FILENO, "usage: mayfly-jail ROOT UID kvm|nokvm FILE_MIB VMM [ARG...]\n");
+	if (!parse(argc, argv, &order)) {
+		(void)dprintf(STDERR_FILENO, "usage: mayfly-jail ROOT UID PROFILE DEVICES FILE_MIB VMM [ARG...]\n");
 		return 2;
 	}
 	(void)umask(077);
 	leave_the_host();
-	enter_root(argv[1], uid, needs_kvm);
-	set_limits(file_mib);
-	drop_privileges(uid);
-	filter_calls();
-	execve(argv[5], argv + 5, environment);
-	die(argv[5]);
+	enter_root(order.root, order.uid, order.needs_kvm);
+	set_limits(order.file_mib, order.profile);
+	drop_privileges(order.uid);
+	filter_calls(order.profile);
+	execve(order.vmm[0], order.vmm, environment);
+	die(order.vmm[0]);
 }

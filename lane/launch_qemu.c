@@ -24,7 +24,7 @@ void qemu_command_fill(struct launch_plan *plan, const struct launch *launch)
 	const char *const fixed[] = {
 		"/usr/bin/qemu-system-x86_64", "-M", "microvm,acpi=on,rtc=on,pit=off,pic=off,isa-serial=off", "-nodefaults",
 		"-no-user-config", "-display", "none", "-action", is_kvm ? "reboot=shutdown" : "reboot=reset",
-		"-object", "main-loop,id=main-loop,thread-pool-max=16", /* VM_PIDS in jail/guard.c has room for these */
+		"-object", "main-loop,id=main-loop,thread-pool-max=16", /* the jail's profile has room for these */
 		"-accel", is_kvm ? "kvm" : "tcg,tb-size=64", "-cpu",
 		is_kvm ? "host" : "max", "-m", memory, "-smp", cpus,
 		"-kernel", "/proc/self/fd/5", "-initrd", "/proc/self/fd/6", "-append", append,
@@ -141,6 +141,7 @@ static int plan(const struct host_place *place, const struct launch *launch, str
 
 const struct launcher launcher_qemu = {
 	.name = "qemu",
+	.jail = &jail_profile_qemu,
 	.control = LAUNCHER_CONTROL_QMP,
 	.guest = LAUNCHER_GUEST_SERIAL,
 	.plan = plan,

@@ -44,7 +44,7 @@ void launch_plan_clear(struct launch_plan *plan)
 }
 
 static int spawn(const struct host_place *place, const char *libexec_dir, const char *vm_id, uint32_t uid,
-		 const struct launch *launch, const struct launch_plan *plan, uint64_t guard_deadline_boot_ms, int *ret_guard_fd,
+		 const struct jail_profile *jail, const struct launch *launch, const struct launch_plan *plan, int *ret_guard_fd,
 		 struct err *err)
 {
 	const struct vm_plan vm = { .id = vm_id,
@@ -52,7 +52,9 @@ static int spawn(const struct host_place *place, const char *libexec_dir, const 
 				    .memory_mib = launch->memory_mib,
 				    .cpus = launch->cpus,
 				    .file_mib = plan->file_mib,
-				    .deadline_boot_ms = guard_deadline_boot_ms,
+				    .deadline_boot_ms = launch->deadline_boot_ms,
+				    .limit_boot_ms = launch->limit_boot_ms,
+				    .jail = jail,
 				    .needs_kvm = launch->accel == ACCEL_KVM,
 				    .argv = plan->argv,
 				    .fds = plan->fds,
@@ -62,8 +64,7 @@ static int spawn(const struct host_place *place, const char *libexec_dir, const 
 }
 
 int launcher_start(const struct host_place *place, const char *libexec_dir, enum launcher_kind kind, const char *vm_id,
-		   uint32_t uid, const struct launch *launch, uint64_t guard_deadline_boot_ms, struct launch_ends *ret,
-		   struct err *err)
+		   uint32_t uid, const struct launch *launch, struct launch_ends *ret, struct err *err)
 {
 	const struct launcher *launcher = launcher_of(kind);
 	cleanup_(launch_plan_clear) struct launch_plan plan;
@@ -74,7 +75,7 @@ int launcher_start(const struct host_place *place, const char *libexec_dir, enum
 		return err_set(err, ERR_BUG, EINVAL, "a launcher %d, which is none", (int)kind);
 	r = launcher->plan(place, launch, &plan, err);
 	if (r == 0)
-		r = spawn(place, libexec_dir, vm_id, uid, launch, &plan, guard_deadline_boot_ms, &ret->guard_fd, err);
+		r = spawn(place, libexec_dir, vm_id, uid, launcher->jail, launch, &plan, &ret->guard_fd, err);
 	if (r < 0)
 		return r;
 	ret->control_fd = take_fd(&plan.control_fd);
@@ -89,11 +90,13 @@ int launcher_probe(const struct host_place *place, const char *libexec_dir, enum
 				       .memory_mib = PROBE_MEMORY_MIB,
 				       .cpus = 1,
 				       .disk_mib = PROBE_DISK_MIB,
-				       .tsc_khz = launcher_tsc_khz() };
+				       .tsc_khz = launcher_tsc_khz(),
+				       .deadline_boot_ms = guard_deadline_boot_ms,
+				       .limit_boot_ms = guard_deadline_boot_ms };
 	char images[PATH_MAX];
 
 	names_images_dir(place, images);
 	if (access(images, R_OK | X_OK) < 0)
 		return err_set(err, ERR_HOST, errno, "look into the images folder '%s'", images);
-	return launcher_start(place, libexec_dir, kind, name, UID_PROBE, &launch, guard_deadline_boot_ms, ret, err);
+	return launcher_start(place, libexec_dir, kind, name, UID_PROBE, &launch, ret, err);
 }

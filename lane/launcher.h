@@ -11,6 +11,7 @@
 
 #include "base/err.h"
 #include "host/drive.h"
+#include "host/jail_profile.h"
 #include "host/names.h"
 #include "host/vm.h"
 #include "lane/accel.h"
@@ -37,6 +38,7 @@ struct launch {
 	enum accel accel;
 	uint32_t memory_mib, cpus, disk_mib;
 	uint32_t tsc_khz;	   /* launcher_tsc_khz() */
+	uint64_t deadline_boot_ms, limit_boot_ms; /* of its guard (host/guard.h) */
 	const struct drive *drive; /* NULL: the VMM is given its disk over its control socket, once it is made */
 };
 
@@ -52,6 +54,7 @@ struct launch_plan {
 
 struct launcher {
 	const char *name; /* as in the configuration */
+	const struct jail_profile *jail;
 	enum launcher_control control;
 	enum launcher_guest guest;
 	/* ERR_INPUT when the image is not on this host, ERR_HOST when the host's bundle is not. On failure `ret` may be half
@@ -72,8 +75,7 @@ struct launch_ends {
 
 /* Plan it, and start it in its jail under its guard, as workspace `vm_id`. */
 int launcher_start(const struct host_place *place, const char *libexec_dir, enum launcher_kind kind, const char *vm_id,
-		   uint32_t uid, const struct launch *launch, uint64_t guard_deadline_boot_ms, struct launch_ends *ret,
-		   struct err *err);
+		   uint32_t uid, const struct launch *launch, struct launch_ends *ret, struct err *err);
 
 /* A microVM that is only to say hello: no image, no disk, the uid UID_PROBE, a name that is no workspace's. ERR_HOST also
  * when the images folder cannot be looked into. */

@@ -9,13 +9,16 @@
 #include "lane/ops.h"
 #include "wire/task.h"
 
+/* No owner can move a microVM's deadline beyond this: one that was taken over ends with what it has, at the latest then. */
+#define LONGEST_MS (2 * TASK_MAX_TTL_MS)
+
 static int check_guard_deadline(uint64_t deadline_boot_ms, struct err *err)
 {
 	uint64_t now = clock_boot_ms();
 
 	if (deadline_boot_ms <= now)
 		return err_set(err, ERR_BUSY, ETIME, "the microVM's deadline passed before the vmm lane came to start it");
-	if (deadline_boot_ms - now > 2 * TASK_MAX_TTL_MS)
+	if (deadline_boot_ms - now > LONGEST_MS)
 		return err_set(err, ERR_BUG, ERANGE, "a deadline that is farther away than any task may last");
 	return 0;
 }
@@ -49,6 +52,8 @@ static int start(struct lane_context *context, const struct lane_vm_start *start
 				       .cpus = start->cpus,
 				       .disk_mib = start->disk_mib,
 				       .tsc_khz = context->tsc_khz,
+				       .deadline_boot_ms = start->guard_deadline_boot_ms,
+				       .limit_boot_ms = clock_boot_ms() + LONGEST_MS,
 				       .drive = drive->kind == DRIVE_NONE ? NULL : drive };
 	int r = check_guard_deadline(start->guard_deadline_boot_ms, err);
 
@@ -63,7 +68,7 @@ static int start(struct lane_context *context, const struct lane_vm_start *start
 		return r;
 	}
 	return launcher_start(&setup->place, setup->libexec_dir, start->launcher, start->vm_id, setup->slot_uid_base + start->slot,
-			      &launch, start->guard_deadline_boot_ms, ret, err);
+			      &launch, ret, err);
 }
 
 int lane_op_vm_start(struct lane_context *context, struct lane_request *request, struct lane_reply *reply, struct err *err)

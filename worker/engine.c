@@ -12,7 +12,7 @@
 #include "bus/access.h"
 #include "host/confine.h"
 #include "host/disk.h"
-#include "host/vm.h"
+#include "lane/launcher.h"
 #include "loop/signals.h"
 #include "worker/credentials.h"
 #include "worker/intake.h"
@@ -471,7 +471,7 @@ static int engine_open(struct engine *engine, const struct engine_ends *ends, st
 	const struct admission_limits limits = { .slots = (uint32_t)settings->slots,
 						 .memory_mib = settings->memory_mib,
 						 .disk_mib = settings->disk_mib,
-						 .overhead_mib = engine->driver->is_real ? VM_OVERHEAD_MIB : 0,
+						 .overhead_mib = engine->driver->is_real ? launcher_qemu.jail->overhead_mib : 0,
 						 .cpus = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN),
 						 .largest_disk_mib = DISK_LARGEST_MIB };
 	int r;

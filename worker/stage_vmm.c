@@ -8,7 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "host/vm.h"
+#include "host/guard.h"
 #include "worker/channel.h"
 #include "worker/engine.h"
 
@@ -137,31 +137,22 @@ static void explain_exit(struct job *job, const struct vm_exit *vm_exit)
 		job_fault(job, "", &err);
 }
 
-/* A guard that has ended without reading our byte: first comes an error that says so, then what it sent. */
-static ssize_t hear_guard(int fd, struct vm_exit *ret)
-{
-	ssize_t n = recv(fd, ret, sizeof(*ret), MSG_DONTWAIT);
-
-	return n < 0 && errno == ECONNRESET ? recv(fd, ret, sizeof(*ret), MSG_DONTWAIT) : n;
-}
-
 /* The guard has removed the cgroup before it speaks: nothing is left to destroy. */
 static void on_guard(evutil_socket_t fd, short what, void *arg)
 {
 	struct job *job = arg;
 	struct vm_exit vm_exit = { 0 };
-	ssize_t n = hear_guard(fd, &vm_exit);
 	struct err err;
+	int r = guard_receive(fd, &vm_exit, &err);
 
 	(void)what;
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+	if (r == -EAGAIN)
 		return;
-	if (n == (ssize_t)sizeof(vm_exit)) {
+	if (r == 0) {
 		job->has_vm = false;
 		let_go_of_guard(job);
 		explain_exit(job, &vm_exit);
 	} else {
-		(void)err_set(&err, ERR_BUSY, 0, "the guard of the microVM died");
 		let_go_of_guard(job);
 		job_fault(job, "", &err);
 	}
@@ -276,6 +267,7 @@ void stage_vmm_start(struct job *job)
 void stage_vmm_stop(struct job *job)
 {
 	const struct timeval patience = { .tv_sec = KILL_PATIENCE_MS / 1000 };
+	struct err err;
 
 	if (job->is_vm_pending)
 		return;
@@ -284,7 +276,7 @@ void stage_vmm_stop(struct job *job)
 		job->engine->driver->close(TAKE_PTR(job->vmm));
 	if (!job->has_vm)
 		job_stage_stopped(job, STAGE_VMM);
-	else if (job->guard_fd < 0 || !job->guard_deadline || send(job->guard_fd, "k", 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+	else if (job->guard_fd < 0 || !job->guard_deadline || guard_kill(job->guard_fd, &err) < 0)
 		destroy_by_lane(job);
 	else
 		(void)event_add(job->guard_deadline, &patience); /* a timer that exists needs no memory */

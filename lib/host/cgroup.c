@@ -230,8 +230,8 @@ static void kill_member(const char *procs, int pid)
 		(void)syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
 }
 
-/* How many processes were there to be killed. */
-static size_t kill_all(const char *hierarchy, const char *path)
+/* How many processes were there to be killed. `kill_fd` takes them all at once, those of other pid namespaces too. */
+static size_t kill_all(const char *hierarchy, const char *path, int kill_fd)
 {
 	cleanup_file FILE *stream = NULL;
 	char procs[PATH_MAX];
@@ -241,10 +241,12 @@ static size_t kill_all(const char *hierarchy, const char *path)
 	join(procs, hierarchy, path, "cgroup.procs");
 	stream = fopen(procs, "re");
 	while (stream && fscanf(stream, "%d", &pid) == 1) {
-		if (pid > 0) /* 0: of another pid namespace */
+		if (kill_fd < 0 && pid > 0) /* 0: of another pid namespace */
 			kill_member(procs, pid);
 		n++;
 	}
+	if (kill_fd >= 0 && n)
+		(void)write(kill_fd, "1", 1); /* the next round sees what is left */
 	return n;
 }
 
@@ -256,7 +258,24 @@ static bool remove_group(const char *hierarchy, const char *path)
 	return rmdir(full) == 0 || errno == ENOENT;
 }
 
+int cgroup_open_kill(const char *path)
+{
+	char full[PATH_MAX];
+
+	if (cgroup_version() != 2)
+		return -1;
+	join(full, "", path, "cgroup.kill"); /* not in kernels before 5.14 */
+	return open(full, O_WRONLY | O_CLOEXEC);
+}
+
 int cgroup_destroy(const char *path, unsigned timeout_ms, struct err *err)
+{
+	cleanup_fd int kill_fd = cgroup_open_kill(path);
+
+	return cgroup_destroy_by(path, kill_fd, timeout_ms, err);
+}
+
+int cgroup_destroy_by(const char *path, int kill_fd, unsigned timeout_ms, struct err *err)
 {
 	uint64_t deadline = clock_mono_ms() + timeout_ms;
 	const char *const *list;
@@ -267,7 +286,7 @@ int cgroup_destroy(const char *path, unsigned timeout_ms, struct err *err)
 		bool is_gone = true;
 
 		for (size_t i = 0; i < n; i++)
-			left += kill_all(list[i], path);
+			left += kill_all(list[i], path, kill_fd);
 		/* The first, in which cgroup_each() looks, last: what is half removed is still found. */
 		for (size_t i = n; i > 0 && left == 0 && is_gone; i--)
 			is_gone = remove_group(list[i - 1], path);

@@ -33,5 +33,10 @@ int cgroup_let_remove(const char *path, gid_t gid, struct err *err);
  * ERR_HOST when processes are left after timeout_ms (stuck in the kernel), or groups below it. */
 int cgroup_destroy(const char *path, unsigned timeout_ms, struct err *err);
 
+/* The same for who may not open what kills (version 2's cgroup.kill): `kill_fd` was opened before, or is -1 where there is no
+ * such thing; then its processes are killed one by one. */
+int cgroup_open_kill(const char *path);
+int cgroup_destroy_by(const char *path, int kill_fd, unsigned timeout_ms, struct err *err);
+
 /* Visit the names of the groups below `path`. */
 int cgroup_each(const char *path, int (*visit)(void *ctx, const char *name), void *ctx, struct err *err);

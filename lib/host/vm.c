@@ -19,7 +19,7 @@
 #define HIGH_FD 200   /* above anything that has a place to go */
 
 struct guard_args {
-	char memory[16], cpus[16], uid[16], file[16], deadline[24];
+	char memory[16], cpus[16], threads[16], uid[16], file[16], deadline[24], limit[24];
 	char guard[PATH_MAX], jail[PATH_MAX], root[PATH_MAX], cgroup[PATH_MAX];
 	const char *list[GUARD_MAX_ARGS];
 	size_t n;
@@ -35,11 +35,13 @@ static void add_arg(struct guard_args *args, const char *text)
 static void fill_args(struct guard_args *args, const struct host_place *place, const char *libexec_dir,
 		      const struct vm_plan *plan)
 {
-	(void)snprintf(args->memory, sizeof(args->memory), "%u", plan->memory_mib + VM_OVERHEAD_MIB);
+	(void)snprintf(args->memory, sizeof(args->memory), "%u", plan->memory_mib + plan->jail->overhead_mib);
 	(void)snprintf(args->cpus, sizeof(args->cpus), "%u", plan->cpus);
 	(void)snprintf(args->uid, sizeof(args->uid), "%u", plan->uid);
 	(void)snprintf(args->file, sizeof(args->file), "%u", plan->file_mib);
 	(void)snprintf(args->deadline, sizeof(args->deadline), "%" PRIu64, plan->deadline_boot_ms);
+	(void)snprintf(args->threads, sizeof(args->threads), "%u", plan->jail->threads + plan->cpus);
+	(void)snprintf(args->limit, sizeof(args->limit), "%" PRIu64, plan->limit_boot_ms);
 	(void)snprintf(args->guard, sizeof(args->guard), "%s/mayfly-guard", libexec_dir);
 	(void)snprintf(args->jail, sizeof(args->jail), "%s/mayfly-jail", libexec_dir);
 	names_jail_root(place, args->root);
@@ -49,11 +51,14 @@ static void fill_args(struct guard_args *args, const struct host_place *place, c
 	add_arg(args, args->cgroup);
 	add_arg(args, args->memory);
 	add_arg(args, args->cpus);
+	add_arg(args, args->threads);
 	add_arg(args, args->deadline);
+	add_arg(args, args->limit);
 	add_arg(args, args->jail);
 	add_arg(args, args->root);
 	add_arg(args, args->uid);
-	add_arg(args, plan->needs_kvm ? "kvm" : "nokvm");
+	add_arg(args, plan->jail->name);
+	add_arg(args, plan->needs_kvm ? "kvm" : "-");
 	add_arg(args, args->file);
 	for (const char *const *arg = plan->argv; *arg; arg++)
 		add_arg(args, *arg);

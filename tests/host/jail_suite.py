@@ -17,12 +17,21 @@ JAIL_DIR, WEAK_DIR, PROBE = (os.path.abspath(p) for p in sys.argv[1:4])
 UID = 64999
 FILE_MIB = "16"
 LONG_MS = 600000
+SOON_MS = 1500
+LIMIT_MS = 2 * LONG_MS
+THREADS = 49  # of the VMM, one for its vCPU among them
+GUARD_MAGIC, GUARD_SET_DEADLINE, GUARD_KILL, GUARD_ENDED = 0x4d464744, 1, 2, 3  # lib/host/guard.h
+KILL = struct.pack("<II", GUARD_MAGIC, GUARD_KILL)
 GUARD_UID = 65531  # lib/host/uids.h
 CAP_KILL = 1 << 5
 
 
 def boot_ms():
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000000
+
+
+def set_deadline(at_boot_ms):
+    return struct.pack("<IIQ", GUARD_MAGIC, GUARD_SET_DEADLINE, at_boot_ms)
 
 
 MOUNTS, PROC, NET, USER, CAPS, SECCOMP, LIMITS, READ_ONLY = (1 << bit for bit in range(8))
@@ -65,12 +74,12 @@ class Jail(unittest.TestCase):
         os.chmod(os.path.join(self.root, "other-slot"), 0o600)
         os.chown(os.path.join(self.root, "other-slot"), UID + 1, UID + 1)
 
-    def attempt(self, name, weak=0, kvm="nokvm"):
+    def attempt(self, name, weak=0, kvm="-"):
         """True: it got through."""
         jail = os.path.join(WEAK_DIR, f"jail_weak_{weak}") if weak else os.path.join(JAIL_DIR, "mayfly-jail")
         # A pid namespace, as mayfly-guard makes one; see_processes has its own test.
         done = subprocess.run(["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", KVM_NODE, "sh",
-                               jail, self.root, str(UID), kvm, FILE_MIB, "./probe", name], capture_output=True, check=False, timeout=60)
+                               jail, self.root, str(UID), "qemu", kvm, FILE_MIB, "./probe", name], capture_output=True, check=False, timeout=60)
         self.assertIn(done.returncode, (0, 1), f"{name}, weak {weak}: {done}")
         return done.returncode == 0
 
@@ -100,18 +109,18 @@ class Jail(unittest.TestCase):
 
     def test_processes_are_seen_without_a_pid_namespace(self):
         jail = os.path.join(JAIL_DIR, "mayfly-jail")
-        done = subprocess.run([jail, self.root, str(UID), "nokvm", FILE_MIB, "./probe", "see_processes"], check=False, timeout=60)
+        done = subprocess.run([jail, self.root, str(UID), "qemu", "-", FILE_MIB, "./probe", "see_processes"], check=False, timeout=60)
         self.assertEqual(done.returncode, 0)
 
-    def start_guard(self, group, name, memory_mib=200, deadline_ms=LONG_MS, pass_fds=()):
+    def start_guard(self, group, name, memory_mib=200, deadline_ms=LONG_MS, pass_fds=(), log=subprocess.DEVNULL):
         """The real guard and our end of its socket."""
-        command = [os.path.join(JAIL_DIR, "mayfly-guard"), f"mayfly.jailtest/{group}", str(memory_mib), "1", str(boot_ms() + deadline_ms),
-                   os.path.join(JAIL_DIR, "mayfly-jail"), self.root, str(UID), "nokvm", FILE_MIB, "./probe", name]
+        command = [os.path.join(JAIL_DIR, "mayfly-guard"), f"mayfly.jailtest/{group}", str(memory_mib), "1", str(THREADS),
+                   str(boot_ms() + deadline_ms), str(boot_ms() + LIMIT_MS), os.path.join(JAIL_DIR, "mayfly-jail"), self.root, str(UID), "qemu", "-", FILE_MIB, "./probe", name]
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         high = {3: fcntl.fcntl(theirs, fcntl.F_DUPFD, 50), **{4 + i: fcntl.fcntl(fd, fcntl.F_DUPFD, 60)
                                                               for i, fd in enumerate(pass_fds)}}
         shell = " ".join(f"{place}>&{fd} {fd}>&-" for place, fd in high.items())
-        guard = subprocess.Popen(["bash", "-c", f'exec "$@" {shell}', "bash", *command], stderr=subprocess.DEVNULL,
+        guard = subprocess.Popen(["bash", "-c", f'exec "$@" {shell}', "bash", *command], stderr=log,
                                  pass_fds=list(high.values()))
         theirs.close()
         for fd in high.values():
@@ -126,10 +135,11 @@ class Jail(unittest.TestCase):
         return [path for path in paths if os.path.exists(path)]
 
     def end_of(self, guard, ours, group):
-        """What the guard says at the end (struct vm_exit, host/vm.h): wait status, deadline, out of memory. Whoever listens late,
+        """What the guard says at the end (host/guard.h): wait status, deadline, out of memory. Whoever listens late,
         when the guard has closed its socket, hears it as well."""
         self.assertEqual((guard.wait(60), self.groups(group)), (0, []))
-        status, is_deadline, is_out_of_memory = struct.unpack("<iII", ours.recv(64)[:12])
+        magic, kind, status, is_deadline, is_out_of_memory = struct.unpack("<IIiII", ours.recv(64)[:20])
+        self.assertEqual((magic, kind), (GUARD_MAGIC, GUARD_ENDED))
         return status, bool(is_deadline), bool(is_out_of_memory)
 
     def guarded(self, name, memory_mib, pass_fds=()):
@@ -142,8 +152,46 @@ class Jail(unittest.TestCase):
         self.assertEqual(self.end_of(*self.start_guard("ended", "stay", deadline_ms=1000), "ended"), (signal.SIGKILL, True, False))
         self.assertIsNone(lasting.poll())  # its deadline is far
         self.assertNotEqual(self.groups("lasting"), [])
-        to_lasting.send(b"k")
+        to_lasting.send(KILL)
         self.assertEqual(self.end_of(lasting, to_lasting, "lasting"), (signal.SIGKILL, False, False))
+
+    def test_a_deadline_is_moved_later_and_earlier(self):
+        """The control of each move is the end that did not come, or came, at the time that was set before."""
+        guard, ours = self.start_guard("moved", "stay", deadline_ms=SOON_MS)
+        ours.send(set_deadline(boot_ms() + LONG_MS))
+        time.sleep(2 * SOON_MS / 1000)
+        self.assertIsNone(guard.poll())
+        ours.send(set_deadline(boot_ms() + SOON_MS))
+        self.assertIsNone(guard.poll())
+        self.assertEqual(self.end_of(guard, ours, "moved"), (signal.SIGKILL, True, False))
+        guard, ours = self.start_guard("passed", "stay")
+        ours.send(set_deadline(1))
+        self.assertEqual(self.end_of(guard, ours, "passed"), (signal.SIGKILL, True, False))
+
+    def test_no_owner_moves_it_beyond_the_limit(self):
+        with tempfile.TemporaryFile("w+") as log:
+            guard, ours = self.start_guard("limit", "stay", log=log)
+            ours.send(set_deadline(boot_ms() + LIMIT_MS + LONG_MS))
+            self.assertEqual(self.end_of(guard, ours, "limit"), (signal.SIGKILL, False, False))
+            log.seek(0)
+            self.assertIn("beyond the limit", log.read())
+
+    def test_nonsense_ends_it_and_is_told(self):
+        for i, nonsense in enumerate((b"k", KILL + b"k", set_deadline(boot_ms() + LONG_MS)[:-1], struct.pack("<II", 7, GUARD_KILL),
+                                      struct.pack("<II", GUARD_MAGIC, 99), struct.pack("<II40x", GUARD_MAGIC, GUARD_ENDED))):
+            with self.subTest(nonsense), tempfile.TemporaryFile("w+") as log:
+                guard, ours = self.start_guard(f"nonsense{i}", "stay", log=log)
+                ours.send(nonsense)
+                self.assertEqual(self.end_of(guard, ours, f"nonsense{i}"), (signal.SIGKILL, False, False))
+                log.seek(0)
+                self.assertIn("no message to a guard", log.read())
+
+    def test_an_order_that_no_profile_allows_is_refused(self):
+        jail = os.path.join(JAIL_DIR, "mayfly-jail")
+        for profile, devices, code in (("qemu", "-", 1), ("none", "-", 2), ("qemu", "tun", 2), ("qemu", "", 2)):
+            done = subprocess.run(["unshare", "--mount", "--pid", "--fork", "--kill-child", jail, self.root, str(UID), profile, devices, FILE_MIB,
+                                   "./probe", "see_processes"], capture_output=True, check=False, timeout=60)
+            self.assertEqual(done.returncode, code, (profile, devices, done))
 
     def status_of(self, pid):
         with open(f"/proc/{pid}/status", encoding="ascii") as f:
@@ -165,7 +213,7 @@ class Jail(unittest.TestCase):
             self.assertEqual(int(status[caps], 16), held, caps)
         self.assertNotEqual(int(mine["CapEff"], 16), CAP_KILL)
         self.assertEqual((status["NoNewPrivs"], mine["Seccomp"]), ("1", "0"))
-        ours.send(b"k")
+        ours.send(KILL)
         self.assertEqual(self.end_of(guard, ours, "waits"), (signal.SIGKILL, False, False))
 
     def tries(self, script, *args):
@@ -191,7 +239,7 @@ class Jail(unittest.TestCase):
             empty = os.path.join(os.path.dirname(group), "vm-empty")
             os.mkdir(empty)
             self.assertTrue(self.tries('rmdir "$1"', empty)[0], empty)
-        ours.send(b"k")
+        ours.send(KILL)
         self.assertEqual(self.end_of(guard, ours, "holds"), (signal.SIGKILL, False, False))
 
     def oom_score_adj(self, pid):
@@ -212,7 +260,7 @@ class Jail(unittest.TestCase):
             self.assertLess(time.monotonic(), end, "nobody entered the group")
             time.sleep(0.01)
         self.assertEqual(([self.oom_score_adj(vmm) for vmm in self.members("spared")], self.oom_score_adj(guard.pid)), ([500], mine))
-        ours.send(b"k")
+        ours.send(KILL)
         self.assertEqual(self.end_of(guard, ours, "spared"), (signal.SIGKILL, False, False))
 
     def test_memory_is_limited(self):
@@ -222,7 +270,7 @@ class Jail(unittest.TestCase):
     def test_processes_are_limited(self):
         self.assertFalse(self.guarded("fork_many", 200)[0])
         weak = os.path.join(WEAK_DIR, f"jail_weak_{LIMITS | USER}")
-        done = subprocess.run(["unshare", "--pid", "--fork", weak, self.root, str(UID), "nokvm", FILE_MIB, "./probe", "fork_many"], check=False)
+        done = subprocess.run(["unshare", "--pid", "--fork", weak, self.root, str(UID), "qemu", "-", FILE_MIB, "./probe", "fork_many"], check=False)
         self.assertEqual(done.returncode, 0)
 
     def test_only_given_descriptors_are_there(self):

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/own.h"
+#include "host/guard.h"
 #include "host/vm.h"
 #include "lane/datagram.h"
 #include "lane/lane.h"
@@ -137,7 +138,7 @@ static bool has_vm(struct fixture *fixture)
 	return host_each_workspace(&fixture->setup.place, visit, id, &err) == 1;
 }
 
-/* As its command line says: mayfly-guard CGROUP MEMORY_MIB CPUS DEADLINE_BOOT_MS ... */
+/* As its command line says: mayfly-guard CGROUP MEMORY_MIB CPUS THREADS DEADLINE_BOOT_MS ... */
 static uint64_t deadline_of_guard(struct fixture *fixture)
 {
 	char path[PATH_MAX], line[1024] = "", *word = line;
@@ -156,7 +157,7 @@ static uint64_t deadline_of_guard(struct fixture *fixture)
 			(void)poll(NULL, 0, 1); /* it is in the middle of its exec */
 		(void)fclose(TAKE_PTR(stream));
 	}
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < 5; i++)
 		word += strlen(word) + 1;
 	return strtoull(word, NULL, 10);
 }
@@ -165,9 +166,10 @@ static struct vm_exit hear_guard(struct fixture *fixture)
 {
 	struct pollfd pollfd = { .fd = fixture->reply.fds[2], .events = POLLIN };
 	struct vm_exit vm_exit;
+	struct err err;
 
 	assert_int_equal(poll(&pollfd, 1, PATIENCE_MS), 1);
-	assert_int_equal(recv(fixture->reply.fds[2], &vm_exit, sizeof(vm_exit), 0), sizeof(vm_exit));
+	assert_int_equal(guard_receive(fixture->reply.fds[2], &vm_exit, &err), 0);
 	return vm_exit;
 }
 
@@ -175,6 +177,7 @@ static struct vm_exit hear_guard(struct fixture *fixture)
 static void test_what_is_too_late_starts_nothing(void **state)
 {
 	struct fixture *fixture = *state;
+	struct err err;
 
 	assert_int_equal(kill(fixture->lane, SIGSTOP), 0);
 	ask_start(fixture, clock_boot_ms() + SOON_MS);
@@ -189,7 +192,7 @@ static void test_what_is_too_late_starts_nothing(void **state)
 	for (int waited_ms = 0; !has_vm(fixture) && waited_ms < PATIENCE_MS; waited_ms++)
 		(void)poll(NULL, 0, 1); /* its guard makes the group */
 	assert_true(has_vm(fixture));
-	assert_int_equal(send(fixture->reply.fds[2], "k", 1, 0), 1);
+	assert_int_equal(guard_kill(fixture->reply.fds[2], &err), 0);
 	assert_false(hear_guard(fixture).is_deadline);
 }
 
