@@ -66,6 +66,7 @@ class Quickstart(dev.PrivateStack):
         after = self.products()
         self.assertEqual({path for path in {*products, *after} if products.get(path) != after.get(path)}, set())
         pids = self.pids()
+        self.note_host()
         self.assertEqual(set(pids), {"kafka", "redis", "worker", "reaper", "keeper"})
         done = self.mayfly("run", "--", "echo", "hello")
         self.assertEqual((done.returncode, done.stdout), (0, "hello\n"), done.stderr)

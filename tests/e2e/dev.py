@@ -2,6 +2,7 @@
 """`mayfly dev`: a private stack comes up, runs tasks, and goes without a trace; also when its worker was killed."""
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -21,6 +22,7 @@ class PrivateStack(unittest.TestCase):
     program = MAYFLY
     built = {"images", "kernel", "jail", "blank", "kafka"}  # what stays when the stack goes, and maybe:
     MARKS = {"accel", ".build.lock"}
+    host = None  # until note_host()
 
     def setUp(self):
         self.state = tempfile.mkdtemp(prefix="mayfly-dev.")
@@ -45,13 +47,10 @@ class PrivateStack(unittest.TestCase):
         words = [line.split() for line in self.dev("status").stdout.splitlines()]
         return {w[0]: int(w[3].rstrip(",")) for w in words if len(w) > 3 and w[1] == "running"}
 
-    @property
-    def host(self):
-        """The name that this stack gives its host: FNV-1a of the state folder."""
-        digest = 2166136261
-        for byte in self.state.encode():
-            digest = (digest ^ byte) * 16777619 % 2**32
-        return f"dev-{digest:08x}"
+    def note_host(self):
+        """The name that this stack has given its host; it goes with the stack."""
+        with open(os.path.join(self.state, "worker.conf"), encoding="ascii") as conf:
+            self.host = re.search(r"^host = (\S+)$", conf.read(), re.M)[1]
 
     def assert_no_trace(self, pids):
         self.assertEqual(set(os.listdir(self.state)) - self.MARKS, self.built)
@@ -68,7 +67,7 @@ class PrivateStack(unittest.TestCase):
 
     def cgroups(self):
         roots = ("/sys/fs/cgroup", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/pids", "/sys/fs/cgroup/cpu")
-        return [path for path in (os.path.join(root, "mayfly." + self.host) for root in roots) if os.path.isdir(path)]
+        return [path for path in (os.path.join(root, f"mayfly.{self.host}") for root in roots) if os.path.isdir(path)]
 
 
 class Dev(PrivateStack):
@@ -80,6 +79,7 @@ class Dev(PrivateStack):
     def start(self):
         done = self.dev("start", "--port-base", str(self.base))
         self.assertEqual(done.returncode, 0, done.stderr)
+        self.note_host()
         return done
 
     def test_it_comes_runs_and_goes(self):
