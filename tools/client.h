@@ -39,6 +39,9 @@ struct client_record {
 	size_t len;
 };
 
+/* Of that task, as everything of ours is that says which task it is about? */
+bool client_record_has_key(const struct client_record *record, const char *id);
+
 /* Each may be NULL: who sends nothing is told of no delivery, who follows nothing gets no record. */
 struct client_events {
 	void (*on_delivered)(void *ctx, const struct client_delivery *delivery);

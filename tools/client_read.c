@@ -177,6 +177,11 @@ const char *client_refusal(const struct client *client)
 	return client->refusal[0] ? client->refusal : NULL;
 }
 
+bool client_record_has_key(const struct client_record *record, const char *id)
+{
+	return record->key_len == strlen(id) && memcmp(record->key, id, record->key_len) == 0;
+}
+
 /* False when it is no record: librdkafka mends what can be mended; a tombstone is none of ours. */
 static bool read_record(const struct client *client, const rd_kafka_message_t *message, struct client_record *ret)
 {

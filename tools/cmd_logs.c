@@ -12,8 +12,6 @@
 #include "tools/quantity.h"
 #include "tools/screen.h"
 
-#define EXIT_NOT_YET   3
-#define EXIT_UNKNOWN   4
 #define LATE_OUTPUT_MS 5000 /* chunks travel beside the result, on another topic */
 #define TURN_MS	       500
 
@@ -39,17 +37,12 @@ static void warn(void *ctx, const char *text)
 	(void)fprintf(stderr, "mayfly logs: %s\n", text);
 }
 
-static bool has_key(const struct logs *logs, const struct client_record *record)
-{
-	return record->key_len == strlen(logs->id) && memcmp(record->key, logs->id, record->key_len) == 0;
-}
-
 static void take_chunk(struct logs *logs, const struct client_record *record)
 {
 	struct output_chunk chunk;
 	char why[160];
 
-	if (!has_key(logs, record) || record->time_ms < logs->start_ms || logs->printer.is_broken)
+	if (!client_record_has_key(record, logs->id) || record->time_ms < logs->start_ms || logs->printer.is_broken)
 		return;
 	if (output_decode(record->data, record->len, &chunk, why) == 0 && strcmp(chunk.id, logs->id) == 0 &&
 	    chunk.attempt >= logs->attempt)
@@ -61,7 +54,7 @@ static void take_result(struct logs *logs, const struct client_record *record)
 	struct result result;
 	char why[160];
 
-	if (!has_key(logs, record) || result_decode(record->data, record->len, &result, why) < 0)
+	if (!client_record_has_key(record, logs->id) || result_decode(record->data, record->len, &result, why) < 0)
 		return;
 	if (logs->is_over || result.event != RESULT_EVENT_FINISHED || strcmp(result.id, logs->id) != 0) {
 		result_clear(&result);
@@ -92,17 +85,6 @@ static int64_t start_of(const struct history *history, bool is_running)
 	return (int64_t)finished->finished_ms - finished->timings_ms[RESULT_TIMING_TOTAL]; /* -1 when there is none: as late */
 }
 
-/* Who may not read the tasks gets what the results say. */
-static int read_waiting(struct logs *logs, struct err *err)
-{
-	int r = history_read_waiting(logs->target, logs->id, &logs->history, err);
-
-	if (r == 0 || err->kind != ERR_INPUT)
-		return r;
-	(void)fprintf(stderr, "mayfly logs: whether the id was used again is not known: %s\n", err->msg);
-	return 0;
-}
-
 /* What is known of the task: which attempt's output is wanted, and from where on. */
 static int find(struct logs *logs, struct err *err)
 {
@@ -115,7 +97,8 @@ static int find(struct logs *logs, struct err *err)
 		r = client_range(logs->client, CLIENT_TOPIC_OUTPUT, client_partition_of(logs->id, n), &logs->output, err);
 	if (r < 0)
 		return r;
-	r = read_waiting(logs, err); /* after it is known where its output would begin */
+	/* After it is known where its output would begin. */
+	r = history_read_waiting(logs->target, logs->id, &logs->history, "logs", err);
 	if (r < 0)
 		return r;
 	is_running = history_is_running(&logs->history);

@@ -12,9 +12,6 @@
 #include "tools/result_line.h"
 #include "tools/screen.h"
 
-#define EXIT_NOT_YET 3
-#define EXIT_UNKNOWN 4
-
 enum { OPTION_JSON = 1, OPTION_SINCE };
 
 struct asked {
@@ -48,7 +45,6 @@ static int print(const struct asked *asked, const struct history *history)
 /* No result of the latest task: what else is known? */
 static int explain(const struct asked *asked, const struct history *history, int64_t submitted_ms)
 {
-	const char *from = history->has_finished ? " --from now" : ""; /* else watch ends with the earlier task's */
 	char when[32], host[sizeof(history->started.host)];
 
 	if (history->has_finished)
@@ -58,32 +54,21 @@ static int explain(const struct asked *asked, const struct history *history, int
 		time_text((int64_t)history->started.finished_ms, when);
 		screen_plain(history->started.host, host, sizeof(host));
 		(void)fprintf(stderr, "mayfly result: task %s has no result yet: it started at %s (attempt %u, host %s); `mayfly "
-				      "watch%s --id %s` waits for it\n",
-			      asked->id, when, history->started.attempt, host, from, asked->id);
+				      "watch --id %s` waits for it\n",
+			      asked->id, when, history->started.attempt, host, asked->id);
 		return EXIT_NOT_YET;
 	}
 	if (submitted_ms) {
 		time_text(submitted_ms, when);
 		(void)fprintf(stderr, "mayfly result: task %s has no result yet: it was submitted at %s and has not started; "
-				      "`mayfly watch%s --id %s` waits for it\n",
-			      asked->id, when, from, asked->id);
+				      "`mayfly watch --id %s` waits for it\n",
+			      asked->id, when, asked->id);
 		return EXIT_NOT_YET;
 	}
 	(void)fprintf(stderr, "mayfly result: nothing is known of a task %s%s: neither a result nor a start nor a record with "
 			      "this key\n",
 		      asked->id, asked->since_ms ? " since then" : " in what Kafka keeps");
 	return EXIT_UNKNOWN;
-}
-
-/* Who may not read the tasks gets what the results say. */
-static int read_waiting(const struct asked *asked, const struct target *target, struct history *history, struct err *err)
-{
-	int r = history_read_waiting(target, asked->id, history, err);
-
-	if (r == 0 || err->kind != ERR_INPUT)
-		return r;
-	(void)fprintf(stderr, "mayfly result: whether the id was used again is not known: %s\n", err->msg);
-	return 0;
 }
 
 static int find(const struct asked *asked, struct target *target, struct history *history)
@@ -98,7 +83,7 @@ static int find(const struct asked *asked, struct target *target, struct history
 	if (r == 0 && !history->has_finished && !history->has_started)
 		r = history_submitted(client, asked->id, asked->since_ms, &submitted_ms, &err);
 	if (r == 0)
-		r = read_waiting(asked, target, history, &err);
+		r = history_read_waiting(target, asked->id, history, "result", &err);
 	if (r < 0)
 		return command_fail(&cmd_result, &err, 1);
 	if (history->has_finished && !history->waiting_ms && !history_is_running(history))

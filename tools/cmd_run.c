@@ -17,14 +17,9 @@
 #include "tools/screen.h"
 #include "tools/wording.h"
 
-#define EXIT_TIMED_OUT	 124  /* as timeout(1) */
-#define EXIT_NO_RUN	 125  /* as docker run: it was not the program that failed */
-#define EXIT_BROKEN_PIPE 141  /* 128 + SIGPIPE */
-#define EXIT_CANCELLED	 130  /* as a shell after Ctrl-C */
 #define LATE_OUTPUT_MS	 5000 /* chunks travel beside the result, on another topic */
 #define TURN_MS		 200
 #define CANCEL_MS	 1000  /* for the cancel message to reach Kafka when the user does not wait */
-#define NO_WORKER_MS	 15000 /* then it is worth saying that nobody took the task */
 
 enum { OPTION_INTO = 1, OPTION_QUIET };
 
@@ -195,7 +190,7 @@ static void show_waiting(struct run *run)
 		return;
 	}
 	screen_step_tick(&run->step);
-	if (!run->is_hinted && clock_mono_ms() - run->step.start_mono_ms > NO_WORKER_MS) {
+	if (!run->is_hinted && clock_mono_ms() - run->step.start_mono_ms > COMMAND_SILENCE_MS) {
 		run->is_hinted = true;
 		say(run, SCREEN_WARN,
 		    "nobody has started it yet; is a worker running and not full? `mayfly dev status`, `mayfly ps`");
@@ -250,7 +245,7 @@ static int conclude(struct run *run)
 		return EXIT_TIMED_OUT;
 	case RESULT_OUTCOME_CANCELLED:
 		explain(run, "cancelled");
-		return EXIT_CANCELLED;
+		return EXIT_INTERRUPTED;
 	case RESULT_OUTCOME_EXPIRED:
 		explain(run, "expired");
 		return EXIT_NO_RUN;
@@ -293,7 +288,7 @@ static int leave(struct run *run)
 	}
 	(void)fprintf(stderr, "mayfly run: left task %s; `mayfly watch --id %s` shows how it ended\n",
 		      run->order.task->id, run->order.task->id);
-	return EXIT_CANCELLED;
+	return EXIT_INTERRUPTED;
 }
 
 static int follow_task(struct run *run)

@@ -9,7 +9,16 @@
 #include "base/err.h"
 #include "tools/target.h"
 
-#define EXIT_USAGE 2
+/* Exit statuses beside 0 and 1. */
+#define EXIT_USAGE	 2
+#define EXIT_NOT_YET	 3   /* of a task that has no result yet */
+#define EXIT_UNKNOWN	 4   /* nothing is known of the task */
+#define EXIT_TIMED_OUT	 124 /* as timeout(1) */
+#define EXIT_NO_RUN	 125 /* as docker run: it was not the program that failed */
+#define EXIT_INTERRUPTED 130 /* as a shell says it of SIGINT */
+#define EXIT_BROKEN_PIPE 141 /* 128 + SIGPIPE */
+
+#define COMMAND_SILENCE_MS 15000 /* then it is worth saying that nothing comes, and what may be amiss */
 
 struct command {
 	const char *name;

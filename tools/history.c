@@ -1,5 +1,6 @@
 #include "tools/history.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "wire/task.h"
@@ -26,7 +27,7 @@ struct search {
 /* Is the record of our id, and not too old? Times need not rise with offsets. */
 static bool is_wanted(const struct search *search, const struct client_record *record)
 {
-	return record->key_len == strlen(search->id) && memcmp(record->key, search->id, record->key_len) == 0 &&
+	return client_record_has_key(record, search->id) &&
 	       (!search->since_ms || record->time_ms >= (int64_t)search->since_ms);
 }
 
@@ -250,7 +251,8 @@ int history_answer(const struct target *target, uint64_t deadline_mono_ms, const
 	return 0;
 }
 
-int history_read_waiting(const struct target *target, const char *id, struct history *history, struct err *err)
+int history_read_waiting(const struct target *target, const char *id, struct history *history, const char *command,
+			 struct err *err)
 {
 	cleanup_(client_freep) struct client *client = NULL;
 	int r;
@@ -259,7 +261,12 @@ int history_read_waiting(const struct target *target, const char *id, struct his
 	if (!history->has_finished || history_is_running(history))
 		return 0;
 	r = client_new(target, NULL, NULL, &client, err);
-	return r < 0 ? r : search_later(client, id, history, err);
+	if (r == 0)
+		r = search_later(client, id, history, err);
+	if (r == 0 || err->kind != ERR_INPUT)
+		return r;
+	(void)fprintf(stderr, "mayfly %s: whether the id was used again is not known: %s\n", command, err->msg);
+	return 0;
 }
 
 bool history_is_running(const struct history *history)

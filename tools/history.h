@@ -35,8 +35,10 @@ int history_read(struct client *client, const char *id, uint64_t since_ms, bool 
 		 struct err *err);
 
 /* Does a record wait that came after the one whose result is known? Fills in `waiting_ms`; asks nobody when there is no result or
- * a task of the id runs. A client of its own reads, so that the caller's goes on when we may not read the tasks (ERR_INPUT). */
-int history_read_waiting(const struct target *target, const char *id, struct history *history, struct err *err);
+ * a task of the id runs. Who may not read the tasks gets what the results say, and is told so in the name of `command`. A client
+ * of its own reads, so that such a refusal does not end the caller's. */
+int history_read_waiting(const struct target *target, const char *id, struct history *history, const char *command,
+			 struct err *err);
 
 /* The time of the latest record on the tasks topic with this id for its key, 0 when there is none. */
 int history_submitted(struct client *client, const char *id, uint64_t since_ms, int64_t *ret_time_ms, struct err *err);

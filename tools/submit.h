@@ -13,8 +13,6 @@
 #include "tools/order.h"
 #include "tools/waiting.h"
 
-#define EXIT_INTERRUPTED 130 /* as a shell says it of SIGINT */
-
 struct submit {
 	const struct target *target;
 	struct client *client;

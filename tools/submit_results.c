@@ -10,8 +10,7 @@
 #include "tools/result_line.h"
 #include "tools/submit.h"
 
-#define TURN_MS	     500
-#define NO_WORKER_MS 15000
+#define TURN_MS 500
 
 static volatile sig_atomic_t is_interrupted; /* Ctrl-C while it waits */
 
@@ -125,17 +124,17 @@ static void hint(struct submit *submit)
 		submit->heard_mono_ms = now;
 		return;
 	}
-	if (submit->is_hinted || now - submit->heard_mono_ms < NO_WORKER_MS)
+	if (submit->is_hinted || now - submit->heard_mono_ms < COMMAND_SILENCE_MS)
 		return;
 	submit->is_hinted = true;
 	if (waiting_started(submit->waiting))
 		(void)fprintf(stderr, "mayfly submit: no result for %d s, %zu to come, of which %zu have started\n",
-			      NO_WORKER_MS / 1000, waiting_left(submit->waiting), waiting_started(submit->waiting));
+			      COMMAND_SILENCE_MS / 1000, waiting_left(submit->waiting), waiting_started(submit->waiting));
 	else
 		(void)fprintf(stderr,
 			      "mayfly submit: no result for %d s, %zu to come; is a worker running and not full? None of them "
 			      "has started; see `mayfly dev status`, `mayfly ps`\n",
-			      NO_WORKER_MS / 1000, waiting_left(submit->waiting));
+			      COMMAND_SILENCE_MS / 1000, waiting_left(submit->waiting));
 }
 
 /* To wait in one turn. */

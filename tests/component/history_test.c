@@ -219,7 +219,7 @@ static bool waits(struct fixture *fixture, const char *id)
 
 	read_history(fixture, id, &history);
 	assert_true(history.has_finished);
-	if (history_read_waiting(&fixture->target, id, &history, &err) < 0)
+	if (history_read_waiting(&fixture->target, id, &history, "test", &err) < 0)
 		fail_msg("%s", err.msg);
 	is_waiting = history.waiting_ms != 0;
 	history_clear(&history);

@@ -78,15 +78,19 @@ class History:
             done = mayfly(fleet, command, "back")
             self.assertEqual((done.returncode, done.stdout), (3, b""), done.stderr)
             self.assertRegex(done.stderr, says)
-        follow = begin(fleet, "logs", "-f", "back")
-        self.addCleanup(end, follow)
+        follow, watch = begin(fleet, "logs", "-f", "back"), begin(fleet, "watch", "--json", "--id", "back")
+        for process in (follow, watch):
+            self.addCleanup(end, process)
+        self.assertEqual(json.loads(watch.stdout.readline())["exit_code"], 0)  # of the first: no reason to end
         time.sleep(1)
-        self.assertIsNone(follow.poll())
+        self.assertEqual((follow.poll(), watch.poll()), (None, None))
         second = Told(fleet, "back", 1)
         second.finished(stdout=b"of the second\n", exit_code=5)
         fleet.flush()
         out, err = follow.communicate(timeout=60)
         self.assertEqual((follow.returncode, out), (0, b"of the second\n"), err)
+        out, err = watch.communicate(timeout=60)
+        self.assertEqual((watch.returncode, [r["exit_code"] for r in lines_of(out)]), (0, [5]), err)
         self.assertEqual(json.loads(mayfly(fleet, "result", "--json", "back").stdout)["exit_code"], 5)
         self.assertEqual(mayfly(fleet, "logs", "back").stdout, b"of the second\n")
         first = {"topic": fleet.topic("tasks"), "partition": 0, "offset": 1}
