@@ -28,7 +28,8 @@ static int take_line_breaks_out(const char *text, size_t len, struct buf *out)
 	return r;
 }
 
-/* libcrypto forgives blanks, '=' in the middle and bits after the end. Bytes have one spelling here: what encoding gives again. */
+/* libcrypto also takes blanks, '=' in the middle and bits beyond the last byte. Here bytes have one spelling only: what
+ * encoding them gives. */
 static int check_spelling(const struct buf *text, const uint8_t *bytes, size_t len)
 {
 	cleanup_(buf_free) struct buf again = { 0 };

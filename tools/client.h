@@ -39,7 +39,7 @@ struct client_record {
 	size_t len;
 };
 
-/* Of that task, as everything of ours is that says which task it is about? */
+/* Is the record about this task? Its key says so: every record of ours has the task's id for its key. */
 bool client_record_has_key(const struct client_record *record, const char *id);
 
 /* Each may be NULL: who sends nothing is told of no delivery, who follows nothing gets no record. */
@@ -54,11 +54,11 @@ int client_new(const struct target *target, const struct client_events *events, 
 
 enum client_from { CLIENT_FROM_NOW, CLIENT_FROM_BEGINNING };
 
-/* From then on nothing here waits any longer; 0: as long as it takes. */
+/* From that time on no call waits any longer. 0: each waits as long as it takes. */
 void client_until(struct client *client, uint64_t deadline_mono_ms);
 
-/* Read these topics from here on: with CLIENT_FROM_NOW nothing is missed that is written after this call. Once per client.
- * ERR_HOST when Kafka does not answer or a topic does not exist. */
+/* Read these topics. With CLIENT_FROM_NOW nothing is missed that is written after this call. Once per client. ERR_HOST:
+ * Kafka does not answer, or a topic does not exist. */
 int client_follow(struct client *client, const enum client_topic *topics, size_t n, enum client_from from,
 		  struct err *err);
 
@@ -72,7 +72,7 @@ struct client_range {
 /* How many partitions a topic has. ERR_HOST when Kafka does not answer or the topic does not exist. */
 int client_partitions(struct client *client, enum client_topic topic, int *ret_n, struct err *err);
 
-/* Where our producers put what has this id for its key, while the topic has `n` partitions. */
+/* The partition of a record with this id for its key, in a topic of `n` partitions. */
 int32_t client_partition_of(const char *id, int n);
 
 /* All that is in a partition now. */
@@ -83,20 +83,20 @@ int client_range(struct client *client, enum client_topic topic, int32_t partiti
 int client_offset_at(struct client *client, const struct client_range *range, int64_t time_ms, int64_t *ret,
 		     struct err *err);
 
-/* Reads the range once, from its start to its end, and returns: on_record() has seen all that is committed in it. Not together
- * with client_follow(), which may come after it. */
+/* Reads the range once and returns when on_record() has seen all that is committed in it. Before any client_follow(), not
+ * after one. */
 int client_read(struct client *client, const struct client_range *range,
 		void (*on_record)(void *ctx, const struct client_record *record), void *ctx, struct err *err);
 
-/* client_follow() from chosen places: of each partition what is at `from` and beyond, whatever `to` says. */
+/* As client_follow(), but each partition from its `from` on. `to` means nothing here. */
 int client_follow_ranges(struct client *client, const struct client_range *ranges, size_t n, struct err *err);
 
 /* Ask Kafka for a topic that records are to be sent to, so that client_send() need not ask and wait. ERR_HOST as there. */
 int client_know(struct client *client, enum client_topic topic, struct err *err);
 
-/* Copies. ERR_HOST when Kafka does not answer or the topic does not exist, or the producer's queue is full until the time of
- * client_until(): it waits for room with client_turn(). Then on_delivered() comes once for it, also when it fails later; after an
- * error it does not. */
+/* Copies key and data. Waits for room in the producer's queue, with client_turn(). 0: on_delivered() will come for the
+ * record, once, also when sending it fails later. ERR_HOST: there is no such topic, or Kafka did not answer or had no
+ * room until the time of client_until(); on_delivered() will not come. */
 int client_send(struct client *client, enum client_topic topic, const char *key, size_t key_len, const void *data,
 		size_t len, void *opaque, struct err *err);
 
@@ -106,12 +106,12 @@ int client_cancel(struct client *client, const char *id, void *opaque, struct er
 /* Wait until something came, one of the `n` others is ready (`revents`), or timeout_ms passed; hand out what came. */
 void client_turn(struct client *client, struct pollfd *others, size_t n, int timeout_ms);
 
-/* Wait until every record has its on_delivered(), which is at most CLIENT_DELIVERY_MS after it was sent; nothing that was
- * read is handed out meanwhile, so that an on_record() may call it. */
+/* Wait until every record has had its on_delivered(), which comes at most CLIENT_DELIVERY_MS after it was sent. No
+ * on_record() is called meanwhile, so an on_record() may call this. */
 #define CLIENT_DELIVERY_MS 30000
 void client_flush(struct client *client, unsigned timeout_ms);
 
-/* Why what is followed cannot be read any more (somebody took a right away), or NULL: a command that waits ends with it. */
+/* Why we may not read on: somebody took a right away. NULL: we may. A command that waits ends with it. */
 const char *client_refusal(const struct client *client);
 
 size_t client_in_flight(const struct client *client);
@@ -119,8 +119,8 @@ size_t client_in_flight(const struct client *client);
 /* Does Kafka answer within timeout_ms? ERR_HOST says what to do. */
 int client_probe(struct client *client, unsigned timeout_ms, struct err *err);
 
-/* Does the consumer group have a member that is ready to take records: this static one, or any if it is NULL? *ret_refusal: why
- * we may not know that, or NULL. */
+/* Is a member of the consumer group ready to take records: this static one, or any where `instance` is NULL?
+ * *ret_refusal: why we may not know that, or NULL. */
 bool client_group_is_ready(struct client *client, const char *group, const char *instance, unsigned timeout_ms,
 			   const char **ret_refusal);
 

@@ -161,7 +161,8 @@ int client_offset_at(struct client *client, const struct client_range *range, in
 /* The first of them; the command ends with it. */
 void client_note_refusal(struct client *client, rd_kafka_resp_err_t code, const char *topic, const char *text)
 {
-	/* librdkafka looks for the coordinator of a group that nobody joins: whether it may is nobody's business. */
+	/* We join no group, but librdkafka asks for the coordinator of one all the same. That it may not is no refusal
+	 * for us. */
 	if (!access_is_refusal(code) || code == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED || client->refusal[0])
 		return;
 	if (topic)
@@ -241,7 +242,8 @@ static bool is_of_range(const struct client_range *range, const struct client_re
 	return record->topic == range->topic && record->partition == range->partition && record->offset >= range->from;
 }
 
-/* Offsets have holes where transactions begin and end: what lies beyond the range, or the end of the partition, ends it. */
+/* The last offsets of a range may hold no record, because transactions leave marks there. So the range ends with a
+ * record beyond it, or with the end of the partition. */
 static void take_of_range(struct client *client, struct reading *reading, rd_kafka_event_t *event)
 {
 	const rd_kafka_message_t *message;

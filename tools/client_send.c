@@ -31,7 +31,7 @@ int client_make_producer(struct client *client, struct err *err)
 	return 0;
 }
 
-/* A producer that was never told of a topic finds it by a timer, up to a second after its first message; asked, at once. */
+/* A producer that does not know a topic yet looks for it once a second. To ask for it makes it known at once. */
 int client_know(struct client *client, enum client_topic topic, struct err *err)
 {
 	int n = client->is_known[topic] ? 1
@@ -78,7 +78,7 @@ int client_cancel(struct client *client, const char *id, void *opaque, struct er
 	return client_send(client, CLIENT_TOPIC_CONTROL, id, strlen(id), bytes.data, bytes.len, opaque, err);
 }
 
-/* A right may go after client_know() has asked, and then the delivery is who says so. */
+/* A right may be taken away after client_know() has asked: then the delivery says so. */
 static const char *say_why(const rd_kafka_message_t *message, char *out, size_t size)
 {
 	if (!access_is_refusal(message->err))

@@ -12,7 +12,7 @@
 #include "tools/command.h"
 #include "tools/screen.h"
 
-#define BUILDERS	  "../../tools/image" /* from a build tree's folder of a room; installed ones lie with the daemons */
+#define BUILDERS	  "../../tools/image" /* where a build tree has them; installed ones lie with the daemons */
 #define RECIPES		  "../../guest/images" /* from the builders */
 #define INSTALLED_RECIPES "../../share/mayfly/images"
 #define IMAGES_MAX	  256 /* listed */

@@ -73,7 +73,8 @@ static void on_record(void *ctx, const struct client_record *record)
 		take_result(ctx, record);
 }
 
-/* When its program began, by the clock that stamped its chunks: the worker's, or Kafka's, whichever is behind. */
+/* When its program began. Chunks are stamped by the worker's clock or by Kafka's: the earlier of the two times, so that
+ * none is missed. */
 static int64_t start_of(const struct history *history, bool is_running)
 {
 	const struct result *started = &history->started, *finished = &history->finished;

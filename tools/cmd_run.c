@@ -90,7 +90,7 @@ static bool is_ours(const struct run *run, const struct result *result)
 	return strcmp(result->id, run->order.task->id) == 0;
 }
 
-/* The answer to its record is the result of another one, which may be there already. */
+/* The result of another record answers this one, too. It may be there already. */
 static void share(struct run *run, const struct result *duplicate)
 {
 	run->is_shared = true;
@@ -207,7 +207,7 @@ static void finish_output(struct run *run)
 	printer_fill(&run->printer, &run->result);
 }
 
-/* The message may begin with its field, which is called by its option here if it has one. */
+/* A message may begin with the name of its field. Here the field is called by its option, where it has one. */
 static void explain(struct run *run, const char *what)
 {
 	const char *field = run->result.field, *message = run->result.message;
@@ -223,7 +223,7 @@ static void explain(struct run *run, const char *what)
 	say(run, SCREEN_BAD, plain);
 }
 
-/* The exit status, and a word where it is not the program's own. */
+/* The exit status; where it is not the program's own, a line says why. */
 static int conclude(struct run *run)
 {
 	const struct result *result = &run->result;
@@ -272,8 +272,8 @@ static int write_collected(struct run *run, int status)
 	return status ? status : EXIT_NO_RUN;
 }
 
-/* Without the result: at the second Ctrl-C, or because nobody reads the output any more (`mayfly run ... | head`), which
- * ends a program that runs here, too. */
+/* Leaves without the result: at the second Ctrl-C, or when nobody reads the output any more (`mayfly run ... | head`).
+ * Both would end a program that runs here, too. */
 static int leave(struct run *run)
 {
 	if (run->printer.is_broken && !run->is_finished)
@@ -316,7 +316,7 @@ static int follow_task(struct run *run)
 	return run->printer.is_broken ? leave(run) : status;
 }
 
-/* Whatever ends a program that runs here. Under nohup(1) that is not the end of the terminal. */
+/* The signals that end a program that runs here. Under nohup(1) SIGHUP is none of them. */
 static int catch_signals(struct run *run, struct err *err)
 {
 	struct sigaction on_hangup;

@@ -15,8 +15,8 @@
 
 enum { OPTION_JSON = 1, OPTION_FROM, OPTION_ID };
 
-/* A task that was asked for. A result that was read may be of an earlier task of the same id, while a later one runs or waits: so
- * each result that ends the watching of it is compared with what Kafka has by then. */
+/* A task that was asked for. An id may be used again after a result, so a result that is read may be an earlier task's.
+ * Before watching ends with it, Kafka is asked whether a later task of this id runs or waits. */
 struct watched {
 	const char *id;
 	bool is_over;	 /* it has a result */
@@ -134,7 +134,7 @@ static int check_one(struct watch *watch, struct client *client, struct watched 
 	return r;
 }
 
-/* Who watches from now on has asked for the next result, whichever that is. */
+/* With --from now the next result is asked for, whichever that is. */
 static int check_ended(struct watch *watch, struct err *err)
 {
 	cleanup_(client_freep) struct client *client = NULL;

@@ -1,5 +1,5 @@
-/* Files that a task brought back, written below a folder. Their content, and only that, is the program's choice: a path is
- * written only when it was asked for, it never leaves the folder, and no symbolic link on the way is followed. */
+/* Writes files that a task brought back below a folder. The program chooses their content and nothing else: only paths
+ * that were asked for are written, none leaves the folder, and no symbolic link is followed. */
 #pragma once
 
 #include <stdbool.h>
@@ -8,10 +8,11 @@
 #include "base/err.h"
 #include "wire/result.h"
 
-/* Make `folder` unless it is there; its parent must be. To be asked before there is anything to lose. */
+/* Make `folder` unless it is there; its parent must be. Called before the task is sent: a folder that cannot be written
+ * would lose what it brings back. */
 int collected_prepare(const char *folder, struct err *err);
 
-/* Write those of `result`'s files whose path is among `asked`. A file appears whole or not at all. Each that fails is told
- * by `on_failure`, a sentence; the others are written all the same. false: one failed. */
+/* Write those of `result`'s files whose path is among `asked`. A file appears whole or not at all. on_failure() gets a
+ * sentence for each that fails; the others are still written. false: one failed. */
 bool collected_write(const struct result *result, const struct task_text *asked, size_t n_asked, const char *folder,
 		     void (*on_failure)(void *ctx, const char *message), void *ctx);

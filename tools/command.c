@@ -69,7 +69,8 @@ static void name_long(const char *word, const struct option *options, char out[C
 		(void)snprintf(out, COMMAND_FLAW_BYTES, "unknown option '%.100s'", word);
 }
 
-/* While getopt_long() is inside a word of several letters it has not gone on to the next word: the letter is in optopt. */
+/* After a letter that it does not know, getopt_long() may still be inside that word ("-xyz"): optind has not moved on,
+ * and the letter is in optopt. */
 void command_option_flaw(int code, const struct option *options, char *const *argv, char out[COMMAND_FLAW_BYTES])
 {
 	const char *word = argv[optind - 1];

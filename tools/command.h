@@ -18,7 +18,7 @@
 #define EXIT_INTERRUPTED 130 /* as a shell says it of SIGINT */
 #define EXIT_BROKEN_PIPE 141 /* 128 + SIGPIPE */
 
-#define COMMAND_SILENCE_MS 15000 /* then it is worth saying that nothing comes, and what may be amiss */
+#define COMMAND_SILENCE_MS 15000 /* without news, until it is worth saying what may be amiss */
 
 struct command {
 	const char *name;
@@ -63,13 +63,14 @@ int command_complain(const struct command *command, const char *fmt, ...) __attr
 /* Is it a task's id? Complains when not. */
 bool command_is_id(const struct command *command, const char *word);
 
-/* The one word that is left is the id. Answers -1 to go on, else the exit status. */
+/* Exactly one word must be left, an id: *ret_id. Answers -1 to go on, else the exit status. */
 int command_one_id(const struct command *command, int argc, char **argv, const char **ret_id);
 
 /* "mayfly NAME: message" on stderr. Answers `status`. */
 int command_fail(const struct command *command, const struct err *err, int status);
 
-/* What was printed goes out. False when it cannot: the user was told why, unless nobody reads it any more. */
+/* Flushes standard output. False when that fails; the user has been told why, unless it was EPIPE: then nobody reads it
+ * any more. */
 bool command_flush(const char *who);
 
 void command_help(const struct command *command);

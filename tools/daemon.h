@@ -1,5 +1,5 @@
-/* A process of the private stack that outlives the command: started in a session of its own, with a log, remembered by a
- * file with its pid and start time, so that another process that got the same pid later is never taken for it. */
+/* A process of the private stack. It outlives the command that started it, in a session of its own and with a log. A
+ * file remembers its pid and its start time, so that a later process with the same pid is never taken for it. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,8 +1,8 @@
-/* Chunks of output put together again: each byte position of a stream is handed out once, whatever attempts repeat.
+/* Puts chunks of output together again: each byte position of a stream is handed out once.
  *
- * Within an attempt chunks of one stream are contiguous. A task that runs again starts over at byte 0: what was handed out
- * before is skipped by its position, so a program that prints the same again is seen once, and one that prints something
- * else is seen with a seam there. */
+ * Within one attempt the chunks of a stream follow each other without a gap. A task that runs again starts over at byte
+ * 0, and positions that were handed out before are skipped. So a program that prints the same again is seen once. Of
+ * one that prints something else the new output begins where the old one ended. */
 #pragma once
 
 #include <stdbool.h>
@@ -31,5 +31,5 @@ struct gather_stream *gather_stream_of(struct gather *gather, enum output_stream
 
 struct gather_piece gather_take(struct gather *gather, const struct output_chunk *chunk);
 
-/* What of the result's inline head and tail continues the stream without a gap: for output whose chunks did not come. */
+/* For output whose chunks did not come: the part of the result's head and tail that continues the stream without a gap. */
 struct gather_piece gather_fill(struct gather_stream *stream, const struct result_stream *whole);

@@ -5,8 +5,7 @@
 
 #include "wire/task.h"
 
-/* Windows of offsets, backwards, each larger than the last: what happened just now is found at once, and what is old in few
- * steps. */
+/* Reads backwards, in windows of offsets that grow: what is new is found at once, and what is old in few steps. */
 #define WINDOW_FIRST  1000
 #define WINDOW_GROWTH 8
 #define CLOCKS_APART_MS (10 * 60 * 1000) /* at most: the clocks of who sent a record and who answered it */
@@ -80,7 +79,7 @@ static bool is_task(const char *id, const struct client_record *record)
 	return task_decode(record->data, record->len, &task, &flaw) == TASK_VERDICT_OK && strcmp(task->id, id) == 0;
 }
 
-/* Bytes that are no task wait for nothing, and their answer may name no id. */
+/* Only a task waits: bytes that are none get a refusal, which may name no id. */
 static void take_later(void *ctx, const struct client_record *record)
 {
 	struct search *search = ctx;
@@ -105,7 +104,8 @@ static void take_answer(void *ctx, const struct client_record *record)
 	result_clear(&result);
 }
 
-/* A task that never ran has no start, and one whose worker told its result says in it how long it took. */
+/* No start is looked for where there is none (it never ran), or where the result says when it was (how long the task
+ * took). */
 static bool is_found(const struct search *search)
 {
 	const struct history *history = search->history;
@@ -189,7 +189,8 @@ int history_submitted(struct client *client, const char *id, uint64_t since_ms, 
 	return r;
 }
 
-/* Whatever answered the record that `later` found, a duplicate or a refusal, too, came when it was there. */
+/* Any event that names the record which `later` found answers it, a duplicate or a refusal, too. It cannot be older
+ * than the record. */
 static int search_answer(struct client *client, const struct search *later, bool *ret_found, struct err *err)
 {
 	struct history none = { .has_started = false };

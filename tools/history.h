@@ -18,25 +18,25 @@ struct history {
 	int64_t started_offset, finished_offset;
 	int64_t started_time_ms; /* Kafka's, of `started` */
 	struct client_range after; /* in the results: what comes after all that was read */
-	int64_t waiting_ms; /* Kafka's time of a later record of the id, which has no answer: it waits; 0: none is known */
+	int64_t waiting_ms; /* Kafka's time of a later record of the id that has no answer yet; 0: none is known */
 };
 
-/* The id is free after a result: is the latest thing known of it another task's start? */
+/* Does a task of the id run? An id may be used again after a result: then the latest event is another task's start. */
 bool history_is_running(const struct history *history);
 
-/* The result that answers this record, if Kafka has it and no later task of the id was answered. A client of its own reads it, so
- * the caller's may follow topics meanwhile; it waits as client_until() says. */
+/* The result that answers this record, unless a later task of the id was answered since. Reads with a client of its
+ * own: the caller's may be following topics. `deadline_mono_ms` as of client_until(). */
 int history_answer(const struct target *target, uint64_t deadline_mono_ms, const char *id, int32_t partition, int64_t offset,
 		   struct result *ret, bool *ret_found, struct err *err);
 
-/* Events of the id since then (wall clock, ms; 0: whatever Kafka has). Stops at its latest result, with `wants_start` not before
- * its start is known, too. The history is history_clear()ed by the caller, also after an error. */
+/* Reads events of the id since then (wall clock, ms; 0: all that Kafka has), and stops at the latest result; with
+ * `wants_start`, when its start is known, too. The caller history_clear()s the history, also after an error. */
 int history_read(struct client *client, const char *id, uint64_t since_ms, bool wants_start, struct history *history,
 		 struct err *err);
 
-/* Does a record wait that came after the one whose result is known? Fills in `waiting_ms`; asks nobody when there is no result or
- * a task of the id runs. Who may not read the tasks gets what the results say, and is told so in the name of `command`. A client
- * of its own reads, so that such a refusal does not end the caller's. */
+/* Fills in `waiting_ms`: does a record wait that came after the one whose result is known? Asks nothing where there is
+ * no result, or a task of the id runs. Who may not read the tasks is told so on stderr, in the name of `command`, and
+ * goes on without. Reads with a client of its own, so that such a refusal does not end the caller's. */
 int history_read_waiting(const struct target *target, const char *id, struct history *history, const char *command,
 			 struct err *err);
 

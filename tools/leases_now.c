@@ -54,7 +54,7 @@ int leases_now_probe(const struct target *target, bool *ret_is_evicting, struct 
 	*ret_is_evicting = reply && reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
 			   reply->element[1]->type == REDIS_REPLY_STRING &&
 			   strcmp(reply->element[1]->str, "noeviction") != 0;
-	/* Who may only look at leases may not see this: it is the workers' and the reaper's to say. */
+	/* Who may only look at leases is not allowed to ask for this. Worker and reaper look at it themselves. */
 	if (reply && (reply->type != REDIS_REPLY_ERROR || strncmp(reply->str, "NOPERM", 6) == 0))
 		return 0;
 	return no_answer(redis, reply, "its eviction policy", err);

@@ -105,7 +105,7 @@ int main(int argc, char **argv)
 
 	if (std_fds_fill() < 0)
 		return 1;
-	log_init("mayfly", LOG_LEVEL_COUNT); /* libraries are silent: commands say themselves what went wrong */
+	log_init("mayfly", LOG_LEVEL_COUNT); /* nothing is logged: commands say what went wrong */
 	(void)signal(SIGPIPE, SIG_IGN);	     /* a reader that goes away is an error of write(2) */
 	if (target_init(&target, &err) < 0) {
 		(void)fprintf(stderr, "mayfly: %s\n", err.msg);

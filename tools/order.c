@@ -248,7 +248,7 @@ static int check(const struct order *order, const struct buf *bytes, struct err 
 	return err_set(err, ERR_INPUT, 0, "%s", words);
 }
 
-/* Who asks for a long program asks for a workspace that lives as long. */
+/* A workspace has to live as long as the program may run. */
 static void fit_ttl(struct task *task)
 {
 	if (task->timeout_ms > task->ttl_ms)

@@ -56,7 +56,7 @@ static void fill_pieces(struct printer *printer, enum output_stream stream, cons
 		print_piece(printer, stream, &piece);
 }
 
-/* Where nothing continues what was printed, the tail comes after a word about the gap. */
+/* Where the result does not continue what was printed: a line about the gap, then the tail. */
 static void fill_stream(struct printer *printer, enum output_stream stream, const struct result_stream *whole)
 {
 	struct gather_stream *gathered = gather_stream_of(&printer->gather, stream);

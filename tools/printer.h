@@ -1,5 +1,5 @@
-/* The output of a task on our own standard output and error, each byte once: from chunks as they come, and at the end from what
- * the result holds of it. */
+/* Prints a task's output on our own standard output and error, each byte once: from chunks as they come, and at the end
+ * from the result's head and tail. */
 #pragma once
 
 #include <stdbool.h>
@@ -21,5 +21,6 @@ void printer_take(struct printer *printer, const struct output_chunk *chunk);
 /* Has every byte that was kept come? */
 bool printer_has_all(const struct printer *printer, const struct result *result);
 
-/* What did not come as chunks, as far as the result holds it; says what is in neither, and what the output limit dropped. */
+/* Prints what did not come as chunks, as far as the result has it. Says how much neither has, and what the output limit
+ * dropped. */
 void printer_fill(struct printer *printer, const struct result *result);

@@ -65,7 +65,7 @@ static json_t *base64_json(const uint8_t *data, size_t len)
 	return json_stringn(text.len ? (const char *)text.data : "", text.len);
 }
 
-/* As text while it is text, else the exact bytes as base64; head and tail always alike. */
+/* Head and tail as text where both are UTF-8, else both as base64. */
 static void put_pieces(json_t *object, const char *name, const struct result_stream *stream, struct piece first,
 		       struct piece last)
 {

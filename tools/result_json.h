@@ -6,7 +6,8 @@
 #include "base/err.h"
 #include "wire/result.h"
 
-/* One line. `stdout` is all that was kept while it is inline; else its head, with `stdout_truncated` true and its end in
- * `stdout_tail`. Both are text while they are UTF-8, without the halves of a character at a cut; else base64 of the exact bytes:
- * `stdout_encoding` says which. Errors of writing are left in the stream. */
+/* Prints one line. `stdout` is all output that was kept; or, where that does not fit into a result, its head, and then
+ * `stdout_truncated` is true and `stdout_tail` is its end. Both are text where they are UTF-8, without the parts of a
+ * character that a cut left; else base64 of the exact bytes. `stdout_encoding` says which. A failed write stays in the
+ * stream's error flag. */
 int result_json_print(const struct result *result, FILE *to, struct err *err);

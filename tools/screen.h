@@ -8,7 +8,7 @@
 
 enum screen_paint { SCREEN_PLAIN, SCREEN_GOOD, SCREEN_BAD, SCREEN_WARN, SCREEN_FAINT, SCREEN_BOLD, SCREEN_PAINT_COUNT };
 
-/* The escape sequence to begin with, "" where the stream has no colours; SCREEN_PLAIN ends what was begun. */
+/* The escape sequence that begins this paint; SCREEN_PLAIN ends it. "" where the stream has no colours. */
 const char *screen_code(FILE *stream, enum screen_paint paint);
 
 /* A step that takes a while, on stderr: "what … 3 s", rewritten on a terminal; elsewhere only its end is told. */

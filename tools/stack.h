@@ -23,11 +23,12 @@ struct stack {
 #define STACK_KAFKA_PORT 29092
 #define STACK_REDIS_PORT 26379
 
-/* The stack of target->state_dir. Ports: as it was started, else `port_base` and the two after it, or with 0 the usual ones. */
+/* The stack of target->state_dir. Its ports are those with which it was started. A new one gets `port_base` and the two
+ * after it, or the usual ones where that is 0. */
 void stack_init(struct stack *stack, const struct target *target, unsigned port_base);
 
-/* Start what is not running and wait until it is ready, showing progress; leave a keeper. Leaves what did start; the caller
- * stops it. */
+/* Start what is not running, wait until it is ready, and leave a keeper. Shows progress. After an error the parts that
+ * did start go on: stopping them is the caller's. */
 int stack_start(struct stack *stack, struct err *err);
 
 /* Start one part that is not running, without waiting until it is ready. The caller has the lock. */

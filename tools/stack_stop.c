@@ -1,5 +1,5 @@
-/* The end of the private stack (tools/stack.h): in the order in which the parts need each other, then an audit. What is left
- * although everything ended is removed by the destroyers that worker and reaper use, and said aloud. */
+/* Ends the private stack (tools/stack.h): its parts in the order in which they need each other, then an audit. What is
+ * left of microVMs after that is removed by the same destroyers as worker and reaper have, and a line says so. */
 #include <dirent.h>
 #include <ftw.h>
 #include <signal.h>

@@ -43,7 +43,7 @@ static void show(struct submit *submit, const struct result *result)
 	submit->is_broken |= !command_flush("mayfly submit");
 }
 
-/* Kafka's word for a record that is spoken of may still be on its way to us. */
+/* A result may name a record of which Kafka's acknowledgement is still on its way to us. */
 static void await_word(struct submit *submit, const struct result *result)
 {
 	if (client_in_flight(submit->client) && result->offset > waiting_highest(submit->waiting, result->partition))
@@ -67,7 +67,8 @@ static void take_finished(struct submit *submit, const struct result *result)
 	}
 }
 
-/* A record of ours was the same task as another record: that one's result answers it, which may be there already. */
+/* A record of ours was the same task as another record, and the other one's result answers it. That result may be there
+ * already. */
 static void take_duplicate(struct submit *submit, const struct result *duplicate)
 {
 	int32_t partition = duplicate->same_as.partition;

@@ -134,7 +134,7 @@ static int take_property(struct target *target, const char *value, struct err *e
 	return r == 0 ? put_pair(target, 0, key, equals + 1, err) : r;
 }
 
-/* What of a daemon's configuration says where its fleet is; the rest is the daemon's. */
+/* The part of a daemon's configuration that says where its fleet is; `others` is the rest. */
 struct config {
 	struct fleet_settings fleet;
 	struct conf_pairs others;
@@ -152,7 +152,7 @@ static int load_config(const char *path, struct config *ret, struct err *err)
 	return r < 0 ? r : fleet_settings_check(&ret->fleet, err);
 }
 
-/* What the file does not say stays as it is; properties are added to those that there are. */
+/* What the file leaves out stays as it is. Its properties are added to those that are there. */
 static int take_config(struct target *target, const char *path, struct err *err)
 {
 	static struct config config;

@@ -26,7 +26,7 @@ enum target_option {
 	TARGET_OPTION_REDIS_PASSWORD
 };
 
-/* Those of one letter, for getopt_long(3), and which option such a letter is; 0: none of these. */
+/* The options of one letter, for getopt_long(3); and which option a letter is, 0: none of these. */
 #define TARGET_LETTERS "X:F:"
 int target_letter(int letter);
 
@@ -50,8 +50,8 @@ int target_init(struct target *target, struct err *err);
 /* One of the options above. ERR_INPUT says what is wrong with the value. */
 int target_take(struct target *target, int option, const char *value, struct err *err);
 
-/* Where this build's programs are: the folder that holds the executable `name` of the room `room` ("worker"), in a build tree
- * or beside an installed mayfly. `out` holds PATH_MAX. ERR_HOST when it is not there. */
+/* The path of this build's program `name`: in the folder `room` ("worker") of a build tree, or where an installed
+ * mayfly has it. `out` holds PATH_MAX. ERR_HOST when it is not there. */
 int target_program(const char *room, const char *name, char out[PATH_MAX], struct err *err);
 
 /* The folder of mayfly-guard and mayfly-jail. */

@@ -12,7 +12,7 @@
 #include "wire/task.h"
 
 #define DEPTH_MAX \
-	(TASK_MAX_DEPTH + 2) /* a little deeper than the worker takes, so that it is the worker that says so */
+	(TASK_MAX_DEPTH + 2) /* a little deeper than a worker takes, so that the worker's own words say what is too deep */
 
 static void decrefp(json_t **json)
 {
@@ -21,7 +21,8 @@ static void decrefp(json_t **json)
 
 static int pack_json(struct pack *pack, json_t *json, unsigned depth, struct err *err);
 
-/* `name` is the field for the message. What is no text goes as it is, for the decoder to refuse. */
+/* `name` is the field for messages. A value that is no text is packed as it is: the decoder refuses it in its own
+ * words. */
 static int pack_base64(struct pack *pack, json_t *json, const char *name, struct err *err)
 {
 	cleanup_(buf_free) struct buf bytes = { 0 };
@@ -171,7 +172,7 @@ static int fill_all(json_t *json, struct err *err)
 	return r;
 }
 
-/* What the parser says of half an object is no help to whoever has one task over several lines, or a list of them. */
+/* A task over several lines, or a list of tasks: what the JSON parser says of its first line would not help. */
 static int describe_no_json(const char *text, const json_error_t *error, struct err *err)
 {
 	enum json_error_code code = json_error_code(error);
@@ -197,7 +198,7 @@ static int describe_no_object(const json_t *json, struct err *err)
 	return err_set(err, ERR_INPUT, 0, "must be a JSON object, as in schemas/task.md");
 }
 
-/* Seconds are what most clocks give: 10 digits for a long time to come. */
+/* Most clocks give seconds, and those have 10 digits until the year 2286. */
 static void note_seconds(json_t *json, char hint[TASK_JSON_HINT_BYTES])
 {
 	json_int_t created_ms = json_integer_value(json_object_get(json, "created_ms"));

@@ -9,8 +9,8 @@
 #include "base/ident.h"
 #include "wire/task.h"
 
-/* One JSON object. A missing v, kind or id is filled in, and created_ms with the present; `id` gets the id. ERR_INPUT names
- * the field. `hint`: what is allowed and most likely not meant, "" when there is no such thing. */
+/* Reads one JSON object. Fills in v, kind, id and created_ms (now) where they are missing; `id` gets the id. ERR_INPUT
+ * names the field. `hint`: a sentence about something that is allowed and most likely not meant, else "". */
 #define TASK_JSON_HINT_BYTES 160
 int task_json_read(const char *text, size_t len, struct buf *out, char id[IDENT_ID_MAX + 1],
 		   char hint[TASK_JSON_HINT_BYTES], struct err *err);

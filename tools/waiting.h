@@ -20,7 +20,7 @@ enum waiting_verdict {
 
 int waiting_new(struct waiting **ret, struct err *err);
 int waiting_add(struct waiting *waiting, int32_t partition, int64_t offset, struct err *err);
-/* Its program has begun, once or again. Nothing happens for a record that is not ours or was answered. */
+/* Its program has begun, for the first time or again. Does nothing for a record that is not ours or was answered. */
 void waiting_start(struct waiting *waiting, int32_t partition, int64_t offset);
 
 /* Is or was the record one of ours? */
@@ -28,8 +28,8 @@ bool waiting_has(const struct waiting *waiting, int32_t partition, int64_t offse
 
 enum waiting_verdict waiting_answer(struct waiting *waiting, int32_t partition, int64_t offset);
 
-/* The highest offset added of this partition, -1 when there is none: what is above may be a record whose delivery was not
- * reported yet. */
+/* The highest offset of this partition that was added, -1: none. A higher one may be of a record that Kafka has not
+ * acknowledged yet. */
 int64_t waiting_highest(const struct waiting *waiting, int32_t partition);
 
 size_t waiting_left(const struct waiting *waiting);

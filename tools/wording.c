@@ -81,7 +81,7 @@ static void replace(char *text, size_t size, const char *from, size_t from_len, 
 		(void)snprintf(at, size - (size_t)(at - text), "%s%s", to, rest);
 }
 
-/* What only a sender of msgpack has use for goes; a message is a task here. */
+/* Takes out what only a sender of msgpack has use for, and says task for message. */
 static void make_plain(const char *message, char *out, size_t size)
 {
 	char *sent_as;

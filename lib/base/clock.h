@@ -1,5 +1,5 @@
-/* The clocks. Deadlines are monotonic; only what people or other hosts read is wall time. A deadline that one process of a host
- * gives another is on the clock that also counts while the host is suspended. */
+/* The clocks. Deadlines within a process are monotonic. Deadlines that one process of a host gives another are on
+ * CLOCK_BOOTTIME, which also counts while the host is suspended. Only what people or other hosts read is wall time. */
 #pragma once
 
 #include <stdint.h>

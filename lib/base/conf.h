@@ -23,7 +23,7 @@ enum conf_type {
 	CONF_TYPE_COUNT
 };
 
-/* What somebody else's table explains, in the order of the file. */
+/* The keys of one prefix, in the order of the file. What they mean is known elsewhere, in librdkafka for example. */
 struct conf_pairs {
 	size_t n;
 	struct conf_pair {

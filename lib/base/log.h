@@ -16,7 +16,8 @@ int log_level_parse(const char *name);
 void log_event(enum log_level level, const char *event, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* Equal for texts that differ in numbers alone, never 0: what is tried again and again is told once. */
+/* A number that is equal for texts which differ in digits only, and never 0. Who tries again and again logs a fault
+ * when this changes. */
 uint64_t log_likeness(const char *text);
 
 #define log_debug(event, ...) log_event(LOG_LEVEL_DEBUG, event, __VA_ARGS__)

@@ -7,7 +7,8 @@
 
 #define LOGFMT_VALUE_BYTES 1024 /* of one value as it is written; the rest of a longer one is left out, and "…" says so */
 
-/* `fmt` is literal text: fields as printf has them, `key=%s` or `key="%s of %d"`. Quotes in `fmt` say where a value that has
- * spaces of its own begins and ends; what the arguments put into it cannot end it. Conversions: s d i u x c %, with h l ll z and,
- * for s, a precision. A field that has no room in `size` is left out, and what follows it. Answers the length; no NUL. */
+/* `fmt` is a constant: fields as printf has them, `key=%s` or `key="%s of %d"`. A value with spaces of its own stands
+ * between quotes in `fmt`; nothing that an argument puts into it can end it. Conversions: s d i u x c %, with h l ll z
+ * and, for s, a precision. The first field that has no room in `size` is left out, and all after it. Answers the
+ * length; no NUL. */
 size_t logfmt_format(char *out, size_t size, const char *fmt, va_list ap) __attribute__((format(printf, 3, 0)));

@@ -9,12 +9,12 @@
 #include "base/err.h"
 #include "base/own.h"
 
-struct secret; /* `len` bytes behind guard-free, mlock()ed, MADV_DONTDUMP pages */
+struct secret; /* pages of their own: mlock()ed, MADV_DONTDUMP, MADV_WIPEONFORK; without guard pages */
 
 /* All zero. ERR_HOST when memory cannot be locked (RLIMIT_MEMLOCK). */
 int secret_new(size_t len, struct secret **ret, struct err *err);
 
-/* Is there room for `n` > 0 short ones at a time, a page each? Nothing stays. ERR_HOST as above. */
+/* Could `n` > 0 short secrets be held at the same time, a page each? Keeps none. ERR_HOST as above. */
 int secret_try_room(size_t n, struct err *err);
 
 /* Filled from getrandom(2). */

@@ -12,8 +12,8 @@ size_t utf8_extent(const uint8_t *p, size_t len);
 /* Well-formed UTF-8 as Unicode defines it: no surrogates, no overlong forms, nothing beyond U+10FFFF. */
 bool utf8_is_valid(const char *text, size_t len);
 
-/* What a cut left of a character: at the end the bytes (0 to 3) that begin one whose rest is missing; at the start those that
- * may end one whose beginning is missing. */
+/* Was the text cut inside a character? How many bytes (0 to 3) at the end begin one whose rest is missing, and how many
+ * at the start may end one whose beginning is missing. */
 size_t utf8_cut_at_end(const uint8_t *data, size_t len);
 size_t utf8_cut_at_start(const uint8_t *data, size_t len);
 

@@ -38,8 +38,8 @@ enum ledger_entry ledger_find(const struct ledger *ledger, int64_t offset);
 int ledger_put(struct ledger *ledger, int64_t offset, enum ledger_entry entry);
 void ledger_remove(struct ledger *ledger, int64_t offset); /* fine when it is not there */
 
-/* Drop every offset that is_done() says the workers marked. */
+/* Drop every offset of which is_done() says that a worker has marked it. */
 void ledger_prune(struct ledger *ledger, bool (*is_done)(void *ctx, int64_t offset), void *ctx);
 
-/* Drop what is only announced; answers how many those were. */
+/* Drop every offset that is only announced. Answers how many there were. */
 size_t ledger_withdraw(struct ledger *ledger);

@@ -32,7 +32,7 @@ void offsets_skip(struct offsets *offsets, int64_t from, int64_t to);
 /* How many in [from, to) are not done, and the first and the last of them. */
 uint64_t offsets_open(const struct offsets *offsets, int64_t from, int64_t to, int64_t *ret_first, int64_t *ret_last);
 
-/* Asks only, for any offset: is it known to be done? */
+/* Is this offset known to be done? Any offset may be asked for; nothing changes. */
 bool offsets_is_done(const struct offsets *offsets, int64_t offset);
 
 int64_t offsets_next(const struct offsets *offsets);

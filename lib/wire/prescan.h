@@ -28,7 +28,7 @@ enum prescan_verdict {
 	PRESCAN_VERDICT_COUNT
 };
 
-/* The key of the outermost map at whose value the scan ended, as the sender wrote it. */
+/* The field with the flaw: the key of the outermost map whose value was being read. As the sender wrote it. */
 struct prescan_field {
 	const char *key; /* into `data`, not NUL-terminated; NULL: the flaw is in no field */
 	size_t key_len;

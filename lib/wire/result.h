@@ -81,7 +81,7 @@ struct result {
 	enum result_event event;
 	char id[IDENT_ID_MAX + 1]; /* "" when a rejected record had none */
 	enum task_kind kind;
-	/* The rest is of RESULT_EVENT_FINISHED and REFUSED, except host, worker, attempt and token. */
+	/* From here to is_key_destroyed: only RESULT_EVENT_FINISHED and REFUSED have these. The rest is of every event. */
 	enum result_outcome outcome;
 	enum result_ran ran;
 	bool has_exit_code, has_signal;
