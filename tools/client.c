@@ -1,4 +1,4 @@
-#include "tools/client.h"
+#include "tools/client_parts.h"
 
 #include <assert.h>
 #include <string.h>
@@ -6,7 +6,6 @@
 
 #include "base/clock.h"
 #include "bus/access.h"
-#include "tools/client_parts.h"
 
 #define EVENTS_PER_TURN 256
 #define UUID_CHARS	36

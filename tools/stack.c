@@ -1,4 +1,4 @@
-#include "tools/stack.h"
+#include "tools/stack_parts.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
@@ -13,7 +13,6 @@
 #include "base/ident.h"
 #include "base/own.h"
 #include "tools/screen.h"
-#include "tools/stack_parts.h"
 
 const char *const stack_part_names[] = { "kafka", "redis", "worker", "reaper" };
 static_assert(ARRAY_SIZE(stack_part_names) == STACK_PART_COUNT, "a name for every stack_part");

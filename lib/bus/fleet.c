@@ -33,11 +33,11 @@ int fleet_credentials_load(const struct fleet_settings *fleet, struct redis_door
 }
 
 /* Makes nothing of what is no refusal but a line of the log. */
-static int pass_refusal(int r, const char *event, const struct err *err)
+static int pass_refusal(int r, const char *of, const struct err *err)
 {
 	if (r == 0 || err->kind == ERR_INPUT)
 		return r;
-	log_warn(event, "message=\"%s; waiting for it\"", err->msg);
+	log_warn("credentials.wait", "of=%s message=\"%s; waiting for it\"", of, err->msg);
 	return 0;
 }
 
@@ -48,8 +48,8 @@ int fleet_credentials_check(const struct fleet_settings *fleet, const struct acc
 
 	if (r == 0)
 		r = access_check(needs, KAFKA_MS, err);
-	r = pass_refusal(r, "credentials.kafka", err);
+	r = pass_refusal(r, "kafka", err);
 	if (r == 0)
-		r = pass_refusal(redis_door_check(redis, fleet->topic_prefix, REDIS_MS, err), "credentials.redis", err);
+		r = pass_refusal(redis_door_check(redis, fleet->topic_prefix, REDIS_MS, err), "redis", err);
 	return r;
 }
