@@ -69,17 +69,20 @@ static int submit(struct blocking_publisher *blocking, const struct publish_batc
 	if (r < 0)
 		return err_set(err, ERR_HOST, 0, "the loop that waits for Kafka failed");
 	if (!blocking->is_done) {
-		publisher_free(TAKE_PTR(blocking->publisher)); /* its thread has the batch, which is the caller's again from here */
+		publisher_free(TAKE_PTR(
+			blocking->publisher)); /* its thread has the batch, which is the caller's again from here */
 		return err_set(err, ERR_BUSY, ETIMEDOUT, "Kafka did not answer the reaper's transaction in %u ms",
 			       blocking->timeout_ms);
 	}
 	if (blocking->verdict == PUBLISH_VERDICT_COMMITTED)
 		return 0;
 	return err_set(err, ERR_BUSY, EAGAIN, "the reaper's transaction was %s (%s)",
-		       blocking->verdict == PUBLISH_VERDICT_FENCED ? "fenced by another reaper" : "aborted", blocking->why);
+		       blocking->verdict == PUBLISH_VERDICT_FENCED ? "fenced by another reaper" : "aborted",
+		       blocking->why);
 }
 
-int blocking_publisher_new(const struct blocking_publisher_config *config, struct blocking_publisher **ret, struct err *err)
+int blocking_publisher_new(const struct blocking_publisher_config *config, struct blocking_publisher **ret,
+			   struct err *err)
 {
 	const struct publisher_config publisher = { .brokers = config->brokers,
 						    .transactional_id = config->group,
@@ -99,7 +102,8 @@ int blocking_publisher_new(const struct blocking_publisher_config *config, struc
 	if (r == 0)
 		r = publisher_new(blocking->base, &publisher, NULL, on_done, blocking, &blocking->publisher, err);
 	if (r == 0)
-		r = submit(blocking, &nothing, err); /* batches wait for init_transactions: when it is done, so is that */
+		r = submit(blocking, &nothing,
+			   err); /* batches wait for init_transactions: when it is done, so is that */
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(blocking);

@@ -1,5 +1,8 @@
 /* Blocking use of bus/publisher.h, for a process that has no loop: a transactional producer under the reapers' shared
- * id. Opening it fences every other reaper's. */
+ * id.
+ *
+ * Making one fences every other reaper's. One that has failed in any way is of no more use: what became of its
+ * transaction is known to whoever makes the next one. */
 #pragma once
 
 #include <stddef.h>
@@ -33,11 +36,13 @@ void blocking_batch_commit(struct blocking_batch *batch, const char *topic, int3
 void blocking_batch_clear(struct blocking_batch *batch);
 
 /* Answers when every other producer of this group's id is fenced. ERR_BUSY when Kafka does not answer in time. */
-int blocking_publisher_new(const struct blocking_publisher_config *config, struct blocking_publisher **ret, struct err *err);
+int blocking_publisher_new(const struct blocking_publisher_config *config, struct blocking_publisher **ret,
+			   struct err *err);
 
 /* 0: told and committed. -EAGAIN: nothing of it was, because of an abort or because another reaper fenced us.
  * -ETIMEDOUT: unknown; this one is of no more use, only a new publisher can tell. */
-int blocking_publisher_publish(struct blocking_publisher *blocking, const struct blocking_batch *batch, struct err *err);
+int blocking_publisher_publish(struct blocking_publisher *blocking, const struct blocking_batch *batch,
+			       struct err *err);
 
 void blocking_publisher_free(struct blocking_publisher *blocking);
 

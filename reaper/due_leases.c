@@ -56,7 +56,7 @@ static enum due_verdict brake(struct due_leases *due, const struct reap_scan *sc
 }
 
 enum due_verdict due_leases_select(struct due_leases *due, const struct reap_scan *scan, uint64_t now_mono_ms,
-				struct reap_lease out[REAP_BATCH_MAX], size_t *ret_n)
+				   struct reap_lease out[REAP_BATCH_MAX], size_t *ret_n)
 {
 	enum due_verdict verdict = brake(due, scan, now_mono_ms);
 

@@ -1,8 +1,10 @@
 /* Which of the leases that look due does the reaper act on now? Pure: what it saw before and the clocks come in.
  *
- * Two scans must agree on id and token. When most of the fleet looks expired at once, the clock or Redis is more
- * likely to be at fault than all workers: then a whole lease's time must pass with the same picture. Leases of other
- * hosts are left to their own reaper, which can remove the objects, until it is clearly not there. */
+ * - Two scans, one after the other, must show the same id with the same token.
+ * - When most leases of the fleet look expired at once, the clock or Redis is more likely to be at fault than all
+ *   workers. Then nothing is done (the brake) until a whole lease's time has passed with the same picture.
+ * - A lease of another host is left to that host's reaper, which can erase the objects, until that reaper is clearly
+ *   not there. */
 #pragma once
 
 #include <stdbool.h>
@@ -36,10 +38,11 @@ enum due_verdict {
 
 /* On ACT at most REAP_BATCH_MAX leases are copied to `out`, the longest due first. */
 enum due_verdict due_leases_select(struct due_leases *due, const struct reap_scan *scan, uint64_t now_mono_ms,
-				struct reap_lease out[REAP_BATCH_MAX], size_t *ret_n);
+				   struct reap_lease out[REAP_BATCH_MAX], size_t *ret_n);
 
-/* Redis is there (again) and has been up for `uptime_ms`: for how long nothing is done, because leases look missing or expired that are
- * not. `was_here`: we had it before, and workers may have been cut off as we were: they need time to renew. */
+/* Redis is there (again) and has been up for `uptime_ms`: for how long nothing is done, because leases look missing
+ * or expired that are not. `was_here`: we had it before, and workers may have been cut off as we were: they need time
+ * to renew. */
 uint64_t due_leases_quiet_ms(const struct due_leases *due, uint64_t uptime_ms, bool was_here);
 
 /* Forget what was seen: Redis was away. */

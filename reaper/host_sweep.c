@@ -5,16 +5,16 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#define EVERY_SCANS	  5
-#define PAUSE_MAX	  6 /* doublings of it, after listings over which the lane was lost */
-#define LIST_MS 10000 /* of one name */
+#define EVERY_SCANS 5
+#define PAUSE_MAX   6	  /* doublings of it, after listings over which the lane was lost */
+#define LIST_MS	    10000 /* of one name */
 
 struct host_sweep {
 	struct host_sweep_config config;
 	struct leftovers leftovers;
 	unsigned scans_to_go; /* until it is due */
-	unsigned n_lost; /* listings over which the lane was lost, one after the other */
-	size_t cursor; /* of leftovers_next(), after a listing */
+	unsigned n_lost;      /* listings over which the lane was lost, one after the other */
+	size_t cursor;	      /* of leftovers_next(), after a listing */
 	uint64_t lane_cursor; /* of the listing */
 };
 
@@ -104,8 +104,8 @@ void host_sweep_note_left(struct host_sweep *sweep, const char *id, const char *
 	unsigned n_failures;
 	uint64_t pause_ms = leftovers_failed(&sweep->leftovers, id, clock_mono_ms(), &n_failures);
 
-	log_error("reaper.left", "id=%s tries=%u again_in_ms=%llu message=\"%s\"", id, n_failures, (unsigned long long)pause_ms,
-		  why);
+	log_error("reaper.left", "id=%s tries=%u again_in_ms=%llu message=\"%s\"", id, n_failures,
+		  (unsigned long long)pause_ms, why);
 }
 
 int host_sweep_new(const struct host_sweep_config *config, struct host_sweep **ret, struct err *err)

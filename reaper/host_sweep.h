@@ -1,12 +1,12 @@
 /* The sweep: looks for workspaces on this host that nobody holds, and has them erased.
  *
  *	list   the lane names, one by one, every workspace of which something is on this host
- *	look   Redis says of each, a batch at a time, who holds it; what nobody has held for the grace is taken and erased
- *	       (reaper/leftovers.h says for how long; reaper/reap_batch.h does it)
+ *	look   Redis says of each, a batch at a time, who holds it. What nobody has held for long enough
+ *	       (reaper/leftovers.h) is taken and erased (reaper/reap_batch.h)
  *
- * A listing that is not complete forgets nothing: what it did not name may be there all the same. When the lane is lost over it,
- * the next listing comes after a pause that doubles each time, because what hangs with a disk hangs again with the same disk; what is
- * known already is looked at in any case.
+ * A listing that is not complete forgets nothing: what it did not name may be there all the same. When the lane is
+ * lost over it, the next listing comes after a pause that doubles each time, because what hangs with a disk hangs
+ * again with the same disk; what is known already is looked at in any case.
  *
  * The owner (reaper/reaper.c) says when a step begins, so that a sweep stops between any two. */
 #pragma once
@@ -23,8 +23,8 @@ struct host_sweep;
 struct host_sweep_config {
 	struct lane_client *lane;
 	uint64_t grace_ms;
-	bool (*is_stopping)(void *ctx); /* between two names; true ends the listing there */
-	void (*on_listed)(void *ctx);	/* look now */
+	bool (*is_stopping)(void *ctx);		      /* between two names; true ends the listing there */
+	void (*on_listed)(void *ctx);		      /* look now */
 	void (*on_fault)(void *ctx, const char *why); /* no memory */
 	void *ctx;
 };
@@ -37,7 +37,8 @@ bool host_sweep_is_due(struct host_sweep *sweep);
 /* List, then on_listed, never from inside the call. */
 void host_sweep_list(struct host_sweep *sweep);
 
-/* After on_listed: the next workspaces to ask Redis about; 0: all have been. Their ids are borrowed until the next listing. */
+/* After on_listed: the next workspaces to ask Redis about; 0: all have been. Their ids are borrowed until the next
+ * listing. */
 size_t host_sweep_next(struct host_sweep *sweep, struct reap_find out[REAP_BATCH_MAX]);
 
 /* What Redis answered of one. */

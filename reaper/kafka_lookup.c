@@ -6,7 +6,8 @@
 #include "reaper/kafka_process_parts.h"
 #include "reaper/ledger_pages.h"
 
-int kafka_lookup(struct kafka_process *kafka, const struct kafka_request *request, struct kafka_reply *reply, struct err *err)
+int kafka_lookup(struct kafka_process *kafka, const struct kafka_request *request, struct kafka_reply *reply,
+		 struct err *err)
 {
 	cleanup_(ledger_pages_clear) struct ledger_pages pages = { 0 };
 	int r = ledger_pages_of_request(kafka, request, &pages, err);
@@ -16,8 +17,8 @@ int kafka_lookup(struct kafka_process *kafka, const struct kafka_request *reques
 	return r;
 }
 
-/* Once for all of a victim's records in this request. Not remembered beyond it: a victim that is alive after all and lost its
- * broker for a while starts its producer anew under the same id, and then is not fenced any more. */
+/* Once for all of a victim's records in this request. Not remembered beyond it: a victim that is alive after all and
+ * lost its broker for a while starts its producer anew under the same id, and then is not fenced any more. */
 static bool was_fenced(const struct kafka_request *request, uint32_t index, const struct kafka_reply *reply)
 {
 	const char *victim = request->items[index].lease.victim;
@@ -41,7 +42,8 @@ static int fence_victim(const struct kafka_process *kafka, const char *victim, s
 }
 
 /* Look first: a worker whose finish got lost on the way to Redis has told its result and must not be fenced for it. */
-int kafka_fence(struct kafka_process *kafka, const struct kafka_request *request, struct kafka_reply *reply, struct err *err)
+int kafka_fence(struct kafka_process *kafka, const struct kafka_request *request, struct kafka_reply *reply,
+		struct err *err)
 {
 	int r = kafka_lookup(kafka, request, reply, err);
 

@@ -75,8 +75,8 @@ static int kafka_process_open(struct kafka_process *kafka, struct err *err)
 static bool is_request(const struct kafka_request *request, ssize_t len)
 {
 	if (len < (ssize_t)offsetof(struct kafka_request, items) || request->magic != KAFKA_REQUEST_MAGIC ||
-	    request->op >= KAFKA_OP_COUNT || (request->n == 0) != (request->op == KAFKA_OP_TIDY) || request->n > REAP_BATCH_MAX ||
-	    (size_t)len != kafka_request_len(request->n))
+	    request->op >= KAFKA_OP_COUNT || (request->n == 0) != (request->op == KAFKA_OP_TIDY) ||
+	    request->n > REAP_BATCH_MAX || (size_t)len != kafka_request_len(request->n))
 		return false;
 	for (uint32_t i = 0; i < request->n; i++) {
 		const struct reap_lease *lease = &request->items[i].lease;

@@ -14,17 +14,21 @@ struct kafka_process {
 	const struct reaper_settings *settings;
 	struct topics topics;
 	char ledger_group[CONF_TEXT_MAX + 16];
-	struct positions *workers; /* what workers committed */
-	struct positions *ledger;  /* what reapers committed */
+	struct positions *workers;	      /* what workers committed */
+	struct positions *ledger;	      /* what reapers committed */
 	struct blocking_publisher *publisher; /* NULL: no producer now */
-	uint64_t away_until_mono_ms; /* Kafka did not answer; until then nothing is asked of it */
+	uint64_t away_until_mono_ms;	      /* Kafka did not answer; until then nothing is asked of it */
 };
 
 /* Each fills the verdicts of what it knows. A fault (negative, `err`) leaves the others for the caller to fail. */
-int kafka_lookup(struct kafka_process *kafka, const struct kafka_request *request, struct kafka_reply *reply, struct err *err);
-int kafka_fence(struct kafka_process *kafka, const struct kafka_request *request, struct kafka_reply *reply, struct err *err);
-int kafka_announce(struct kafka_process *kafka, const struct kafka_request *request, struct kafka_reply *reply, struct err *err);
-int kafka_tell(struct kafka_process *kafka, const struct kafka_request *request, struct kafka_reply *reply, struct err *err);
+int kafka_lookup(struct kafka_process *kafka, const struct kafka_request *request, struct kafka_reply *reply,
+		 struct err *err);
+int kafka_fence(struct kafka_process *kafka, const struct kafka_request *request, struct kafka_reply *reply,
+		struct err *err);
+int kafka_announce(struct kafka_process *kafka, const struct kafka_request *request, struct kafka_reply *reply,
+		   struct err *err);
+int kafka_tell(struct kafka_process *kafka, const struct kafka_request *request, struct kafka_reply *reply,
+	       struct err *err);
 int kafka_tidy(struct kafka_process *kafka, struct err *err);
 
 /* After it, a change of the ledgers by another reaper fences this one's producer. Fine when one is there. */

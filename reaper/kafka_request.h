@@ -1,5 +1,5 @@
-/* What the reaper's engine asks of its Kafka process, over SOCK_SEQPACKET: one request, one reply, in turn. Both are structs of
- * one build; the Kafka process ends at anything that is no request. */
+/* What the reaper's engine asks of its Kafka process, over SOCK_SEQPACKET: one request, one reply, in turn. Both are
+ * structs of one build; the Kafka process ends at anything that is no request. */
 #pragma once
 
 #include <stdbool.h>
@@ -8,8 +8,7 @@
 
 #include "bus/reap.h"
 
-#define KAFKA_REQUEST_MAGIC	 0x4d465431u /* "MFT1" */
-#define KAFKA_REQUEST_PATIENCE_MS 120000     /* of the engine: some Kafka calls of 10 s each, one after the other */
+#define KAFKA_REQUEST_MAGIC 0x4d464b31u /* "MFK1" */
 
 enum kafka_op {
 	KAFKA_OP_LOOKUP,   /* did the workers mark the record done? */
@@ -21,16 +20,16 @@ enum kafka_op {
 };
 
 enum kafka_verdict {
-	KAFKA_VERDICT_FAILED,	/* nothing is known: see the reply's error */
-	KAFKA_VERDICT_NOT_TOLD, /* nobody has told a result of the record */
-	KAFKA_VERDICT_TOLD,	/* a worker marked it done, or a reaper told it */
-	KAFKA_VERDICT_HAS_WORKERS, /* of ANNOUNCE: it is not announced, because there are workers, who will come to its record */
+	KAFKA_VERDICT_FAILED,	   /* nothing is known: see the reply's error */
+	KAFKA_VERDICT_NOT_TOLD,	   /* nobody has told a result of the record */
+	KAFKA_VERDICT_TOLD,	   /* a worker marked it done, or a reaper told it */
+	KAFKA_VERDICT_HAS_WORKERS, /* of ANNOUNCE: not announced, because there are workers, who will come to it */
 	KAFKA_VERDICT_COUNT
 };
 
 struct kafka_item {
 	struct reap_lease lease;
-	bool is_expired; /* the life of its workspace ended under its worker: `expired`, else `lost` */
+	bool is_expired;   /* the life of its workspace ended under its worker: `expired`, else `lost` */
 	bool is_withdrawn; /* of TELL: not to be told after all, somebody else has the lease */
 };
 

@@ -34,14 +34,16 @@ static bool can_any_wait(const struct kafka_process *kafka, const struct kafka_r
 
 static void say_full(struct kafka_reply *reply, const struct reap_lease *lease)
 {
-	(void)snprintf(reply->error, sizeof(reply->error),
-		       "the ledger of partition %d of '%.80s' is full: workers must take its records first; are any running?",
-		       lease->partition, lease->topic);
+	(void)snprintf(
+		reply->error, sizeof(reply->error),
+		"the ledger of partition %d of '%.80s' is full: workers must take its records first; are any running?",
+		lease->partition, lease->topic);
 }
 
 /* An orphan is lost when nobody is there to take it, not when those who are there have a long queue. */
-static int gather_announcements(struct kafka_process *kafka, const struct kafka_request *request, struct ledger_pages *pages,
-				struct kafka_reply *reply, struct blocking_batch *batch, struct err *err)
+static int gather_announcements(struct kafka_process *kafka, const struct kafka_request *request,
+				struct ledger_pages *pages, struct kafka_reply *reply, struct blocking_batch *batch,
+				struct err *err)
 {
 	bool has_workers = false;
 	int r = 0;
@@ -55,14 +57,16 @@ static int gather_announcements(struct kafka_process *kafka, const struct kafka_
 
 		if (reply->verdicts[i] != KAFKA_VERDICT_NOT_TOLD)
 			continue;
-		reply->verdicts[i] = (uint8_t)tell_decide_announce(ledger_pages_find(pages, &item->lease), item, is_left);
+		reply->verdicts[i] =
+			(uint8_t)tell_decide_announce(ledger_pages_find(pages, &item->lease), item, is_left);
 		if (reply->verdicts[i] == KAFKA_VERDICT_FAILED)
 			say_full(reply, &item->lease);
 	}
 	return r;
 }
 
-static int add_result(const struct kafka_process *kafka, const struct kafka_item *item, struct blocking_batch *batch, struct err *err)
+static int add_result(const struct kafka_process *kafka, const struct kafka_item *item, struct blocking_batch *batch,
+		      struct err *err)
 {
 	struct buf result = { 0 };
 
@@ -113,8 +117,8 @@ static int commit_once(struct kafka_process *kafka, const struct kafka_request *
 	return batch.n_offsets ? blocking_publisher_publish(kafka->publisher, &batch, err) : 0;
 }
 
-static int commit(struct kafka_process *kafka, const struct kafka_request *request, gather_fn gather, struct kafka_reply *reply,
-		  struct err *err)
+static int commit(struct kafka_process *kafka, const struct kafka_request *request, gather_fn gather,
+		  struct kafka_reply *reply, struct err *err)
 {
 	int r = -EAGAIN;
 
@@ -126,7 +130,8 @@ static int commit(struct kafka_process *kafka, const struct kafka_request *reque
 	return r;
 }
 
-int kafka_announce(struct kafka_process *kafka, const struct kafka_request *request, struct kafka_reply *reply, struct err *err)
+int kafka_announce(struct kafka_process *kafka, const struct kafka_request *request, struct kafka_reply *reply,
+		   struct err *err)
 {
 	return commit(kafka, request, gather_announcements, reply, err);
 }
@@ -137,13 +142,15 @@ static void mark_told(const struct kafka_request *request, struct kafka_reply *r
 		if (reply->verdicts[i] != KAFKA_VERDICT_NOT_TOLD)
 			continue;
 		reply->verdicts[i] = KAFKA_VERDICT_TOLD;
-		log_info("reaper.told", "id=%s outcome=%s topic=%s partition=%d offset=%lld", request->items[i].lease.id,
-			 request->items[i].is_expired ? "expired" : "lost", request->items[i].lease.topic, request->items[i].lease.partition,
+		log_info("reaper.told", "id=%s outcome=%s topic=%s partition=%d offset=%lld",
+			 request->items[i].lease.id, request->items[i].is_expired ? "expired" : "lost",
+			 request->items[i].lease.topic, request->items[i].lease.partition,
 			 (long long)request->items[i].lease.offset);
 	}
 }
 
-int kafka_tell(struct kafka_process *kafka, const struct kafka_request *request, struct kafka_reply *reply, struct err *err)
+int kafka_tell(struct kafka_process *kafka, const struct kafka_request *request, struct kafka_reply *reply,
+	       struct err *err)
 {
 	int r = commit(kafka, request, gather_results, reply, err);
 

@@ -70,7 +70,8 @@ int kafka_open_publisher(struct kafka_process *kafka, struct err *err)
 	return r < 0 ? r : tidy_all(kafka, err);
 }
 
-static int look_for_entries(struct kafka_process *kafka, const char *topic, int32_t first, size_t n, bool *ret, struct err *err)
+static int look_for_entries(struct kafka_process *kafka, const char *topic, int32_t first, size_t n, bool *ret,
+			    struct err *err)
 {
 	cleanup_free struct position *positions = calloc(REAP_BATCH_MAX, sizeof(*positions));
 	int r;

@@ -26,9 +26,10 @@ enum lease_plan {
 
 enum lease_plan lease_plan_of(enum reap_state state);
 
-/* Did the workspace live to the end of its ttl_ms? Yes when its worker renewed the lease after that; it ended the task then, or
- * should have. A worker that was last heard before is a worker that died: its task is tried again, in a workspace with a life of
- * its own, however late we look; from then on the lease never expires (its expires_ms is changed). */
+/* Did the workspace live to the end of its ttl_ms? Yes when its worker renewed the lease after that; it ended the
+ * task then, or should have. A worker that was last heard before is a worker that died: its task is tried again, in a
+ * workspace with a life of its own, however late we look; from then on the lease never expires (its expires_ms is
+ * changed). */
 bool lease_plan_is_expired(struct reap_lease *lease, uint64_t lease_ms, uint64_t now_ms);
 
 /* Its worker is fenced and nobody told its result: shall another worker try (ORPHAN), or is it over (ENDED)? */

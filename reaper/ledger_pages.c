@@ -26,13 +26,16 @@ static int fill_page(struct ledger_page *page, const struct position *position, 
 	page->topic = position->topic;
 	page->partition = position->partition;
 	page->done = offsets_new(position->next < 0 ? 0 : position->next, position->metadata);
-	return page->done ? 0 : err_set(err, ERR_HOST, ENOMEM, "offsets of partition %d of '%s'", position->partition, position->topic);
+	return page->done ? 0
+			  : err_set(err, ERR_HOST, ENOMEM, "offsets of partition %d of '%s'", position->partition,
+				    position->topic);
 }
 
 static int read_done(struct kafka_process *kafka, struct position *positions, size_t n, struct ledger_pages *ret,
 		     struct err *err)
 {
-	cleanup_(ledger_pages_clear) struct ledger_pages pages = { .list = calloc(REAP_BATCH_MAX, sizeof(*pages.list)) };
+	cleanup_(
+		ledger_pages_clear) struct ledger_pages pages = { .list = calloc(REAP_BATCH_MAX, sizeof(*pages.list)) };
 	int r;
 
 	if (!pages.list)
@@ -84,8 +87,8 @@ int ledger_pages_of_request(struct kafka_process *kafka, const struct kafka_requ
 	return read_done(kafka, positions, n, ret, err);
 }
 
-int ledger_pages_of_range(struct kafka_process *kafka, const char *topic, int32_t first, size_t n, struct ledger_pages *ret,
-			  struct err *err)
+int ledger_pages_of_range(struct kafka_process *kafka, const char *topic, int32_t first, size_t n,
+			  struct ledger_pages *ret, struct err *err)
 {
 	cleanup_free struct position *positions = new_positions(err);
 
@@ -108,10 +111,11 @@ static int read_page(const struct kafka_process *kafka, struct ledger_page *page
 	size_t n_before;
 
 	if (ledger_decode(text, &page->ledger) < 0)
-		return err_set(err, ERR_HOST, EBADMSG,
-			       "group %s holds something that is no ledger in partition %d of '%s': another client uses this group; "
-			       "give the fleet another one",
-			       kafka->ledger_group, page->partition, page->topic);
+		return err_set(
+			err, ERR_HOST, EBADMSG,
+			"group %s holds something that is no ledger in partition %d of '%s': another client uses "
+			"this group; give the fleet another one",
+			kafka->ledger_group, page->partition, page->topic);
 	n_before = page->ledger.n;
 	ledger_prune(&page->ledger, is_done, page);
 	page->is_touched = page->ledger.n != n_before;
@@ -126,14 +130,16 @@ int ledger_pages_read_ledger(struct kafka_process *kafka, struct ledger_pages *p
 	if (!positions)
 		return -ENOMEM;
 	for (size_t i = 0; i < pages->n; i++)
-		positions[i] = (struct position){ .topic = pages->list[i].topic, .partition = pages->list[i].partition };
+		positions[i] =
+			(struct position){ .topic = pages->list[i].topic, .partition = pages->list[i].partition };
 	r = pages->n ? positions_read(kafka->ledger, positions, pages->n, KAFKA_TIMEOUT_MS, err) : 0;
 	for (size_t i = 0; i < pages->n && r == 0; i++)
 		r = read_page(kafka, &pages->list[i], positions[i].metadata, err);
 	return r;
 }
 
-void ledger_pages_judge(const struct ledger_pages *pages, const struct kafka_request *request, struct kafka_reply *reply)
+void ledger_pages_judge(const struct ledger_pages *pages, const struct kafka_request *request,
+			struct kafka_reply *reply)
 {
 	for (uint32_t i = 0; i < request->n; i++) {
 		const struct reap_lease *lease = &request->items[i].lease;
@@ -144,9 +150,11 @@ void ledger_pages_judge(const struct ledger_pages *pages, const struct kafka_req
 			continue;
 		}
 		reply->verdicts[i] = KAFKA_VERDICT_FAILED;
-		(void)snprintf(reply->error, sizeof(reply->error),
-			       "lease %s is for topic %.48s, whose records are no tasks of this fleet: do two fleets share a Redis prefix?",
-			       lease->id, lease->topic);
+		(void)snprintf(
+			reply->error, sizeof(reply->error),
+			"lease %s is for topic %.48s, whose records are no tasks of this fleet: do two fleets share a "
+			"Redis prefix?",
+			lease->id, lease->topic);
 	}
 }
 
@@ -159,7 +167,7 @@ void ledger_pages_commit(struct ledger_pages *pages, struct blocking_batch *batc
 		if (!page->is_touched)
 			continue;
 		(void)ledger_encode(ledger, page->metadata); /* it fits: tell_decide_announce() saw to that */
-		blocking_batch_commit(batch, page->topic, page->partition, ledger->n ? ledger->offsets[ledger->n - 1] + 1 : 0,
-				      page->metadata);
+		blocking_batch_commit(batch, page->topic, page->partition,
+				      ledger->n ? ledger->offsets[ledger->n - 1] + 1 : 0, page->metadata);
 	}
 }

@@ -48,7 +48,7 @@ void leftovers_list_end(struct leftovers *leftovers)
 }
 
 size_t leftovers_next(const struct leftovers *leftovers, size_t *cursor, uint64_t now_mono_ms,
-		   struct reap_find out[REAP_BATCH_MAX])
+		      struct reap_find out[REAP_BATCH_MAX])
 {
 	size_t n = 0;
 
@@ -79,8 +79,9 @@ static uint64_t pause_ms(const struct leftovers *leftovers, unsigned n_failures)
 
 	while (--n_failures && pause < LEFTOVERS_PAUSE_MAX_MS)
 		pause *= 2;
-	return pause <= LEFTOVERS_PAUSE_MAX_MS ? pause :
-	       leftovers->grace_ms > LEFTOVERS_PAUSE_MAX_MS ? leftovers->grace_ms : LEFTOVERS_PAUSE_MAX_MS;
+	return pause <= LEFTOVERS_PAUSE_MAX_MS		      ? pause
+	       : leftovers->grace_ms > LEFTOVERS_PAUSE_MAX_MS ? leftovers->grace_ms
+							      : LEFTOVERS_PAUSE_MAX_MS;
 }
 
 uint64_t leftovers_failed(struct leftovers *leftovers, const char *id, uint64_t now_mono_ms, unsigned *ret_n_failures)

@@ -1,9 +1,17 @@
-/* Which of the workspaces found on this host have had nobody for long enough to be erased? Pure: a table of
- * suspicions.
+/* Which of the workspaces found on this host have had nobody for long enough to be erased? Pure: a table, a row per
+ * workspace.
  *
- * One look is not enough: a worker makes objects after it has claimed and removes them before it finishes, but what
- * we list and what Redis says are of two moments. A find is taken when two looks at least the grace apart agree. What could
- * not be erased is tried again for ever, after pauses that grow. */
+ *	not listed --(the lane names it)-->                KNOWN
+ *	KNOWN      --(Redis: nobody holds it)-->           SUSPECT, since now
+ *	SUSPECT    --(Redis: somebody holds it)-->         KNOWN
+ *	SUSPECT    --(it has been one for the grace)-->    may be taken, and erased
+ *	any        --(a whole listing without it)-->       not listed
+ *
+ * When something of it cannot be erased it stays what it is, and is not taken before a pause is over, which doubles
+ * each time. So it is tried for ever.
+ *
+ * One look is not enough. A worker makes objects after it has claimed and removes them before it finishes; but the
+ * listing and what Redis says are of two moments, and in between a claim may have come. */
 #pragma once
 
 #include <stdbool.h>
@@ -13,7 +21,7 @@
 #include "base/ident.h"
 #include "bus/reap.h"
 
-#define LEFTOVERS_MAX 4096 /* workspaces on one host; the rest waits until some are gone */
+#define LEFTOVERS_MAX	       4096  /* workspaces on one host; the rest waits until some are gone */
 #define LEFTOVERS_PAUSE_MAX_MS 60000 /* between two tries of erasing the same workspace, unless the grace is longer */
 
 struct leftover {
@@ -37,11 +45,10 @@ void leftovers_list_end(struct leftovers *leftovers); /* forgets what was not li
 /* The next finds to ask Redis about, from *cursor (0 at first) on; 0 at the end. The ids are borrowed until the next
  * listing. */
 size_t leftovers_next(const struct leftovers *leftovers, size_t *cursor, uint64_t now_mono_ms,
-		   struct reap_find out[REAP_BATCH_MAX]);
+		      struct reap_find out[REAP_BATCH_MAX]);
 
 /* What Redis answered (bus/reap.h: reap_heal). */
 void leftovers_judge(struct leftovers *leftovers, const char *id, int64_t number, uint64_t now_mono_ms);
 
-/* Something of it could not be erased, here or in a batch of reaping: answers for how long it is left alone now, and how often
- * that has happened. */
+/* Something of it could not be erased. Answers for how long it is left alone now, and how often that has happened. */
 uint64_t leftovers_failed(struct leftovers *leftovers, const char *id, uint64_t now_mono_ms, unsigned *ret_n_failures);

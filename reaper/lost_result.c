@@ -16,11 +16,14 @@ static int worker_len(const char *owner)
 
 static void fill_message(struct result *result, const struct kafka_item *item)
 {
-	(void)snprintf(result->message, sizeof(result->message),
-		       item->is_expired ? "ttl_ms: its workspace's life ended in attempt %u, and its worker did not tell the result%s"
-					: "its worker died, in attempt %u, and no other took it in time%s",
-		       item->lease.attempt,
-		       item->lease.is_key_destroyed ? "" : "; nobody saw whether the key of its disk is destroyed"); /* it fits */
+	(void)snprintf(
+		result->message, sizeof(result->message),
+		item->is_expired
+			? "ttl_ms: its workspace's life ended in attempt %u, and its worker did not tell the result%s"
+			: "its worker died, in attempt %u, and no other took it in time%s",
+		item->lease.attempt,
+		item->lease.is_key_destroyed ? ""
+					     : "; nobody saw whether the key of its disk is destroyed"); /* it fits */
 }
 
 static void fill(struct result *result, const struct kafka_item *item)

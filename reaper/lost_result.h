@@ -1,4 +1,5 @@
-/* The result that a reaper tells of a record whose worker died: `lost`, or `expired` where its ttl_ms ended first. Pure. */
+/* The result that a reaper tells of a record whose worker died: `lost`, or `expired` where its ttl_ms ended first.
+ * Pure. */
 #pragma once
 
 #include "base/buf.h"

@@ -18,8 +18,9 @@ int main(int argc, char **argv)
 {
 	static const struct daemon_program program = {
 		.name = "mayfly-reaper",
-		.purpose = "Removes what dead workers left and answers for what they cannot. Start it as root on every host\n"
-			   "that runs workers; see deploy/reaper.conf.\n",
+		.purpose =
+			"Removes what dead workers left and answers for what they cannot. Start it as root on every host\n"
+			"that runs workers; see deploy/reaper.conf.\n",
 		.log_name = "reaper",
 		.log_level = &settings.log_level,
 		.load = load,

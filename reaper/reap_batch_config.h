@@ -5,12 +5,12 @@
 
 #include "bus/reap.h"
 #include "lane/client.h"
-#include "reaper/helper_link.h"
+#include "reaper/kafka_client.h"
 
 struct reap_batch_config {
 	struct reap *reap;
 	struct lane_client *lane;
-	struct helper_link *kafka;
+	struct kafka_client *kafka;
 	const char *host;
 	unsigned max_attempts;
 	unsigned lease_ms; /* what is taken is ours for so long */
@@ -22,7 +22,7 @@ struct reap_batch_config {
 	void (*on_judged)(void *ctx, const char *id, int64_t number);
 	/* Something of it could not be erased. */
 	void (*on_left)(void *ctx, const char *id, const char *why);
-	/* A helper process answered nonsense. */
+	/* No memory: the reaper cannot go on. */
 	void (*on_fault)(void *ctx, const char *why);
 	void *ctx;
 };

@@ -1,8 +1,9 @@
 /* The step of a batch on this host: erase, one operation of one item at a time, through the lane.
  *
- * The VM first: as long as it is there it has the key, and can write to the disk's file what was there before. Nothing that follows
- * depends on it: an item whose objects stay is reaped all the same, and the sweep finds the objects again. But it has its time: what
- * was not begun when the leases run out is not begun, because a worker may have objects of that name by then. */
+ * The VM first: as long as it is there it has the key, and can write to the disk's file what was there before.
+ * Nothing that follows depends on it: an item whose objects stay is reaped all the same, and the sweep finds the
+ * objects again. But it has its time: what was not begun when the leases run out is not begun, because a worker may
+ * have objects of that name by then. */
 #include <string.h>
 
 #include "base/clock.h"
@@ -24,7 +25,8 @@ static bool is_here(const struct reap_batch *batch, const struct batch_item *ite
 static void note_why(struct reap_batch *batch, enum lane_op op, const char *why)
 {
 	if (!batch->erase.why_left[0])
-		(void)snprintf(batch->erase.why_left, sizeof(batch->erase.why_left), "%s: %s", lane_op_name(op), why); /* it fits */
+		(void)snprintf(batch->erase.why_left, sizeof(batch->erase.why_left), "%s: %s", lane_op_name(op),
+			       why); /* it fits */
 }
 
 static void note_erased(struct reap_batch *batch, struct batch_item *item, const struct lane_reply *reply,
@@ -48,8 +50,8 @@ static void note_lost(struct reap_batch *batch)
 		batch->erase.op = ARRAY_SIZE(erase_ops) - 1;
 }
 
-/* What was not begun in time. On a host that is only slow it is left to whoever takes it next; where erasing fails, that could go on for
- * ever, and it goes on without: its objects are found again. */
+/* What was not begun in time. On a host that is only slow it is left to whoever takes it next; where erasing fails,
+ * that could go on for ever, and it goes on without: its objects are found again. */
 static void leave_the_rest(struct reap_batch *batch)
 {
 	for (; batch->erase.at < batch->n; batch->erase.at++) {
@@ -57,7 +59,8 @@ static void leave_the_rest(struct reap_batch *batch)
 
 		if (!is_here(batch, item))
 			continue;
-		log_warn("reaper.late", "id=%s message=\"not erased yet: erasing what came before it took as long as a lease\"",
+		log_warn("reaper.late",
+			 "id=%s message=\"not erased yet: erasing what came before it took as long as a lease\"",
 			 item->what.lease.id);
 		if (!batch->erase.has_failed)
 			item->plan = LEASE_PLAN_LEAVE;
@@ -93,7 +96,8 @@ static void on_erased(void *ctx, struct lane_reply *reply, const struct err *err
 
 static void ask_lane(struct reap_batch *batch, const char *id)
 {
-	struct lane_request request = { .op = erase_ops[batch->erase.op], .deadline_boot_ms = clock_boot_ms() + LANE_PATIENCE_MS };
+	struct lane_request request = { .op = erase_ops[batch->erase.op],
+					.deadline_boot_ms = clock_boot_ms() + LANE_PATIENCE_MS };
 
 	(void)snprintf(request.of.vm.vm_id, sizeof(request.of.vm.vm_id), "%s", id); /* the same bound */
 	if (lane_client_call(batch->config.lane, &request, on_erased, batch) < 0)

@@ -20,38 +20,21 @@ static void note_obstacle(struct reap_batch *batch, const struct kafka_reply *re
 	*obstacle = likeness;
 }
 
-static bool is_reply(const struct reap_batch *batch, const struct kafka_reply *reply, size_t len)
+static void take_verdicts(struct reap_batch *batch, const struct kafka_reply *reply, take_verdict_fn take)
 {
-	return len == sizeof(*reply) && reply->magic == KAFKA_REQUEST_MAGIC && reply->op == batch->kafka_request.op &&
-	       reply->n == batch->n_chosen && memchr(reply->error, '\0', sizeof(reply->error));
-}
-
-static void take_verdicts(struct reap_batch *batch, const void *data, size_t len, take_verdict_fn take)
-{
-	const struct kafka_reply *reply = data;
-
-	if (!data) /* its loss was told, and ends us */
-		return;
-	if (!is_reply(batch, reply, len)) {
-		batch->config.on_fault(batch->config.ctx, "the Kafka process answered something else than it was asked");
-		return;
-	}
 	note_obstacle(batch, reply);
 	for (size_t i = 0; i < batch->n_chosen; i++)
 		take(batch, &batch->items[batch->chosen[i]], (enum kafka_verdict)reply->verdicts[i]);
 	reap_batch_end_step(batch);
 }
 
-static void call_kafka(struct reap_batch *batch, enum kafka_op op, void (*on_reply)(void *ctx, const void *data, size_t len))
+static void call_kafka(struct reap_batch *batch, enum kafka_op op, kafka_client_fn fn)
 {
-	struct kafka_request *request = &batch->kafka_request;
+	struct kafka_item items[REAP_BATCH_MAX];
 
-	request->magic = KAFKA_REQUEST_MAGIC;
-	request->op = op;
-	request->n = (uint32_t)batch->n_chosen;
 	for (size_t i = 0; i < batch->n_chosen; i++)
-		request->items[i] = batch->items[batch->chosen[i]].what;
-	helper_link_call(batch->config.kafka, request, kafka_request_len(request->n), KAFKA_REQUEST_PATIENCE_MS, on_reply, batch);
+		items[i] = batch->items[batch->chosen[i]].what;
+	kafka_client_call(batch->config.kafka, op, items, batch->n_chosen, fn, batch);
 }
 
 static void take_fenced(const struct reap_batch *batch, struct batch_item *item, enum kafka_verdict verdict)
@@ -59,14 +42,15 @@ static void take_fenced(const struct reap_batch *batch, struct batch_item *item,
 	if (verdict == KAFKA_VERDICT_TOLD)
 		item->verb = REAP_VERB_DELETE;
 	else if (verdict == KAFKA_VERDICT_NOT_TOLD)
-		item->verb = lease_plan_after_fence(item->what.is_expired, item->what.lease.attempt, batch->config.max_attempts);
+		item->verb = lease_plan_after_fence(item->what.is_expired, item->what.lease.attempt,
+						    batch->config.max_attempts);
 	else
 		item->plan = LEASE_PLAN_LEAVE;
 }
 
-static void on_fenced(void *ctx, const void *data, size_t len)
+static void on_fenced(void *ctx, const struct kafka_reply *reply)
 {
-	take_verdicts(ctx, data, len, take_fenced);
+	take_verdicts(ctx, reply, take_fenced);
 }
 
 bool step_fence(struct reap_batch *batch)
@@ -92,9 +76,9 @@ static void take_announced(const struct reap_batch *batch, struct batch_item *it
 		item->plan = LEASE_PLAN_LEAVE;
 }
 
-static void on_announced(void *ctx, const void *data, size_t len)
+static void on_announced(void *ctx, const struct kafka_reply *reply)
 {
-	take_verdicts(ctx, data, len, take_announced);
+	take_verdicts(ctx, reply, take_announced);
 }
 
 bool step_announce(struct reap_batch *batch)
@@ -112,9 +96,9 @@ static void take_told(const struct reap_batch *batch, struct batch_item *item, e
 		item->verb = REAP_VERB_TOLD;
 }
 
-static void on_told(void *ctx, const void *data, size_t len)
+static void on_told(void *ctx, const struct kafka_reply *reply)
 {
-	take_verdicts(ctx, data, len, take_told);
+	take_verdicts(ctx, reply, take_told);
 }
 
 /* All that is announced, also what was not confirmed: its announcement is withdrawn. */
@@ -141,9 +125,9 @@ static void take_looked_up(const struct reap_batch *batch, struct batch_item *it
 	item->verb = verdict == KAFKA_VERDICT_TOLD || is_old ? REAP_VERB_DELETE : REAP_VERB_TOLD;
 }
 
-static void on_looked_up(void *ctx, const void *data, size_t len)
+static void on_looked_up(void *ctx, const struct kafka_reply *reply)
 {
-	take_verdicts(ctx, data, len, take_looked_up);
+	take_verdicts(ctx, reply, take_looked_up);
 }
 
 bool step_lookup(struct reap_batch *batch)

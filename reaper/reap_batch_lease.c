@@ -14,7 +14,8 @@ static void take_item(struct batch_item *item, uint64_t token)
 		memcpy(lease->victim, lease->owner, sizeof(lease->victim));
 	if (lease->state != REAP_STATE_TOLD)
 		log_info("reaper.take", "id=%s was=%s victim=%s attempt=%u host=%s expired=%d", lease->id,
-			 reap_state_name(lease->state), lease->victim, lease->attempt, lease->host, item->what.is_expired);
+			 reap_state_name(lease->state), lease->victim, lease->attempt, lease->host,
+			 item->what.is_expired);
 }
 
 static void on_taken(void *ctx, const int64_t *numbers)
@@ -88,7 +89,8 @@ bool step_settle(struct reap_batch *batch)
 	return settle(batch, on_settled);
 }
 
-/* What is not known to be ours is not told: its announcement is withdrawn. What was not announced has its end with this. */
+/* What is not known to be ours is not told: its announcement is withdrawn. What was not announced has its end with
+ * this. */
 static void on_confirmed(void *ctx, const int64_t *numbers)
 {
 	struct reap_batch *batch = ctx;

@@ -1,5 +1,5 @@
-/* Inside a batch: its state, and its steps. reap_batch.c has their order, a file each has those of Redis, Kafka and the lane; what
- * they share is in reap_batch_steps.c. */
+/* Inside a batch: its state, and its steps. reap_batch.c has their order, a file each has those of Redis, Kafka and
+ * the lane; what they share is in reap_batch_steps.c. */
 #pragma once
 
 #include "reaper/kafka_request.h"
@@ -25,21 +25,21 @@ struct reap_batch {
 	struct reap_batch_config config;
 	const batch_step_fn *steps; /* in their order; NULL ends them */
 	unsigned step;
-	uint64_t now_ms; /* Redis's clock when it began */
+	uint64_t now_ms;	     /* Redis's clock when it began */
 	uint64_t ours_until_mono_ms; /* afterwards another reaper may have given a lease to a worker, here */
 	struct batch_item items[REAP_BATCH_MAX];
-	size_t n; /* 0: no batch is on its way */
+	size_t n;				/* 0: no batch is on its way */
 	struct reap_find finds[REAP_BATCH_MAX]; /* of a batch of leftovers only */
-	size_t chosen[REAP_BATCH_MAX]; /* items of the request at hand */
+	size_t chosen[REAP_BATCH_MAX];		/* items of the request at hand */
 	size_t n_chosen;
-	struct { /* valid in step erase only */
-		size_t at;   /* index of the item */
-		unsigned op; /* which of its operations */
-		bool has_failed; /* something could not be erased in this batch */
+	struct {			  /* valid in step erase only */
+		size_t at;		  /* index of the item */
+		unsigned op;		  /* which of its operations */
+		bool has_failed;	  /* something could not be erased in this batch */
 		char why_left[WHY_BYTES]; /* the first failure with this item; "": none */
 	} erase;
-	struct kafka_request kafka_request; /* borrowed by the Kafka process's link */
-	uint64_t obstacles[KAFKA_OP_COUNT]; /* log_likeness() of why it failed the last time; 0: it did not. Outlives the batch */
+	uint64_t obstacles
+		[KAFKA_OP_COUNT]; /* log_likeness() of why it failed the last time; 0: it did not. Outlives the batch */
 };
 
 bool step_take(struct reap_batch *batch);

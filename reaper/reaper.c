@@ -15,9 +15,8 @@
 #include "loop/signals.h"
 #include "loop/timer.h"
 #include "reaper/due_leases.h"
-#include "reaper/helper_link.h"
 #include "reaper/host_sweep.h"
-#include "reaper/kafka_request.h"
+#include "reaper/kafka_client.h"
 #include "reaper/reap_batch.h"
 
 #define TIDY_MS	      600000 /* of the ledgers; Kafka forgets a group without members after days */
@@ -32,7 +31,7 @@ struct reaper {
 	struct signals *signals;
 	struct timer *scan_timer;
 	struct lane_client *lane;
-	struct helper_link *kafka;
+	struct kafka_client *kafka;
 	int supervisor_fd;
 	struct event *supervisor_event;
 	struct reap *reap;
@@ -48,8 +47,7 @@ struct reaper {
 	int status;
 	uint64_t quiet_until_mono_ms;
 	uint64_t redis_ms, redis_mono_ms; /* Redis's clock at the last scan, and ours */
-	struct kafka_request tidy_request; /* borrowed by the Kafka process's link */
-	uint64_t tidy_mono_ms; /* when it is due */
+	uint64_t tidy_mono_ms;		  /* when it is due */
 };
 
 static void stop_loop(struct reaper *reaper)
@@ -78,7 +76,7 @@ static void on_fault(void *ctx, const char *why)
 	struct reaper *reaper = ctx;
 
 	if (!reaper->is_stopping)
-		log_error("reaper.helper", "message=\"a helper process failed (%s); starting anew\"", why);
+		log_error("reaper.fault", "message=\"%s; starting anew\"", why);
 	reaper->status = 1;
 	stop_loop(reaper);
 }
@@ -172,16 +170,10 @@ static void on_left(void *ctx, const char *id, const char *why)
 	host_sweep_note_left(reaper->sweep, id, why);
 }
 
-static void on_tidied(void *ctx, const void *data, size_t len)
+static void on_tidied(void *ctx, const struct kafka_reply *reply)
 {
-	const struct kafka_reply *reply = data;
 	struct reaper *reaper = ctx;
-	bool is_reply = len == sizeof(*reply) && reply->op == KAFKA_OP_TIDY && memchr(reply->error, '\0', sizeof(reply->error));
 
-	if (!is_reply) {
-		on_fault(reaper, "the Kafka process answered something else than it was asked");
-		return;
-	}
 	if (reply->error[0])
 		log_warn("reaper.tidy", "message=\"%s\"", reply->error);
 	reaper->tidy_mono_ms = clock_mono_ms() + (reply->error[0] ? TIDY_AGAIN_MS : TIDY_MS);
@@ -191,13 +183,13 @@ static void on_tidied(void *ctx, const void *data, size_t len)
 static void tidy(struct reaper *reaper)
 {
 	reaper->state = STATE_TIDYING;
-	reaper->tidy_request = (struct kafka_request){ .magic = KAFKA_REQUEST_MAGIC, .op = KAFKA_OP_TIDY };
-	helper_link_call(reaper->kafka, &reaper->tidy_request, kafka_request_len(0), KAFKA_REQUEST_PATIENCE_MS, on_tidied, reaper);
+	kafka_client_call(reaper->kafka, KAFKA_OP_TIDY, NULL, 0, on_tidied, reaper);
 }
 
 static void say_braked(const struct reaper *reaper, const struct reap_scan *scan)
 {
-	log_warn("reaper.brake", "due=%llu of=%llu message=\"most leases look expired at once; looking again in %llu ms\"",
+	log_warn("reaper.brake",
+		 "due=%llu of=%llu message=\"most leases look expired at once; looking again in %llu ms\"",
 		 (unsigned long long)scan->n_due, (unsigned long long)scan->n_all,
 		 (unsigned long long)reaper->settings->lease_ms);
 }
@@ -276,7 +268,8 @@ static int open_helpers(struct reaper *reaper, const struct reaper_ends *ends, s
 	if (!reaper->lane)
 		return err_set(err, ERR_HOST, ENOMEM, "talk to the reaper's lane; is there locked memory (ulimit -l)?");
 	lane_client_attach(reaper->lane, ends->lane_fd);
-	return helper_link_new(reaper->base, ends->kafka_fd, sizeof(struct kafka_reply), on_fault, reaper, &reaper->kafka, err);
+	return kafka_client_new(reaper->base, ends->kafka_fd, KAFKA_CLIENT_PATIENCE_MS, on_fault, reaper,
+				&reaper->kafka, err);
 }
 
 static int open_reap(struct reaper *reaper, struct err *err)
@@ -346,7 +339,9 @@ static int reaper_open(struct reaper *reaper, const struct reaper_ends *ends, st
 
 	ident_uuid(start);
 	(void)snprintf(reaper->owner, sizeof(reaper->owner), "reaper.%.64s.%s", settings->host, start); /* fits: 108 */
-	reaper->due = (struct due_leases){ .host = settings->host, .lease_ms = settings->lease_ms, .grace_ms = settings->grace_ms };
+	reaper->due = (struct due_leases){ .host = settings->host,
+					   .lease_ms = settings->lease_ms,
+					   .grace_ms = settings->grace_ms };
 	reaper->base = event_base_new();
 	if (!reaper->base)
 		return err_set(err, ERR_HOST, ENOMEM, "make the reaper's loop");
@@ -360,7 +355,7 @@ static void reaper_close(struct reaper *reaper)
 	host_sweep_free(reaper->sweep);
 	reap_batch_free(reaper->batch);
 	reap_free(reaper->reap);
-	helper_link_free(reaper->kafka);
+	kafka_client_free(reaper->kafka);
 	lane_client_free(reaper->lane);
 	if (reaper->supervisor_event)
 		event_free(reaper->supervisor_event);

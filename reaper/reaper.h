@@ -7,11 +7,11 @@
  *	LISTING  ----------------------------->   LOOKING   batches of leftovers, one after the other
  *	any of them, at its end ------------->    RESTING   after a full batch for no time at all
  *
- * SIGTERM ends the step at hand, then the loop. A Kafka process or supervisor that is lost ends us, and the supervisor starts all
- * anew: nothing lives here. A lane that is lost is replaced while the loop goes on.
+ * SIGTERM ends the step at hand, then the loop. A Kafka process or supervisor that is lost ends us, and the
+ * supervisor starts all anew: nothing lives here. A lane that is lost is replaced while the loop goes on.
  *
- * Nothing is done while Redis is away, has just come back or has just started: then leases look missing or expired that are not. It
- * never acts on Redis's keyspace events. */
+ * Nothing is done while Redis is away, has just come back or has just started: then leases look missing or expired
+ * that are not. It never acts on Redis's keyspace events. */
 #pragma once
 
 #include "bus/redis_door.h"

@@ -2,7 +2,7 @@
 
 #include "base/own.h"
 
-#define ROW(type, name, preset) CONF_ROW(struct reaper_settings, #name, CONF_TYPE_##type, name, preset)
+#define ROW(type, name, preset)	     CONF_ROW(struct reaper_settings, #name, CONF_TYPE_##type, name, preset)
 #define UINT(name, min, max, preset) CONF_UINT_ROW(struct reaper_settings, #name, name, min, max, preset)
 
 static const struct conf_key keys[] = {

@@ -12,7 +12,8 @@ bool tell_decide_is_told(const struct ledger_page *page, const struct kafka_item
 
 static enum kafka_verdict enter(struct ledger_page *page, int64_t offset)
 {
-	if (ledger_put(&page->ledger, offset, LEDGER_ENTRY_ANNOUNCED) == 0 && ledger_encode(&page->ledger, page->metadata) == 0) {
+	if (ledger_put(&page->ledger, offset, LEDGER_ENTRY_ANNOUNCED) == 0 &&
+	    ledger_encode(&page->ledger, page->metadata) == 0) {
 		page->is_touched = true;
 		return KAFKA_VERDICT_NOT_TOLD;
 	}
@@ -20,7 +21,8 @@ static enum kafka_verdict enter(struct ledger_page *page, int64_t offset)
 	return KAFKA_VERDICT_FAILED;
 }
 
-enum kafka_verdict tell_decide_announce(struct ledger_page *page, const struct kafka_item *item, bool is_left_to_workers)
+enum kafka_verdict tell_decide_announce(struct ledger_page *page, const struct kafka_item *item,
+					bool is_left_to_workers)
 {
 	if (tell_decide_is_told(page, item))
 		return KAFKA_VERDICT_TOLD;

@@ -148,9 +148,12 @@ static void test_redis_that_just_came_is_left_alone(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { TEST(two_scans_must_agree),	      TEST(other_hosts_come_later),
-					    TEST(mass_is_braked_for_a_lease), TEST(a_few_are_no_mass),
-					    TEST(mass_beyond_the_scan),	      TEST(a_batch_is_bounded),
+	const struct CMUnitTest tests[] = { TEST(two_scans_must_agree),
+					    TEST(other_hosts_come_later),
+					    TEST(mass_is_braked_for_a_lease),
+					    TEST(a_few_are_no_mass),
+					    TEST(mass_beyond_the_scan),
+					    TEST(a_batch_is_bounded),
 					    TEST(redis_that_just_came_is_left_alone) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

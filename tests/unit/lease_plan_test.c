@@ -9,8 +9,9 @@
 static void test_a_plan_per_state(void **state)
 {
 	static const enum lease_plan plans[REAP_STATE_COUNT] = {
-		[REAP_STATE_RUNNING] = LEASE_PLAN_REAP, [REAP_STATE_REAPING] = LEASE_PLAN_REAP, [REAP_STATE_ORPHAN] = LEASE_PLAN_TELL,
-		[REAP_STATE_ENDED] = LEASE_PLAN_TELL,	[REAP_STATE_TOLD] = LEASE_PLAN_WATCH,
+		[REAP_STATE_RUNNING] = LEASE_PLAN_REAP, [REAP_STATE_REAPING] = LEASE_PLAN_REAP,
+		[REAP_STATE_ORPHAN] = LEASE_PLAN_TELL,	[REAP_STATE_ENDED] = LEASE_PLAN_TELL,
+		[REAP_STATE_TOLD] = LEASE_PLAN_WATCH,
 	};
 
 	(void)state;
@@ -36,7 +37,9 @@ static void test_a_workspace_expires_under_a_worker_only(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		struct reap_lease lease = { .state = cases[i].state, .due_ms = cases[i].due_ms, .expires_ms = cases[i].expires_ms };
+		struct reap_lease lease = { .state = cases[i].state,
+					    .due_ms = cases[i].due_ms,
+					    .expires_ms = cases[i].expires_ms };
 
 		assert_int_equal(lease_plan_is_expired(&lease, LEASE_MS, 200000), cases[i].is_expired);
 		assert_true(lease.expires_ms == (cases[i].is_forgiven ? LEASE_NEVER_MS : cases[i].expires_ms));

@@ -85,7 +85,8 @@ static void test_a_ledger_whose_text_is_full(void **state)
 static void test_only_what_is_announced_is_told_once(void **state)
 {
 	(void)state;
-	assert_int_equal(tell_decide_tell(&page, &item), KAFKA_VERDICT_FAILED); /* the producer that announced it is gone */
+	assert_int_equal(tell_decide_tell(&page, &item),
+			 KAFKA_VERDICT_FAILED); /* the producer that announced it is gone */
 	assert_int_equal(page.ledger.n, 0);
 	put(OFFSET, LEDGER_ENTRY_ANNOUNCED);
 	assert_int_equal(tell_decide_tell(&page, &item), KAFKA_VERDICT_NOT_TOLD);
