@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 
 #include "base/own.h"
-#include "host/vm.h"
+#include "host/guard.h"
 
 struct fake_guard {
 	int fd; /* -1: closed, by this end */
@@ -46,15 +46,19 @@ static const struct {
 bool fake_guard_say(struct fake_guard *guard, const struct script_word *word)
 {
 	static const char bytes[4096] = "what is this";
+	const struct guard_message message = { .magic = GUARD_MAGIC, .type = (uint32_t)word->number };
 
 	for (size_t i = 0; i < ARRAY_SIZE(ends); i++)
 		if (strcmp(ends[i].verb, word->verb) == 0) {
-			send_bytes(guard, &ends[i].vm_exit, sizeof(ends[i].vm_exit));
+			if (guard->fd >= 0)
+				guard_tell_end(guard->fd, &ends[i].vm_exit);
 			return true;
 		}
 	if (strcmp(word->verb, "bytes") == 0) {
 		assert(word->number <= sizeof(bytes));
 		send_bytes(guard, bytes, word->number);
+	} else if (strcmp(word->verb, "type") == 0) { /* of the size of the largest */
+		send_bytes(guard, &message, sizeof(message));
 	} else if (strcmp(word->verb, "close") == 0) {
 		let_go(guard);
 	} else {
@@ -66,13 +70,14 @@ bool fake_guard_say(struct fake_guard *guard, const struct script_word *word)
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct fake_guard *guard = arg;
-	char message[256];
-	ssize_t n = recv(fd, message, sizeof(message), MSG_DONTWAIT);
+	struct guard_message message;
+	int r = guard_hear(fd, &message);
 
 	(void)what;
-	if (n > 0) {
-		guard->on_message(guard->ctx, "kill");
-	} else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+	assert(r != -EBADMSG); /* it is the engine's */
+	if (r == 0) {
+		guard->on_message(guard->ctx, message.type == GUARD_KILL ? "kill" : "deadline");
+	} else if (r != -EAGAIN) {
 		guard->is_left = true;
 		event_del(guard->readable);
 	}

@@ -1,7 +1,7 @@
 /* A microVM that is none: agent, VMM and guard of one workspace. They say what a script makes them say, in the real protocols' words and
  * in words that are none.
  *
- * Points (script.h): a:start and a:TYPE for each frame of the engine's, q:start and q:COMMAND, g:start and g:kill. What a party that
+ * Points (script.h): a:start and a:TYPE for each frame of the engine's, q:start and q:COMMAND, g:start, g:kill and g:deadline. What a party that
  * was told to close, or was left, would say goes nowhere. */
 #pragma once
 
