@@ -2,11 +2,13 @@
  *
  *	waiting --(no look-up is out)--> asked: ledgers --> asked: workers' positions --> answered, gone
  *
- * waiting: the question came while a look-up was out. What that one finds may be older than the question, so it is not for it.
+ * waiting: the question came while a look-up was out. What that one finds may be older than the question, so it is
+ * not for it.
  *
- * asked: one look-up is out for all of these together. It has two steps, and their order matters: first the reapers' ledgers, then
- * what workers marked done. A told record leaves the ledger only after it was marked done, so it is seen in one of the two. What our
- * own partitions know needs no asking: that comes first, and for them the workers' positions are not asked for.
+ * asked: one look-up is out for all of these together. It has two steps, and their order matters: first the reapers'
+ * ledgers, then what workers marked done. A told record leaves the ledger only after it was marked done, so it is
+ * seen in one of the two. What our own partitions know needs no asking: that comes first, and for them the workers'
+ * positions are not asked for.
  *
  * A question that is forgotten stays where it is, and answers nobody. */
 #include "worker/answered.h"
@@ -137,7 +139,8 @@ static enum answered_verdict look_into_ledger(const struct position *position, c
 	return ANSWERED_VERDICT_UNKNOWN;
 }
 
-/* What one group's positions say to those questions that `wants`; no positions, or none of that partition: Kafka does not say. */
+/* What one group's positions say to those questions that `wants`; no positions, or none of that partition: Kafka
+ * does not say. */
 static void take_positions(struct answered *answered, const struct position *positions, size_t n, const char *why, wants_fn wants,
 			   enum answered_verdict (*look)(const struct position *position, const struct question *question))
 {

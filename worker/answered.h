@@ -1,7 +1,9 @@
-/* Was this record answered? Redis may have forgotten, so Kafka is asked: a record is answered when the workers' group has marked
- * it done, or when the reapers' ledger has it as told. What this worker knows of its own partitions is not asked for.
+/* Was this record answered? Redis may have forgotten, so Kafka is asked: a record is answered when the workers' group
+ * has marked it done, or when the reapers' ledger has it as told. What this worker knows of its own partitions is not
+ * asked for.
  *
- * Questions that come while others are being asked wait for the next look-up: an answer is never older than its question. */
+ * Questions that come while others are being asked wait for the next look-up: an answer is never older than its
+ * question. */
 #pragma once
 
 #include <event2/event.h>

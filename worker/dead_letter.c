@@ -1,3 +1,5 @@
+/* A record is copied when it comes, because it may be rejected long after librdkafka has let go of it. The message is
+ * a second copy: the outbox owns that one, and may drop it, and then the record comes back to be rejected again. */
 #include "worker/dead_letter.h"
 
 #include <assert.h>
@@ -36,7 +38,8 @@ static struct publish_header *add_header(struct publish_headers *headers, const 
 
 static void add_text(struct publish_headers *headers, const char *name, const char *text)
 {
-	(void)snprintf(add_header(headers, name)->value, PUBLISH_HEADER_MAX + 1, "%s", text); /* names of topics and groups fit */
+	/* Names of topics and groups fit. */
+	(void)snprintf(add_header(headers, name)->value, PUBLISH_HEADER_MAX + 1, "%s", text);
 }
 
 static void add_number(struct publish_headers *headers, const char *name, int64_t number)
@@ -75,8 +78,8 @@ int dead_letter_message(const struct dead_letter *letter, const char *topic, con
 	return 0;
 }
 
-int dead_letter_loss(const struct partition *partition, const struct partition_loss *loss, const char *topic, const char *group,
-		     struct outbox_message *ret)
+int dead_letter_loss(const struct partition *partition, const struct partition_loss *loss, const char *topic,
+		     const char *group, struct outbox_message *ret)
 {
 	const struct record_place first = { partition->topic, partition->id, loss->first };
 	struct publish_headers *headers = make_headers(&first);

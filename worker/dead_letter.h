@@ -1,4 +1,5 @@
-/* What goes to the dead-letter topic (schemas/dead.md): a rejected record as it was sent, or word of records that were lost. Pure. */
+/* What goes to the dead-letter topic (schemas/dead.md): a rejected record as it was sent, or word of records that
+ * were lost. Pure. */
 #pragma once
 
 #include <stdbool.h>
@@ -21,12 +22,14 @@ struct dead_letter {
 /* A copy; NULL: out of memory. free() frees it. */
 struct dead_letter *dead_letter_new(const struct consumer_record *record);
 
-/* The message for `topic` that is made of it; the record's place goes into headers. The letter stays as it is: whether the message
- * is told or not, its record may be rejected again. The message borrows the letter's key. 0 or -ENOMEM. */
+/* The message for `topic` that is made of it; the record's place goes into headers. The letter stays as it is:
+ * whether the message is told or not, its record may be rejected again. The message borrows the letter's key. 0 or
+ * -ENOMEM. */
 int dead_letter_message(const struct dead_letter *letter, const char *topic, const struct record_place *from,
 			struct outbox_message *ret);
 
-/* The message for `topic` that says that records of `partition` were deleted before `group` had done them. It has neither key nor
- * value: what a sender wrote cannot look like it, for no header of a sender's is copied. 0 or -ENOMEM. */
-int dead_letter_loss(const struct partition *partition, const struct partition_loss *loss, const char *topic, const char *group,
-		     struct outbox_message *ret);
+/* The message for `topic` that says that records of `partition` were deleted before `group` had done them. It has
+ * neither key nor value: what a sender wrote cannot look like it, for no header of a sender's is copied. 0 or
+ * -ENOMEM. */
+int dead_letter_loss(const struct partition *partition, const struct partition_loss *loss, const char *topic,
+		     const char *group, struct outbox_message *ret);

@@ -9,15 +9,16 @@
  *	          |--(no shorter form)-------'
  *	          `--(the partition is another's, the lease is over)--> dropped, gone
  *
- * One batch is in flight at a time; while it is being committed the next one collects: group commit without a timer. Every item is in
- * exactly one of the three lists, and the outbox owns its messages until it is gone. Its owner hears then, once, how it ended.
+ * One batch is in flight at a time; while it is being committed the next one collects: group commit without a timer.
+ * Every item is in exactly one of the three lists, and the outbox owns its messages until it is gone. Its owner hears
+ * then, once, how it ended.
  *
- * waiting: in order of arrival. Whether an item may still be told is looked at when it is gathered, never remembered: after each
- * batch that failed, time has passed and partitions may have moved.
+ * waiting: in order of arrival. Whether an item may still be told is looked at when it is gathered, never remembered:
+ * after each batch that failed, time has passed and partitions may have moved.
  *
- * in_flight: the publisher's thread reads these messages, so nothing of them may change. What they make done is only planned
- * (partition_plan()): a mark is set when the commit is known to have happened, and not before. A batch that failed goes back to the
- * front of waiting as a whole.
+ * in_flight: the publisher's thread reads these messages, so nothing of them may change. What they make done is only
+ * planned (partition_plan()): a mark is set when the commit is known to have happened, and not before. A batch that
+ * failed goes back to the front of waiting as a whole.
  *
  * untellable: a message was refused in its shortest form. Its record stays open, and so do its offset and its lease. */
 #include "worker/outbox.h"
@@ -325,7 +326,9 @@ int outbox_new(struct event_base *base, const struct outbox_config *config, stru
 	outbox->again = evtimer_new(base, on_again, outbox);
 	outbox->batch.messages = outbox->messages;
 	outbox->batch.offsets = outbox->offsets;
-	r = outbox->messages && outbox->pump && outbox->retry && outbox->again ? 0 : err_set(err, ERR_HOST, ENOMEM, "an outbox");
+	r = outbox->messages && outbox->pump && outbox->retry && outbox->again ?
+		    0 :
+		    err_set(err, ERR_HOST, ENOMEM, "an outbox");
 	if (r == 0)
 		r = publisher_new(base, &config->publisher, consumer, on_done, outbox,
 				  &outbox->publisher, err);
@@ -338,7 +341,8 @@ int outbox_new(struct event_base *base, const struct outbox_config *config, stru
 }
 
 /* NULL: out of memory. */
-static struct outbox_item *add(struct outbox *outbox, const struct outbox_source *source, struct outbox_message *messages, size_t n)
+static struct outbox_item *add(struct outbox *outbox, const struct outbox_source *source,
+			       struct outbox_message *messages, size_t n)
 {
 	struct outbox_item *item = outbox_item_new(source, messages, n);
 
@@ -363,8 +367,8 @@ int outbox_add(struct outbox *outbox, const struct outbox_source *source, struct
 	return 0;
 }
 
-int outbox_add_range(struct outbox *outbox, const struct outbox_source *source, int64_t to, struct outbox_message *messages,
-		     size_t n)
+int outbox_add_range(struct outbox *outbox, const struct outbox_source *source, int64_t to,
+		     struct outbox_message *messages, size_t n)
 {
 	struct outbox_item *item = add(outbox, source, messages, n);
 

@@ -73,10 +73,11 @@ static void log_refusal(const struct outbox_item *item, const struct outbox_mess
 	const struct record_place *place = &item->source.place;
 	bool has_id = message->on_refusal == OUTBOX_REFUSAL_SHORTEN; /* the key of a result */
 
-	log_error("outbox.refused", "topic=%s partition=%d offset=%lld id=%.*s bytes=%zu message=\"topic '%s' refuses this message for its "
-		  "size; %s; raise max.message.bytes of '%s'\"", place->topic, place->partition, (long long)place->offset,
-		  has_id ? (int)message->key_len : 1, has_id ? (const char *)message->key : "-", size_of(message), message->topic, what,
-		  message->topic);
+	log_error("outbox.refused",
+		  "topic=%s partition=%d offset=%lld id=%.*s bytes=%zu message=\"topic '%s' refuses this message for its size; "
+		  "%s; raise max.message.bytes of '%s'\"",
+		  place->topic, place->partition, (long long)place->offset, has_id ? (int)message->key_len : 1,
+		  has_id ? (const char *)message->key : "-", size_of(message), message->topic, what, message->topic);
 }
 
 /* false: no form of it is shorter (the note takes room, too), or there is no memory for one. */

@@ -1,5 +1,5 @@
-/* One item of the outbox: a list of messages, the source that they answer, and what becomes of messages that are too large. Pure
- * data: outbox.c says when. */
+/* One item of the outbox: a list of messages, the source that they answer, and what becomes of messages that are too
+ * large. Pure data: outbox.c says when. */
 #pragma once
 
 #include <stdbool.h>
@@ -18,7 +18,7 @@ struct outbox_source {
 
 /* What is done with a message that its topic refuses for its size, even alone. It holds up nobody else's. */
 enum outbox_refusal {
-	OUTBOX_REFUSAL_SHORTEN,  /* it is a result: told in a shorter form (result_shorten()). The shortest is tried every few seconds */
+	OUTBOX_REFUSAL_SHORTEN,  /* a result, keyed by its task's id: in a shorter form; the shortest, every few seconds */
 	OUTBOX_REFUSAL_LEAVE_OUT /* the rest of its item goes without it */
 };
 
@@ -36,8 +36,8 @@ struct outbox_message {
 /* Free what was not taken; fine after it was. */
 void outbox_message_clear(struct outbox_message *message);
 
-/* told: it is committed; else it was dropped, because its record is not ours any more and will be delivered again. From the loop,
- * never from inside outbox_add(). */
+/* told: it is committed; else it was dropped, because its record is not ours any more and will be delivered again.
+ * From the loop, never from inside outbox_add(). */
 typedef void (*outbox_fn)(void *ctx, bool is_told);
 
 struct outbox_letter {
@@ -64,8 +64,8 @@ STAILQ_HEAD(outbox_item_list, outbox_item);
 /* Takes the messages; at most OUTBOX_MESSAGES_MAX. NULL: out of memory, and nothing was taken. */
 struct outbox_item *outbox_item_new(const struct outbox_source *source, struct outbox_message *messages, size_t n);
 
-/* After a batch was refused: do with each refused message what it says. false: one of them could not be made shorter; the item is to
- * be tried again later. */
+/* After a batch was refused: do with each refused message what it says. false: one of them could not be made
+ * shorter; the item is to be tried again later. */
 bool outbox_item_take_refusals(struct outbox_item *item);
 
 void outbox_item_free(struct outbox_item *item);

@@ -1,3 +1,31 @@
+/* Theory of operation
+ *
+ *	(not there) --> owned --> not owned --> owned again, in a new epoch
+ *	                 |  ^
+ *	                 |  `-- comes back as we left it: the same epoch
+ *	                 v  |
+ *	             suspended, all at once
+ *
+ * owned: its records are received, and commits are made for it. What is in hand names its epoch.
+ *
+ * suspended: Kafka has revoked everything, and the next assignment says what is ours. What is in hand goes on
+ * meanwhile, but nothing may be committed: somebody else may have it. It comes back as we left it when the group's
+ * commit is the one that we last saw or made, or the one that we are making and whose end is not known yet. Then
+ * nobody was here in between, and it goes on behind the last record that was received. Else it starts at the commit,
+ * in a new epoch.
+ *
+ * not owned: the assignment did not name it. Whatever comes back later is in a new epoch.
+ *
+ * A commit has three steps, so that nothing counts as done whose commit did not happen. While `has_plan`, `plan` is a
+ * copy of `offsets` in which more is done, and `planned` the position that is being committed. Records may be
+ * received and told lost meanwhile. When it is known to have happened, its maker marks in `offsets` what was in it;
+ * when not, the plan is forgotten.
+ *
+ * A loss: `unreadable` says from where on Kafka has no records. The first record that can be read says how far
+ * (partition_find_place()). What was not done in between is told by its owner: `is_losing`, and nothing is received.
+ * partition_range_is_done() ends that.
+ *
+ * A few partitions, up to PARTITIONS_MAX: they are found by looking through them. */
 #include "worker/partitions.h"
 
 #include <stdio.h>

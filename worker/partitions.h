@@ -1,8 +1,8 @@
 /* The partitions that this worker owns, each with what is done of it.
  *
- * An epoch names one uninterrupted ownership: it changes when a partition comes back after somebody else may have worked on
- * it. Whatever carries an old epoch (a job, a result not yet told) speaks of records that will be delivered again, and is
- * dropped. Pure data. */
+ * An epoch names one uninterrupted ownership: it changes when a partition comes back after somebody else may have
+ * worked on it. Whatever carries an old epoch (a job, a result not yet told) speaks of records that will be delivered
+ * again, and is dropped. Pure data. */
 #pragma once
 
 #include <stdbool.h>
@@ -30,11 +30,13 @@ struct partition {
 	int64_t next_received; /* one beyond the last record delivered */
 	struct partition_position position; /* as last seen or made: it tells whether somebody else was here */
 	bool has_plan;                      /* a commit is being made; how it ends is not known yet: */
-	struct partition_position planned;
-	struct offsets *plan; /* what will be done then */
+	struct partition_position planned; /* valid with has_plan, after partition_planned() */
+	struct offsets *plan; /* valid with has_plan: what will be done then */
 	bool is_paused; /* its window is nearly full */
-	int64_t doubt_end; /* records below it were sent before we had the partition: others may have had them. -1: not known yet */
-	int64_t end_at_plan; /* the log's end, as known before the last commit was made: what is below was sent before its results */
+	/* Records below it were sent before we had the partition: others may have had them. -1: not known yet. */
+	int64_t doubt_end;
+	/* The log's end, as known before the last commit was made: what is below was sent before its results. */
+	int64_t end_at_plan;
 	int64_t unreadable; /* -1, or: from here on Kafka has no records, up to the one that comes next */
 	int64_t was_unreadable; /* the same in the assignment before, or -1: the log's start may move again meanwhile */
 	bool is_losing;     /* such a range is being told; it is paused until then */
@@ -56,14 +58,16 @@ struct partition *partitions_find_epoch(struct partitions *partitions, const cha
 void partitions_suspend(struct partitions *partitions);
 bool partitions_are_suspended(const struct partitions *partitions);
 
-/* A new assignment begins; then one partitions_assign() for each; then partitions_end_assignment(), after which those that were not
- * named are not owned any more. `assign` answers the offset to start at, or PARTITIONS_NO_MEMORY. */
+/* A new assignment begins; then one partitions_assign() for each; then partitions_end_assignment(), after which
+ * those that were not named are not owned any more. `assign` answers the offset to start at, or
+ * PARTITIONS_NO_MEMORY. */
 void partitions_begin(struct partitions *partitions);
 int64_t partitions_assign(struct partitions *partitions, const char *topic, int32_t id, int64_t committed,
 			  const char *metadata, int64_t start);
 void partitions_end_assignment(struct partitions *partitions);
 
-/* After partitions_assign(): it could not be read at `offset`. false: that is old news, it is to start where that said. */
+/* After partitions_assign(): it could not be read at `offset`. false: that is old news, it is to start where that
+ * said. */
 bool partition_is_unreadable(struct partition *partition, int64_t offset);
 
 /* A range of records that were deleted before they were done; not each offset in it needs to have been a record. */
@@ -84,8 +88,8 @@ enum partition_place {
 /* Before partition_receive(), or at the log's end: what is at `offset` is the first that can be read. */
 enum partition_place partition_find_place(struct partition *partition, int64_t offset, struct partition_loss *ret);
 
-/* At the end of the log, when nothing of it is open: offsets behind the last record that are none (transaction markers). Marking them
- * as done keeps them from being taken for lost records once they are deleted. */
+/* At the end of the log, when nothing of it is open: offsets behind the last record that are none (transaction
+ * markers). Marking them as done keeps them from being taken for lost records once they are deleted. */
 bool partition_has_tail(const struct partition *partition, int64_t *ret_from, int64_t *ret_to);
 
 enum partition_receipt {
@@ -99,8 +103,8 @@ enum partition_receipt {
 /* A record of an owned partition was delivered. */
 enum partition_receipt partition_receive(struct partition *partition, int64_t offset);
 
-/* A commit in three steps, so that nothing counts as done whose commit did not happen: plan every offset of it, ask for the
- * position to commit, and say how it ended. */
+/* A commit in three steps, so that nothing counts as done whose commit did not happen: plan every offset of it, ask
+ * for the position to commit, and say how it ended. */
 void partition_plan(struct partition *partition, int64_t offset);
 void partition_plan_range(struct partition *partition, int64_t from, int64_t to);
 const struct partition_position *partition_planned(struct partition *partition);

@@ -4,7 +4,8 @@
 #include <pthread.h>
 #include <signal.h>
 
-/* Between the two every signal is blocked, for threads that a library makes. Nothing in between may wait for a signal. */
+/* Between the two every signal is blocked, for threads that a library makes. Nothing in between may wait for a
+ * signal. */
 void thread_block_signals(sigset_t *ret_before);
 void thread_restore_signals(const sigset_t *before);
 

@@ -8,15 +8,17 @@
  *
  * none: nothing of librdkafka's is ours to start.
  *
- * looking up: `assigned` says what is ours, but nothing is started: where to start is what the group committed, and that is being
- * asked of Kafka. Each look-up has a number; an answer to an earlier one is about an assignment that is over, and asks again. One
- * question is out at a time. Nothing may be paused, resumed or sought in librdkafka: it is only remembered.
+ * looking up: `assigned` says what is ours, but nothing is started: where to start is what the group committed, and
+ * that is being asked of Kafka. Each look-up has a number; an answer to an earlier one is about an assignment that is
+ * over, and asks again. One question is out at a time. Nothing may be paused, resumed or sought in librdkafka: it is
+ * only remembered.
  *
- * assigned: the owner was told the positions and chose each start, rd_kafka_assign() has started them. The group rebalances eagerly
- * (range): a new assignment always follows a revocation of all.
+ * assigned: the owner was told the positions and chose each start, rd_kafka_assign() has started them. The group
+ * rebalances eagerly (range): a new assignment always follows a revocation of all.
  *
- * An unreadable partition is one whose offset is not there any more. librdkafka has stopped reading it, and only a whole new assignment
- * moves it; so all of `assigned` is looked up anew, and the others go on where they are, because the owner says so. */
+ * An unreadable partition is one whose offset is not there any more. librdkafka has stopped reading it, and only a
+ * whole new assignment moves it; so all of `assigned` is looked up anew, and the others go on where they are, because
+ * the owner says so. */
 #include "bus/assignment.h"
 
 #include <assert.h>
@@ -247,8 +249,8 @@ void assignment_is_unreadable(struct assignment *assignment, const rd_kafka_topi
 	if (assignment->lacks_positions)
 		return;
 	assignment->lacks_positions = true;
-	/* First nothing is assigned, as in a rebalance: what ends takes its queue's forward with it, and forward_records() has to come
-	 * after that. */
+	/* First nothing is assigned, as in a rebalance: what ends takes its queue's forward with it, and forward_records()
+	 * has to come after that. */
 	(void)rd_kafka_assign(assignment->kafka, NULL); /* the next one says what is wrong */
 	look_up(assignment);
 }
@@ -295,8 +297,8 @@ void assignment_close(struct assignment *assignment)
 	assignment->records = NULL;
 }
 
-int assignment_new(struct event_base *base, const struct assignment_config *config, const struct consumer_events *events,
-		   void *ctx, struct assignment **ret, struct err *err)
+int assignment_new(struct event_base *base, const struct assignment_config *config,
+		   const struct consumer_events *events, void *ctx, struct assignment **ret, struct err *err)
 {
 	cleanup_(assignment_freep) struct assignment *assignment = calloc(1, sizeof(*assignment));
 

@@ -1,5 +1,5 @@
-/* Which partitions a group member has, where each starts, and which of them are paused. The consumer's part (bus/consumer.c) that
- * knows rebalances; assignment.c has the theory. */
+/* Which partitions a group member has, where each starts, and which of them are paused. The consumer's part
+ * (bus/consumer.c) that knows rebalances; assignment.c has the theory. */
 #pragma once
 
 #include <event2/event.h>
@@ -20,10 +20,11 @@ struct assignment_config {
 };
 
 /* Calls on_assigned and on_revoked of `events`, which is borrowed. */
-int assignment_new(struct event_base *base, const struct assignment_config *config, const struct consumer_events *events,
-		   void *ctx, struct assignment **ret, struct err *err);
+int assignment_new(struct event_base *base, const struct assignment_config *config,
+		   const struct consumer_events *events, void *ctx, struct assignment **ret, struct err *err);
 
-/* A handle that has joined nothing yet; its records are to come on the queue. Both are borrowed until assignment_close(). */
+/* A handle that has joined nothing yet; its records are to come on the queue. Both are borrowed until
+ * assignment_close(). */
 void assignment_open(struct assignment *assignment, rd_kafka_t *kafka, rd_kafka_queue_t *records);
 
 /* Nothing is assigned any more, and the handle may go. What is paused stays so. Fine when it is not open. */

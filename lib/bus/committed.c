@@ -4,8 +4,9 @@
  *
  * asked, answered: lists that loop and thread share; the mutex is theirs. A request in them is nobody's to change.
  *
- * In the thread's hands: it is in neither list, and only the thread touches it. One at a time, because the calls block; each is over in
- * ANSWER_MS. So an answer is never older than its question, and answers come in the order of the questions.
+ * In the thread's hands: it is in neither list, and only the thread touches it. One at a time, because the calls
+ * block; each is over in ANSWER_MS. So an answer is never older than its question, and answers come in the order of
+ * the questions.
  *
  * committed_free() waits for the one that the thread has, and answers nobody any more. */
 #include "bus/committed.h"

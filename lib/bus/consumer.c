@@ -1,14 +1,15 @@
 /* Theory of operation
  *
- * Rebalances and errors come on the group's queue, which is always polled. Records come on a queue of their own: back-pressure is
- * not polling that, which costs nothing. (rd_kafka_pause_partitions() throws away what was fetched already; with it, a queue
- * that runs full again and again fetches everything three times. It is for single partitions, where that is rare.) What a rebalance
- * leads to is in bus/assignment.c.
+ * Rebalances and errors come on the group's queue, which is always polled. Records come on a queue of their own:
+ * back-pressure is not polling that, which costs nothing. (rd_kafka_pause_partitions() throws away what was fetched
+ * already; with it, a queue that runs full again and again fetches everything three times. It is for single
+ * partitions, where that is rare.) What a rebalance leads to is in bus/assignment.c.
  *
- * A handle of librdkafka is open or fenced. A static member whose broker stood still for longer than its session joins a second time,
- * and when the broker wakes, the one join fences the other, which is final for a handle. Events of it may be in our hands then, so it
- * is closed in a turn of the loop of its own, and another one is opened: to the owner that is a rebalance like any other. Only a fence
- * that comes again and again is another process of the same name, and a fault. */
+ * A handle of librdkafka is open or fenced. A static member whose broker stood still for longer than its session
+ * joins a second time, and when the broker wakes, the one join fences the other, which is final for a handle. Events
+ * of it may be in our hands then, so it is closed in a turn of the loop of its own, and another one is opened: to the
+ * owner that is a rebalance like any other. Only a fence that comes again and again is another process of the same
+ * name, and a fault. */
 #include "bus/consumer.h"
 
 #include <assert.h>
@@ -64,7 +65,8 @@ static void deliver(struct consumer *consumer, const rd_kafka_message_t *message
 			 rd_kafka_message_errstr(message));
 }
 
-/* Whatever code an event has: a fatal error is a state of the handle. Events of it may be in our hands: it is closed later. */
+/* Whatever code an event has: a fatal error is a state of the handle. Events of it may be in our hands: it is closed
+ * later. */
 static void look_for_fence(struct consumer *consumer)
 {
 	char why[200];
@@ -163,9 +165,10 @@ static int subscribe(struct consumer *consumer, struct err *err)
 		rd_kafka_topic_partition_list_add(list, consumer->topics[i], RD_KAFKA_PARTITION_UA);
 	code = rd_kafka_subscribe(consumer->kafka, list);
 	rd_kafka_topic_partition_list_destroy(list);
-	return code ? err_set(err, ERR_HOST, 0, "subscribe to '%s' and %zu more: %s", consumer->topics[0], consumer->n_topics - 1,
-			      rd_kafka_err2str(code)) :
-		      0;
+	if (!code)
+		return 0;
+	return err_set(err, ERR_HOST, 0, "subscribe to '%s' and %zu more: %s", consumer->topics[0],
+		       consumer->n_topics - 1, rd_kafka_err2str(code));
 }
 
 static int make_handle(struct consumer *consumer, struct err *err)
@@ -268,7 +271,9 @@ static int copy_config(struct consumer *consumer, const struct consumer_config *
 	consumer->n_topics = config->n_topics;
 	consumer->session_timeout_ms = config->session_timeout_ms;
 	consumer->per_turn = config->per_turn < 1 ? 1 : config->per_turn;
-	return consumer->brokers && consumer->group && consumer->instance_id ? 0 : err_set(err, ERR_HOST, ENOMEM, "a consumer");
+	if (consumer->brokers && consumer->group && consumer->instance_id)
+		return 0;
+	return err_set(err, ERR_HOST, ENOMEM, "a consumer");
 }
 
 int consumer_new(struct event_base *base, const struct consumer_config *config, const struct consumer_events *events,

@@ -25,7 +25,7 @@ struct consumer_position {
 	int64_t committed;    /* next offset to read, or -1 when the group never committed here */
 	const char *metadata; /* NUL-terminated, "" when there is none */
 	int64_t start;        /* out: where to start; preset to committed or the beginning */
-	int64_t unreadable;   /* -1, or where it was read and Kafka has nothing any more: below the log's start, or beyond its end */
+	int64_t unreadable;   /* -1, or where it was read and Kafka has nothing any more: outside of the log */
 };
 
 struct consumer_events {

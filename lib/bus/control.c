@@ -1,3 +1,5 @@
+/* It is assigned its one partition by hand, from the first record on, at every start: nothing is committed, nobody
+ * shares it, and librdkafka goes on by itself when a broker was away. A message without a value says nothing. */
 #include "bus/control.h"
 
 #include <librdkafka/rdkafka.h>

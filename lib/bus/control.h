@@ -1,5 +1,5 @@
-/* The control topic, read by every worker from its start, outside any group: a broadcast. It has one partition and keeps its
- * records for ten minutes. */
+/* The control topic, read by every worker from its start, outside any group: a broadcast. It has one partition and
+ * keeps its records for ten minutes. */
 #pragma once
 
 #include <event2/event.h>

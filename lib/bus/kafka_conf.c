@@ -1,3 +1,8 @@
+/* A handle's configuration has three layers, each over the one before: the operator's properties, what all our
+ * handles have, and the pairs of the one at hand. An operator cannot set what a pair sets: that is refused by name
+ * when the properties are read.
+ *
+ * Threads: librdkafka's threads call on_log() only. Everything else comes on queues, or from within our own calls. */
 #include "bus/kafka_conf.h"
 
 #include <assert.h>

@@ -1,3 +1,6 @@
+/* A client for one group, which it never joins: it asks the group's coordinator. It reads committed data only, and
+ * with that librdkafka asks for positions that are final: while a transaction that has offsets of the group is open,
+ * the answer is that it is not known yet. That is what makes an answer safe to act on. */
 #include "bus/positions.h"
 
 #include <string.h>

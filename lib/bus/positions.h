@@ -22,10 +22,12 @@ struct position {
 int positions_new(const char *brokers, const char *group, struct positions **ret, struct err *err);
 
 /* Fills `next` and `metadata` of each. What a transaction in flight would change is waited for, so that the answer
- * cannot be overtaken by a commit that was sent before. `n` is at least 1. ERR_BUSY when Kafka does not answer within timeout_ms. */
+ * cannot be overtaken by a commit that was sent before. `n` is at least 1. ERR_BUSY when Kafka does not answer
+ * within timeout_ms. */
 int positions_read(struct positions *positions, struct position *list, size_t n, unsigned timeout_ms, struct err *err);
 
-/* Has the group members: somebody who will read what it has not committed? ERR_BUSY when Kafka does not answer in time. */
+/* Has the group members: somebody who will read what it has not committed? ERR_BUSY when Kafka does not answer in
+ * time. */
 int positions_has_members(struct positions *positions, unsigned timeout_ms, bool *ret, struct err *err);
 
 /* How many partitions the topic has. ERR_BUSY when Kafka does not answer within timeout_ms. */

@@ -1,19 +1,20 @@
 /* Theory of operation
  *
- * closed: there is no librdkafka producer. open: there is one, after init_transactions(), and no transaction of its id is open.
- * producer_publish() begins one and ends it in one of five ways:
+ * closed: there is no librdkafka producer. open: there is one, after init_transactions(), and no transaction of its
+ * id is open. producer_publish() begins one and ends it in one of five ways:
  *
- *	committed            open
- *	aborted, refused     open: nothing was told, and librdkafka knows it
- *	fenced               open, and of no more use: another producer has the id, and nothing of ours can be committed any more
- *	outcome not known    closed, opened anew, and then open: init_transactions() of a new producer with the same id completes or aborts
- *	                     what was open, and then bus/transaction_check.h says which it was. Until it does, nothing else may be told
+ *	committed           open
+ *	aborted, refused    open: nothing was told, and librdkafka knows it
+ *	fenced              open, and of no more use: another producer has the id, nothing of ours can be committed any more
+ *	outcome not known   closed, opened anew, open: init_transactions() of a new producer with the same id completes or
+ *	                    aborts what was open, and then bus/transaction_check.h says which it was. Until then nothing
+ *	                    else may be told
  *
- * A new producer also undoes a fence. So a batch is committed only by the producer that was open when it was handed over
- * (bus/publisher.c sees to that).
+ * A new producer also undoes a fence. So a batch is committed only by the producer that was open when it was handed
+ * over (bus/publisher.c sees to that).
  *
- * A broker refuses a batch of messages for its size, not a message: bus/refusals.h says how the one that is to blame is found.
- * Delivery reports come from within our own calls. */
+ * A broker refuses a batch of messages for its size, not a message: bus/refusals.h says how the one that is to blame
+ * is found. Delivery reports come from within our own calls. */
 #include "bus/producer.h"
 
 #include <assert.h>
@@ -107,7 +108,8 @@ static bool mark_refused(struct producer *producer)
 	return is_any;
 }
 
-/* Of one message; it was alone, or one of those that went together. A group that is refused tells of each of its messages. */
+/* Of one message; it was alone, or one of those that went together. A group that is refused tells of each of its
+ * messages. */
 static void note_refusal(struct producer *producer, const struct publish_message *message, bool is_alone)
 {
 	uint64_t now = clock_mono_ms();
@@ -208,7 +210,8 @@ static rd_kafka_headers_t *make_headers(const struct publish_headers *from)
 	rd_kafka_headers_t *headers = from ? rd_kafka_headers_new(from->n) : NULL;
 
 	for (size_t i = 0; from && i < from->n; i++)
-		(void)rd_kafka_header_add(headers, from->headers[i].name, -1, from->headers[i].value, -1); /* fails for read-only ones */
+		(void)rd_kafka_header_add(headers, from->headers[i].name, -1, from->headers[i].value,
+					  -1); /* fails for read-only ones */
 	return headers;
 }
 
@@ -378,7 +381,8 @@ static enum publish_verdict publish(struct producer *producer)
 		char why[sizeof(producer->why)];
 
 		memcpy(why, producer->why, sizeof(why));
-		step = judge(producer, "abort", rd_kafka_abort_transaction(producer->kafka, (int)producer->config.transaction_timeout_ms));
+		step = judge(producer, "abort",
+			     rd_kafka_abort_transaction(producer->kafka, (int)producer->config.transaction_timeout_ms));
 		if (step == STEP_OK) {
 			memcpy(producer->why, why, sizeof(why));
 			return producer->has_progress ? PUBLISH_VERDICT_REFUSED : PUBLISH_VERDICT_ABORTED;
@@ -413,8 +417,8 @@ static int copy_config(struct publisher_config *to, const struct publisher_confi
 	return to->brokers && to->transactional_id && to->group ? 0 : -ENOMEM;
 }
 
-int producer_new(const struct publisher_config *config, bool (*is_stopping)(void *ctx), void *ctx, struct producer **ret,
-		 struct err *err)
+int producer_new(const struct publisher_config *config, bool (*is_stopping)(void *ctx), void *ctx,
+		 struct producer **ret, struct err *err)
 {
 	cleanup_(producer_freep) struct producer *producer = calloc(1, sizeof(*producer));
 

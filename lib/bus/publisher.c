@@ -2,18 +2,20 @@
  *
  *	nowhere --(publisher_submit)--> with the thread --(published)--> done --(the loop's turn)--> on_done, nowhere
  *
- * The thread owns the producer (bus/producer.c), whose calls block; the loop's side owns everything else. The mutex guards just the
- * hand-over of a batch, which is in one of three places:
+ * The thread owns the producer (bus/producer.c), whose calls block; the loop's side owns everything else. The mutex
+ * guards just the hand-over of a batch, which is in one of three places:
  *
  * nowhere: the loop may submit one.
  *
- * with the thread: `batch` is set, `is_done` is not. Its messages may not change. Its membership was captured when it was handed over:
- * after a rebalance the broker refuses it, so that offsets of a partition that moved are never committed by its former owner.
+ * with the thread: `batch` is set, `is_done` is not. Its messages may not change. Its membership was captured when it
+ * was handed over: after a rebalance the broker refuses it, so that offsets of a partition that moved are never
+ * committed by its former owner.
  *
- * done: `is_done` is set, with the verdict, and the eventfd wakes the loop. The thread touches neither until the next batch.
+ * done: `is_done` is set, with the verdict, and the eventfd wakes the loop. The thread touches neither until the next
+ * batch.
  *
- * A new producer undoes a fence. So a batch is committed only by the producer that was open when it was handed over: what came before
- * there was one goes back as aborted, and its owner looks again whether it may still tell it. */
+ * A new producer undoes a fence. So a batch is committed only by the producer that was open when it was handed over:
+ * what came before there was one goes back as aborted, and its owner looks again whether it may still tell it. */
 #include "bus/publisher.h"
 
 #include <assert.h>

@@ -1,5 +1,12 @@
-/* A fatal error of an idempotent producer (the broker forgot it, say) is final for librdkafka's handle. So another handle takes its
- * place at once; what the first had in hand is answered as failed, as librdkafka or the purge reports it. */
+/* Theory of operation
+ *
+ * There is one handle that takes messages. A fatal error of an idempotent producer (the broker forgot it, say) is
+ * final for a handle, so another one takes its place at once, and the first is retired: it takes nothing any more,
+ * what it had in hand is purged, and it is closed in a turn of its own, when all of that is reported as failed. At
+ * most one is retired at a time, and none is replaced sooner than REPLACE_MS after the last: a broker may refuse
+ * every producer.
+ *
+ * So each message is answered once: by the broker's word, by the purge, or by streamer_send() itself. */
 #include "bus/streamer.h"
 
 #include <librdkafka/rdkafka.h>

@@ -1,5 +1,6 @@
 /* The streamer: an idempotent producer for output chunks and lifecycle events, inside the loop. Every message is
- * acknowledged by on_delivered exactly once, in time or as failed. After an error that ends the producer it goes on with another. */
+ * acknowledged by on_delivered exactly once, in time or as failed. After an error that ends the producer it goes on
+ * with another. */
 #pragma once
 
 #include <event2/event.h>

@@ -1,3 +1,5 @@
+/* Topics are looked for one by one and made only where they are missing, so that who may not make topics needs no
+ * right to. Two that start at once may both find one missing: that it exists by now is no error. */
 #include "bus/topics.h"
 
 #include <librdkafka/rdkafka.h>

@@ -16,6 +16,6 @@ void topics_name(const char *prefix, struct topics *ret);
 /* The pointer to this name among the sources; NULL: it is none of them. */
 const char *topics_find_source(const struct topics *topics, const char *name);
 
-/* Create what is missing (tasks: `partitions`; control: 1 partition kept 10 minutes; the others: `partitions`), replication
- * as the broker's default. Blocks up to timeout_ms, retrying while no broker answers. */
+/* Create what is missing (tasks: `partitions`; control: 1 partition kept 10 minutes; the others: `partitions`),
+ * replication as the broker's default. Blocks up to timeout_ms, retrying while no broker answers. */
 int topics_ensure(const char *brokers, const struct topics *topics, int partitions, unsigned timeout_ms, struct err *err);

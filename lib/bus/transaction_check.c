@@ -1,3 +1,16 @@
+/* Theory of operation
+ *
+ * Asked is a broker that has completed or aborted the transaction by now, so there are two outcomes, and something to
+ * be seen of each:
+ *
+ * With a witness: it is a message that was written. A reader of committed messages starts at its offset. It gets the
+ * message itself (committed), or something behind it, or the partition's end behind it (aborted: such a reader passes
+ * over it). At the partition's end before it, an earlier transaction of somebody else is still open: unknown.
+ *
+ * Without a witness no message was written. If there was to be one, it was not committed. If there were only offsets,
+ * the group's positions are compared: all as in the batch is committed, anything else is aborted.
+ *
+ * Every call has an end, and one that does not answer says nothing: unknown, to be asked again. */
 #include "bus/transaction_check.h"
 
 #include <librdkafka/rdkafka.h>
@@ -28,8 +41,9 @@ static rd_kafka_t *open_reader(const struct publisher_config *config)
 	return NULL;
 }
 
-/* The first thing that a reader of committed messages finds from the witness on: itself, or something behind it. Nothing is
- * found before every transaction that began earlier has ended, so an end of the partition behind the witness is an answer. */
+/* The first thing that a reader of committed messages finds from the witness on: itself, or something behind it.
+ * Nothing is found before every transaction that began earlier has ended, so an end of the partition behind the
+ * witness is an answer. */
 static enum transaction_verdict look_at(const rd_kafka_message_t *message, const struct transaction_witness *witness)
 {
 	bool is_end = message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;

@@ -1,5 +1,6 @@
-/* What became of a transaction whose outcome the producer does not know. Asked after a new producer with the same transactional
- * id is there (rd_kafka_init_transactions() completes or aborts what was open), so that the answer is final. Blocking. */
+/* What became of a transaction whose outcome the producer does not know. Asked after a new producer with the same
+ * transactional id is there (rd_kafka_init_transactions() completes or aborts what was open), so that the answer is
+ * final. Blocking. */
 #pragma once
 
 #include "base/err.h"
@@ -20,7 +21,7 @@ enum transaction_verdict {
 	TRANSACTION_VERDICT_COUNT
 };
 
-/* A batch without messages is judged by the group's committed positions: it tells nothing, so that committing it again does
- * no harm. Positions do not judge messages: a partition may have moved, and gone on, meanwhile. */
+/* A batch without messages is judged by the group's committed positions: it tells nothing, so that committing it
+ * again does no harm. Positions do not judge messages: a partition may have moved, and gone on, meanwhile. */
 enum transaction_verdict transaction_check(const struct publisher_config *config, const struct publish_batch *batch,
 				       const struct transaction_witness *witness, unsigned timeout_ms);

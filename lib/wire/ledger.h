@@ -1,6 +1,6 @@
 /* The reapers' ledger of one partition: the offsets of records that a reaper answers for, until a worker has marked them done.
  * It is the commit metadata of the reapers' own group, and so is written by the same transaction as the results. Reapers
- * write it, workers read it. Pure data.
+ * write it, workers read it. The commit says which topic and partition it is of. Pure data.
  *
  * An offset is announced before its result is told, so that a worker that claims the record meanwhile (Redis may have forgotten
  * everything) sees that a reaper is at it: docs/decisions/2026-11-28-kafka-says-who-answers.md.
