@@ -373,7 +373,12 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
 		(void)signal(ignored[i], SIG_DFL);
 	(void)setsid(); /* fails when it leads a session already, which is as good */
-	if (cgroup_make(guard.cgroup, &guard.limits, &err) < 0 || cgroup_let_remove(guard.cgroup, UID_GUARD, &err) < 0) {
+	r = cgroup_make(guard.cgroup, &guard.limits, &err);
+	if (r == -EEXIST) {
+		log_error("guard.cgroup", "message=\"%s\"", err.msg);
+		return 1; /* another's */
+	}
+	if (r < 0 || cgroup_let_remove(guard.cgroup, UID_GUARD, &err) < 0) {
 		log_error("guard.cgroup", "message=\"%s\"", err.msg);
 		(void)cgroup_destroy(guard.cgroup, DESTROY_MS, &err);
 		return 1;

@@ -159,13 +159,11 @@ int accel_hear(int channel_fd, enum accel *ret, struct err *err)
 
 static int boot_on_kvm(const struct host_place *place, const char *libexec_dir, enum accel *ret, struct err *err)
 {
-	char id[32]; /* another worker may be at it, too */
+	char id[NAMES_PROBE_MAX];
 	struct launch_ends ends;
 	int r, heard;
 
-	/* No workspace's name: the reaper has no business with it, and its guard dies with us. */
-	(void)snprintf(id, sizeof(id), "_accel-probe-%d", (int)getpid());
-	r = launcher_probe(place, libexec_dir, LAUNCHER_QEMU, id, ACCEL_KVM, clock_boot_ms() + 2 * ACCEL_PROBE_MS, &ends, err);
+	r = launcher_probe(place, libexec_dir, LAUNCHER_QEMU, ACCEL_KVM, clock_boot_ms() + 2 * ACCEL_PROBE_MS, id, &ends, err);
 	if (r < 0)
 		return r;
 	heard = accel_hear(ends.guest_fd, ret, err);

@@ -13,7 +13,7 @@
 #include <sys/syscall.h>
 
 #include "base/own.h"
-#include "host/disk.h"
+#include "host/disk/disk.h"
 
 #define TEXT_BYTES sizeof(((struct launch_plan *)0)->text[0])
 
@@ -128,7 +128,7 @@ static int plan(const struct host_place *place, const struct launch *launch, str
 	if (launch->drive)
 		return err_set(err, ERR_BUG, EINVAL, "a disk for QEMU at its start: it is given one over QMP");
 	ret->n_fds = QEMU_FD_COUNT;
-	ret->file_mib = disk_file_mib(launch->disk_mib);
+	ret->file_mib = disk_file_mib(DISK_FORM_LUKS1, launch->disk_mib);
 	r = open_files(place, launch->image, ret->fds, err);
 	if (r == 0)
 		r = make_pair(&ret->fds[QEMU_FD_CHANNEL], &ret->guest_fd, err);

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/own.h"
 #include "host/uids.h"
+#include "lane/workspaces.h"
 
 #define TSC_SAMPLE_US 20000
 #define PROBE_MEMORY_MIB 256
@@ -83,8 +84,8 @@ int launcher_start(const struct host_place *place, const char *libexec_dir, enum
 	return 0;
 }
 
-int launcher_probe(const struct host_place *place, const char *libexec_dir, enum launcher_kind kind, const char *name,
-		   enum accel accel, uint64_t guard_deadline_boot_ms, struct launch_ends *ret, struct err *err)
+int launcher_probe(const struct host_place *place, const char *libexec_dir, enum launcher_kind kind, enum accel accel,
+		   uint64_t guard_deadline_boot_ms, char name[NAMES_PROBE_MAX], struct launch_ends *ret, struct err *err)
 {
 	const struct launch launch = { .accel = accel,
 				       .memory_mib = PROBE_MEMORY_MIB,
@@ -93,10 +94,14 @@ int launcher_probe(const struct host_place *place, const char *libexec_dir, enum
 				       .tsc_khz = launcher_tsc_khz(),
 				       .deadline_boot_ms = guard_deadline_boot_ms,
 				       .limit_boot_ms = guard_deadline_boot_ms };
-	char images[PATH_MAX];
+	char images[PATH_MAX], id[NAMES_PROBE_MAX];
 
+	workspaces_remove_old_probes(place);
+	names_probe(guard_deadline_boot_ms, (int)getpid(), id);
+	if (name)
+		memcpy(name, id, sizeof(id));
 	names_images_dir(place, images);
 	if (access(images, R_OK | X_OK) < 0)
 		return err_set(err, ERR_HOST, errno, "look into the images folder '%s'", images);
-	return launcher_start(place, libexec_dir, kind, name, UID_PROBE, &launch, ret, err);
+	return launcher_start(place, libexec_dir, kind, id, UID_PROBE, &launch, ret, err);
 }

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "host/drive.h"
+#include "host/disk/drive.h"
 #include "host/jail_profile.h"
 #include "host/names.h"
 #include "host/vm.h"
@@ -77,10 +77,10 @@ struct launch_ends {
 int launcher_start(const struct host_place *place, const char *libexec_dir, enum launcher_kind kind, const char *vm_id,
 		   uint32_t uid, const struct launch *launch, struct launch_ends *ret, struct err *err);
 
-/* A microVM that is only to say hello: no image, no disk, the uid UID_PROBE, a name that is no workspace's. ERR_HOST also
- * when the images folder cannot be looked into. */
-int launcher_probe(const struct host_place *place, const char *libexec_dir, enum launcher_kind kind, const char *name,
-		   enum accel accel, uint64_t guard_deadline_boot_ms, struct launch_ends *ret, struct err *err);
+/* A microVM that is only to say hello: no image, no disk, the uid UID_PROBE, a name that is no workspace's (names_probe()), which
+ * goes to `name` unless that is NULL. ERR_HOST also when the images folder cannot be looked into. */
+int launcher_probe(const struct host_place *place, const char *libexec_dir, enum launcher_kind kind, enum accel accel,
+		   uint64_t guard_deadline_boot_ms, char name[NAMES_PROBE_MAX], struct launch_ends *ret, struct err *err);
 
 void launch_plan_init(struct launch_plan *plan);
 void launch_plan_clear(struct launch_plan *plan); /* closes what it still has */

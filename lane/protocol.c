@@ -340,6 +340,17 @@ void lane_reply_clear(struct lane_reply *reply)
 	forget(&reply->secret, reply->fds, &reply->n_fds);
 }
 
+void lane_reply_give_drive(struct lane_reply *reply, struct drive *drive)
+{
+	reply->of.disk_format.drive = drive->kind;
+	reply->fds[0] = take_fd(&drive->fd);
+	reply->n_fds = 1;
+	if (drive->kind == DRIVE_FILE)
+		reply->secret = TAKE_PTR(drive->of.file.key);
+	else
+		reply->of.disk_format.major = drive->of.node.major, reply->of.disk_format.minor = drive->of.node.minor;
+}
+
 void lane_reply_take_drive(struct lane_reply *reply, struct drive *ret)
 {
 	*ret = (struct drive){ .kind = reply->of.disk_format.drive, .fd = take_fd(&reply->fds[0]) };

@@ -24,8 +24,8 @@
 #include "base/err.h"
 #include "base/ident.h"
 #include "base/secret.h"
-#include "host/disk.h"
-#include "host/drive.h"
+#include "host/disk/disk.h"
+#include "host/disk/drive.h"
 #include "lane/launcher.h"
 
 #define LANE_MAGIC 0x4d464c4eu /* "MFLN" */
@@ -141,7 +141,8 @@ int lane_reply_decode(const void *data, size_t len, size_t n_fds, struct lane_re
 void lane_request_clear(struct lane_request *request);
 void lane_reply_clear(struct lane_reply *reply);
 
-/* The disk of a good reply to DISK_FORMAT: descriptor and key are the caller's now. */
+/* The disk of a good reply to DISK_FORMAT: its descriptor and key move into the reply, and out of it. */
+void lane_reply_give_drive(struct lane_reply *reply, struct drive *drive);
 void lane_reply_take_drive(struct lane_reply *reply, struct drive *ret);
 
 const char *lane_op_name(enum lane_op op);

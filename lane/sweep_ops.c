@@ -1,8 +1,8 @@
 /* The list of what is left on this host. */
 #include <string.h>
 
-#include "host/vm.h"
 #include "lane/ops.h"
+#include "lane/workspaces.h"
 
 struct at {
 	uint64_t cursor; /* how many to pass over */
@@ -26,7 +26,11 @@ static int visit(void *ctx, const char *vm_id)
 int lane_op_sweep(struct lane_context *context, struct lane_request *request, struct lane_reply *reply, struct err *err)
 {
 	struct at at = { .cursor = request->of.sweep.cursor, .swept = &reply->of.sweep };
-	int r = host_each_workspace(&context->setup->place, visit, &at, err);
+	int r;
+
+	if (!request->of.sweep.cursor)
+		workspaces_remove_old_probes(&context->setup->place);
+	r = workspaces_each(&context->setup->place, visit, &at, err);
 
 	reply->of.sweep.cursor = request->of.sweep.cursor + 1;
 	return r < 0 ? r : 0;

@@ -1,8 +1,5 @@
 /* What lanes do with microVMs: they are started here, each in its jail and under its guard, and ended here where the guard
  * does not do it. */
-#include <stdio.h>
-#include <unistd.h>
-
 #include "base/clock.h"
 #include "base/own.h"
 #include "host/vm.h"
@@ -61,12 +58,6 @@ static int start(struct lane_context *context, const struct lane_vm_start *start
 		return r;
 	if (start->slot >= setup->n_slots)
 		return err_set(err, ERR_BUG, ERANGE, "slot %u of %u", start->slot, setup->n_slots);
-	/* Who asks holds the lease: a VM of that name was left by an attempt that could not end it. */
-	r = vm_destroy(&setup->place, start->vm_id, err);
-	if (r < 0) {
-		err->kind = ERR_BUSY; /* this workspace cannot be made here now; the host is none the worse for others */
-		return r;
-	}
 	return launcher_start(&setup->place, setup->libexec_dir, start->launcher, start->vm_id, setup->slot_uid_base + start->slot,
 			      &launch, ret, err);
 }
@@ -90,21 +81,17 @@ int lane_op_vm_destroy(struct lane_context *context, struct lane_request *reques
 	return vm_destroy(&context->setup->place, request->of.vm.vm_id, err);
 }
 
-/* Its name is no workspace's: the reaper has no business with it. One that an earlier lane left dies with its engine. */
+/* Its name is no workspace's: it has no lease. */
 int lane_op_vm_probe(struct lane_context *context, struct lane_request *request, struct lane_reply *reply, struct err *err)
 {
 	const struct lane_setup *setup = context->setup;
 	const struct lane_vm_probe *probe = &request->of.vm_probe;
 	struct launch_ends ends;
-	char name[32];
 	int r = check_guard_deadline(probe->guard_deadline_boot_ms, err);
 
-	(void)snprintf(name, sizeof(name), "_probe-%d", (int)getpid());
 	if (r == 0)
-		r = vm_destroy(&setup->place, name, err);
-	if (r == 0)
-		r = launcher_probe(&setup->place, setup->libexec_dir, probe->launcher, name, setup->accel,
-				   probe->guard_deadline_boot_ms, &ends, err);
+		r = launcher_probe(&setup->place, setup->libexec_dir, probe->launcher, setup->accel,
+				   probe->guard_deadline_boot_ms, NULL, &ends, err);
 	if (r == 0)
 		give_ends(&ends, reply);
 	return r;

@@ -8,8 +8,9 @@
 
 #include "base/own.h"
 #include "host/cgroup.h"
-#include "host/disk.h"
+#include "host/disk/disk.h"
 #include "host/vm.h"
+#include "lane/workspaces.h"
 #include "tools/screen.h"
 #include "tools/stack.h"
 
@@ -78,7 +79,7 @@ static bool sweep_host(const struct stack *stack)
 	char parent[PATH_MAX];
 	struct err err = { 0 };
 
-	if (host_each_workspace(&stack->place, remove_workspace, &sweep, &err) < 0)
+	if (workspaces_each(&stack->place, remove_workspace, &sweep, &err) < 0)
 		(void)fprintf(stderr, "mayfly dev: look for what is left: %s\n", err.msg);
 	names_cgroup_parent(&stack->place, parent);
 	if (cgroup_destroy(parent, CGROUP_MS, &err) < 0) {

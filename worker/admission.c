@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "host/disk.h"
+#include "host/disk/disk.h"
 
 struct admission {
 	struct admission_limits limits;

@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "bus/access.h"
 #include "host/confine.h"
-#include "host/disk.h"
+#include "host/disk/disk.h"
 #include "lane/launcher.h"
 #include "loop/signals.h"
 #include "worker/credentials.h"

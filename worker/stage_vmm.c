@@ -190,23 +190,12 @@ static int open_vm(struct job *job, int *fds, struct err *err)
 	return channel_open(engine->base, take_fd(&fds[1]), &stage_guest_events, job, &job->channel, err);
 }
 
-/* The lane made nothing, because it cannot end what an earlier try left under this name (see vm_destroy()). That has the uid of the
- * slot that was lost for it, and not this one's. */
-static bool is_refused_for_the_left(const struct lane_reply *reply, const struct err *lane_err)
-{
-	return reply && lane_err && lane_err->kind == ERR_BUSY && (lane_err->errnum == ETIMEDOUT || lane_err->errnum == EBUSY);
-}
-
 static void on_started(void *ctx, struct lane_reply *reply, const struct err *lane_err)
 {
 	struct job *job = ctx;
 	struct err err = { 0 };
 
 	job->is_vm_pending = false;
-	if (is_refused_for_the_left(reply, lane_err)) {
-		job->has_vm = false;
-		job->is_vm_left = lane_err->errnum != EBUSY; /* see leave_vm() */
-	}
 	if (lane_err)
 		err = *lane_err;
 	else

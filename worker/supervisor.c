@@ -21,7 +21,7 @@
 #include "base/fd_pass.h"
 #include "base/log.h"
 #include "base/own.h"
-#include "host/disk.h"
+#include "host/disk/disk.h"
 #include "lane/accel_probe.h"
 #include "lane/process.h"
 #include "worker/engine.h"

@@ -90,7 +90,7 @@ static int make_one(const char *hierarchy, const char *path, struct err *err)
 }
 
 /* The parent is the part before the only slash: mayfly.<host>/vm-<id>. */
-static int make_with_parent(const char *hierarchy, const char *path, bool is_v2, struct err *err)
+static int make_parent(const char *hierarchy, const char *path, bool is_v2, struct err *err)
 {
 	const char *slash = strchr(path, '/');
 	char parent[PATH_MAX];
@@ -105,6 +105,27 @@ static int make_with_parent(const char *hierarchy, const char *path, bool is_v2,
 		if (r == 0 && is_v2)
 			r = put(hierarchy, parent, "cgroup.subtree_control", "+memory +pids +cpu", err);
 	}
+	return r;
+}
+
+bool cgroup_exists(const char *path)
+{
+	const char *const *list;
+	char full[PATH_MAX];
+	size_t n = hierarchies(&list);
+
+	for (size_t i = 0; i < n; i++) {
+		join(full, list[i], path, "");
+		if (is_mounted(list[i]) && access(full, F_OK) == 0)
+			return true;
+	}
+	return false;
+}
+
+static int make_in(const char *hierarchy, const char *path, bool is_v2, struct err *err)
+{
+	int r = make_parent(hierarchy, path, is_v2, err);
+
 	return r < 0 ? r : make_one(hierarchy, path, err);
 }
 
@@ -155,8 +176,10 @@ int cgroup_make(const char *path, const struct cgroup_limits *limits, struct err
 
 	if (!version)
 		return err_set(err, ERR_HOST, 0, "neither cgroup v2 nor v1 offers memory and pids below " ROOT);
+	if (cgroup_exists(path))
+		return err_set(err, ERR_BUG, EEXIST, "control group '%s' is there already: a name is used once", path);
 	for (size_t i = 0; i < n; i++) {
-		int r = is_mounted(list[i]) ? make_with_parent(list[i], path, version == 2, err) : 0;
+		int r = is_mounted(list[i]) ? make_in(list[i], path, version == 2, err) : 0;
 
 		if (r < 0)
 			return r;

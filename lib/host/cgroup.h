@@ -17,8 +17,12 @@ struct cgroup_limits {
 /* 1 or 2; 0 when neither has the memory and pids controllers. */
 int cgroup_version(void);
 
-/* Make the group, and its parents, with limits; none of its memory is swapped. Fine when it exists. */
+/* Make the group, and its parents, with limits; none of its memory is swapped. -EEXIST with ERR_BUG: it is
+ * somebody's already. */
 int cgroup_make(const char *path, const struct cgroup_limits *limits, struct err *err);
+
+/* Is there one, or a part of one? */
+bool cgroup_exists(const char *path);
 
 /* Move the calling process into it. */
 int cgroup_enter(const char *path, struct err *err);

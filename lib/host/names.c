@@ -1,5 +1,6 @@
 #include "host/names.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 /* Every part is bounded (state_dir is PATH_MAX / 2, ids 64), so nothing here can be cut. */
@@ -52,4 +53,16 @@ void names_cgroup(const struct host_place *place, const char *id, char out[PATH_
 void names_cgroup_parent(const struct host_place *place, char out[PATH_MAX])
 {
 	(void)snprintf(out, PATH_MAX, "mayfly.%s", place->host);
+}
+
+void names_probe(uint64_t deadline_boot_ms, int pid, char out[NAMES_PROBE_MAX])
+{
+	(void)snprintf(out, NAMES_PROBE_MAX, "_probe-%" PRIu64 "-%d", deadline_boot_ms, pid);
+}
+
+bool names_is_probe(const char *id, uint64_t *ret_deadline_boot_ms)
+{
+	int pid, end = 0;
+
+	return sscanf(id, "_probe-%" SCNu64 "-%d%n", ret_deadline_boot_ms, &pid, &end) == 2 && end > 0 && id[end] == '\0';
 }

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
 
 #include "base/ident.h"
 
@@ -34,3 +36,12 @@ void names_blank(const struct host_place *place, unsigned mib, char out[PATH_MAX
 #define NAMES_CGROUP_PREFIX "vm-"
 void names_cgroup(const struct host_place *place, const char *id, char out[PATH_MAX]);
 void names_cgroup_parent(const struct host_place *place, char out[PATH_MAX]);
+
+/* The id of a microVM that is no workspace's, and only shows whether a guest starts here: _probe-<deadline>-<pid>. It is no ident, so
+ * that no workspace can have it; and it says when it is over at the latest, on CLOCK_BOOTTIME, so that what is left of it is known
+ * for that by anybody (vm_remove_old_probes()). */
+#define NAMES_PROBE_MAX 64
+void names_probe(uint64_t deadline_boot_ms, int pid, char out[NAMES_PROBE_MAX]);
+
+/* False: `id` is none of those. */
+bool names_is_probe(const char *id, uint64_t *ret_deadline_boot_ms);

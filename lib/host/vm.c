@@ -1,7 +1,6 @@
 #include "host/vm.h"
 
 #include <assert.h>
-#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <spawn.h>
@@ -10,11 +9,13 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/clock.h"
 #include "base/own.h"
 #include "host/cgroup.h"
 
 #define GUARD_MAX_ARGS 96
 #define DESTROY_MS 10000
+#define PROBE_SLACK_MS (2 * DESTROY_MS) /* for the guard to end it after its deadline */
 #define GUARD_SOCKET_FD 3 /* in the guard; the VMM's follow it */
 #define HIGH_FD 200   /* above anything that has a place to go */
 
@@ -112,10 +113,14 @@ int vm_spawn(const struct host_place *place, const char *libexec_dir, const stru
 {
 	struct guard_args *args;
 	int fds[VM_MAX_FDS + 1];
+	char group[PATH_MAX];
 	int pair[2];
 	int r;
 
 	assert(plan->n_fds <= VM_MAX_FDS);
+	names_cgroup(place, plan->id, group);
+	if (cgroup_exists(group))
+		return err_set(err, ERR_BUG, EEXIST, "microVM '%s' is there already: a name is used once", plan->id);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return err_set(err, ERR_HOST, errno, "a socket for the guard");
 	args = malloc(sizeof(*args));
@@ -145,29 +150,31 @@ int vm_destroy(const struct host_place *place, const char *id, struct err *err)
 	return cgroup_destroy(path, DESTROY_MS, err);
 }
 
-static int each_disk(const struct host_place *place, int (*visit)(void *ctx, const char *id), void *ctx, struct err *err)
+struct old_probes {
+	const struct host_place *place;
+	struct err *err;
+};
+
+static int remove_old_probe(void *ctx, const char *name)
 {
-	const size_t suffix = sizeof(NAMES_DISK_SUFFIX) - 1;
-	char path[PATH_MAX], id[NAME_MAX + 1];
-	struct dirent *entry;
-	DIR *dir;
-	int r = 0;
+	const struct old_probes *old = ctx;
+	const char *id = name + sizeof(NAMES_CGROUP_PREFIX) - 1;
+	uint64_t deadline_boot_ms;
 
-	names_scratch_dir(place, path);
-	dir = opendir(path);
-	if (!dir)
-		return errno == ENOENT ? 0 : err_set(err, ERR_HOST, errno, "list '%s'", path);
-	while (r == 0 && (entry = readdir(dir))) {
-		size_t len = strlen(entry->d_name);
+	if (strncmp(name, NAMES_CGROUP_PREFIX, sizeof(NAMES_CGROUP_PREFIX) - 1) != 0 || !names_is_probe(id, &deadline_boot_ms))
+		return 0;
+	if (clock_boot_ms() < deadline_boot_ms + PROBE_SLACK_MS)
+		return 0; /* its guard is at it, or will be */
+	return vm_destroy(old->place, id, old->err);
+}
 
-		if (len <= suffix || strcmp(entry->d_name + len - suffix, NAMES_DISK_SUFFIX) != 0 ||
-		    !ident_is_id(entry->d_name, len - suffix))
-			continue;
-		(void)snprintf(id, sizeof(id), "%.*s", (int)(len - suffix), entry->d_name);
-		r = visit(ctx, id);
-	}
-	(void)closedir(dir);
-	return r;
+int vm_remove_old_probes(const struct host_place *place, struct err *err)
+{
+	struct old_probes old = { .place = place, .err = err };
+	char parent[PATH_MAX];
+
+	names_cgroup_parent(place, parent);
+	return cgroup_each(parent, remove_old_probe, &old, err);
 }
 
 struct only_ids {
@@ -185,17 +192,11 @@ static int visit_group(void *ctx, const char *name)
 	return only->visit(only->ctx, id);
 }
 
-int host_each_workspace(const struct host_place *place, int (*visit)(void *ctx, const char *id), void *ctx,
-			struct err *err)
+int vm_each(const struct host_place *place, int (*visit)(void *ctx, const char *id), void *ctx, struct err *err)
 {
 	struct only_ids only = { .visit = visit, .ctx = ctx };
 	char parent[PATH_MAX];
-	int r = each_disk(place, visit, ctx, err);
-	int groups_r;
 
-	if (r > 0)
-		return r;
 	names_cgroup_parent(place, parent);
-	groups_r = cgroup_each(parent, visit_group, &only, err); /* also when there are disks that cannot be listed */
-	return groups_r ? groups_r : r;
+	return cgroup_each(parent, visit_group, &only, err);
 }

@@ -26,14 +26,16 @@ struct vm_plan {
 };
 
 /* Start mayfly-guard, which makes the cgroup and starts mayfly-jail in it, which becomes the VMM. *ret_guard_fd: the owner's end of its socket (host/guard.h).
- * On failure nothing is left behind. `libexec_dir` holds mayfly-guard and mayfly-jail. */
+ * On failure nothing is left behind; -EEXIST with ERR_BUG: there is
+ * one of that name, which is nobody's to use twice. `libexec_dir` holds mayfly-guard and mayfly-jail. */
 int vm_spawn(const struct host_place *place, const char *libexec_dir, const struct vm_plan *plan, int *ret_guard_fd,
 	     struct err *err);
 
 /* Kill every process in the workspace's cgroup, wait until it is empty, remove it. Fine when there is none. */
 int vm_destroy(const struct host_place *place, const char *id, struct err *err);
 
-/* Every workspace id of which anything is left on this host: a cgroup or a backing file. `visit` answers 0 to go on.
- * Where one kind cannot be listed, the other is, before the failure is answered. */
-int host_each_workspace(const struct host_place *place, int (*visit)(void *ctx, const char *id), void *ctx,
-			struct err *err);
+/* What is left of probes (names_probe()) whose time has been over for a while: their guard died before it could remove it. */
+int vm_remove_old_probes(const struct host_place *place, struct err *err);
+
+/* Every workspace of which there is a control group on this host. `visit` answers 0 to go on. */
+int vm_each(const struct host_place *place, int (*visit)(void *ctx, const char *id), void *ctx, struct err *err);

@@ -1,5 +1,5 @@
 /* Volumes: what the key opens, and that nothing that ever existed opens it afterwards. */
-#include "host/disk.h"
+#include "host/disk/disk.h"
 
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -12,9 +12,6 @@
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <cmocka.h>
-
-#include "host/cgroup.h"
-#include "host/vm.h"
 
 #define ID "disk-test"
 #define KIB 1024l
@@ -94,15 +91,17 @@ static void copy(const char *from, const char *to)
 
 static void format(char path[PATH_MAX], char key[DISK_KEY_BYTES + 1], int *ret_fd)
 {
-	struct secret *secret;
+	struct drive drive = { 0 };
 	struct err err;
 
 	names_disk(&place, ID, path);
-	assert_int_equal(disk_format(&place, ID, 16, &secret, ret_fd, &err), 0);
-	assert_int_equal(secret_len(secret), DISK_KEY_BYTES);
-	memcpy(key, secret_peek(secret), DISK_KEY_BYTES);
+	assert_int_equal(disk_format(&place, DISK_FORM_LUKS1, ID, 16, &drive, &err), 0);
+	assert_int_equal(drive.kind, DRIVE_FILE);
+	assert_int_equal(secret_len(drive.of.file.key), DISK_KEY_BYTES);
+	memcpy(key, secret_peek(drive.of.file.key), DISK_KEY_BYTES);
 	key[DISK_KEY_BYTES] = '\0';
-	secret_free(secret);
+	*ret_fd = take_fd(&drive.fd);
+	drive_clear(&drive);
 }
 
 static void the_key_opens_an_ext4(void **state)
@@ -174,14 +173,15 @@ static void an_old_header_does_not_help(void **state)
 static void two_disks_of_one_name_are_refused(void **state)
 {
 	char path[PATH_MAX], key[DISK_KEY_BYTES + 1];
-	struct secret *secret;
+	struct drive second = { 0 };
 	struct err err;
-	int fd, second;
+	int fd;
 
 	(void)state;
 	format(path, key, &fd);
-	assert_true(disk_format(&place, ID, 16, &secret, &second, &err) < 0);
-	assert_int_equal(err.kind, ERR_BUSY);
+	assert_int_equal(disk_format(&place, DISK_FORM_LUKS1, ID, 16, &second, &err), -EEXIST);
+	assert_int_equal(err.kind, ERR_BUG);
+	assert_int_equal(second.kind, DRIVE_NONE);
 	assert_true(open_with(path, key) >= 0); /* and the first is unharmed */
 	(void)close(fd);
 	assert_int_equal(disk_erase(&place, ID, &err), 0);
@@ -436,60 +436,6 @@ static void what_holds_fast_is_reported(void **state)
 	assert_false(is_there(path));
 }
 
-static int collect(void *ctx, const char *id)
-{
-	unsigned *found = ctx;
-
-	assert_string_equal(id, ID);
-	(*found)++;
-	return 0;
-}
-
-static void the_sweep_finds_it(void **state)
-{
-	char path[PATH_MAX], key[DISK_KEY_BYTES + 1];
-	unsigned found = 0;
-	struct err err;
-	int fd;
-
-	(void)state;
-	format(path, key, &fd);
-	(void)close(fd);
-	assert_int_equal(host_each_workspace(&place, collect, &found, &err), 0);
-	assert_int_equal(found, 1);
-	assert_int_equal(disk_erase(&place, ID, &err), 0);
-	found = 0;
-	assert_int_equal(host_each_workspace(&place, collect, &found, &err), 0);
-	assert_int_equal(found, 0);
-	assert_int_equal(vm_destroy(&place, ID, &err), 0); /* nothing there: fine */
-}
-
-/* A folder that cannot be listed hides no control group; the failure is told all the same. */
-static void one_kind_does_not_hide_the_other(void **state)
-{
-	const struct cgroup_limits limits = { .memory_bytes = 64l * KIB * KIB, .pids = 8, .cpus = 1 };
-	struct host_place other = place;
-	char group[PATH_MAX], scratch[PATH_MAX];
-	unsigned found = 0;
-	struct err err;
-	int fd;
-
-	(void)state;
-	(void)snprintf(other.host, sizeof(other.host), "disk-test.%d", getpid());
-	(void)snprintf(other.state_dir, sizeof(other.state_dir), "%.2000s/other", place.state_dir);
-	assert_int_equal(mkdir(other.state_dir, 0700), 0);
-	names_scratch_dir(&other, scratch);
-	fd = open(scratch, O_RDWR | O_CREAT | O_CLOEXEC, 0600); /* no folder */
-	names_cgroup(&other, ID, group);
-	assert_int_equal(cgroup_make(group, &limits, &err), 0);
-	assert_true(host_each_workspace(&other, collect, &found, &err) < 0);
-	assert_int_equal(found, 1);
-	assert_int_equal(vm_destroy(&other, ID, &err), 0);
-	names_cgroup_parent(&other, group);
-	assert_int_equal(cgroup_destroy(group, 1000, &err), 0);
-	(void)close(fd);
-}
-
 static void sizes_are_classes(void **state)
 {
 	(void)state;
@@ -497,6 +443,7 @@ static void sizes_are_classes(void **state)
 	assert_int_equal(disk_size_class_mib(65), 128);
 	assert_int_equal(disk_size_class_mib(DISK_LARGEST_MIB), DISK_LARGEST_MIB);
 	assert_int_equal(disk_size_class_mib(DISK_LARGEST_MIB + 1), 0);
+	assert_int_equal(disk_file_mib(DISK_FORM_LUKS1, 65), 130); /* with its header */
 }
 
 int main(void)
@@ -512,8 +459,6 @@ int main(void)
 		cmocka_unit_test(a_vmm_that_still_writes_is_noticed),
 		cmocka_unit_test(what_is_no_file_is_removed_and_not_written_to),
 		cmocka_unit_test(what_holds_fast_is_reported),
-		cmocka_unit_test(the_sweep_finds_it),
-		cmocka_unit_test(one_kind_does_not_hide_the_other),
 		cmocka_unit_test(sizes_are_classes),
 	};
 

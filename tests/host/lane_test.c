@@ -17,6 +17,7 @@
 #include "host/vm.h"
 #include "lane/datagram.h"
 #include "lane/lane.h"
+#include "lane/workspaces.h"
 #include "tests/unit/unit.h"
 
 #define PATIENCE_MS 60000
@@ -135,7 +136,7 @@ static bool has_vm(struct fixture *fixture)
 	char id[] = ID;
 	struct err err;
 
-	return host_each_workspace(&fixture->setup.place, visit, id, &err) == 1;
+	return workspaces_each(&fixture->setup.place, visit, id, &err) == 1;
 }
 
 /* As its command line says: mayfly-guard CGROUP MEMORY_MIB CPUS THREADS DEADLINE_BOOT_MS ... */

@@ -1,4 +1,4 @@
-#include "host/scratch.h"
+#include "host/disk/scratch.h"
 
 #include <fcntl.h>
 #include <stdint.h>

@@ -1,0 +1,14 @@
+/* Prebuilt empty file systems, one for each size that a disk may have: what a new disk is filled with. Blocking. */
+#pragma once
+
+#include "base/err.h"
+#include "host/names.h"
+
+#define DISK_LARGEST_MIB 8192 /* the largest size class */
+
+/* Sizes that exist prebuilt: a disk gets the smallest that is >= disk_mib. 0 when disk_mib is beyond the largest. */
+unsigned disk_size_class_mib(unsigned disk_mib);
+
+/* Make the prebuilt empty ext4 images that are missing below <state_dir>/blank (mkfs.ext4, non-sparse: a hole would
+ * decrypt to noise). Called when a worker starts; safe against a second one doing the same. Takes a second, on a slow host many. */
+int disk_prepare_blanks(const struct host_place *place, struct err *err);
