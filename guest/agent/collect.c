@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/fsuid.h>
 #include <sys/stat.h>
@@ -11,6 +12,8 @@
 #include "base/own.h"
 #include "guest/agent/beneath.h"
 #include "guest/agent/disk.h"
+
+#define PIECES_PER_TURN 8 /* one long file does not keep the agent from the programs */
 
 struct source {
 	int fd;
@@ -84,73 +87,110 @@ static const char *open_source(const char *path, uint64_t limit_bytes, struct so
 	return source->fd < 0 ? open_error(path, -source->fd) : NULL;
 }
 
-static int send_frame(struct channel *channel, const struct frame *frame)
+/* The head of every frame about this file. */
+static struct frame file_frame(const struct collect *collect)
 {
-	int r = channel_send(channel, frame);
-
-	return r < 0 ? r : channel_flush(channel);
+	return (struct frame){ .type = FRAME_FILE,
+			       .exec = collect->exec,
+			       .path = { .text = collect->path, .len = strlen(collect->path) },
+			       .mode = collect->mode,
+			       .size = collect->size,
+			       .offset = collect->offset };
 }
 
-static int send_error(struct channel *channel, struct frame frame, const char *error)
+static void next_path(struct collect *collect)
 {
-	frame.data = NULL;
-	frame.len = 0;
+	close_fd(&collect->fd);
+	collect->offset = 0;
+	collect->path += strlen(collect->path) + 1;
+	collect->n_paths--;
+}
+
+static int send_error(struct collect *collect, struct channel *channel, const char *error)
+{
+	struct frame frame = file_frame(collect);
+
 	frame.is_last = true;
 	frame.error = (struct frame_text){ .text = error, .len = strlen(error) };
-	return send_frame(channel, &frame);
+	next_path(collect);
+	return channel_send(channel, &frame);
+}
+
+static int open_file(struct collect *collect, struct channel *channel)
+{
+	struct source source = { .fd = -1 };
+	char why[96];
+	const char *error = open_source(collect->path, collect->limit_bytes, &source, why);
+
+	collect->fd = source.fd;
+	collect->size = S_ISREG(source.stat.st_mode) ? (uint64_t)source.stat.st_size : 0;
+	collect->mode = source.stat.st_mode & FRAME_MODE_MAX;
+	if (error)
+		return send_error(collect, channel, error);
+	collect->limit_bytes -= collect->size;
+	return 0;
 }
 
 /* The whole file, at most the size that it had when it was opened. */
-static int send_content(struct channel *channel, int fd, struct frame frame)
+static int send_piece(struct collect *collect, struct channel *channel)
 {
+	struct frame frame = file_frame(collect);
+	uint64_t left = collect->size - collect->offset;
 	uint8_t piece[FRAME_DATA_MAX];
-	int r = 0;
+	ssize_t n = read(collect->fd, piece, left < sizeof(piece) ? (size_t)left : sizeof(piece));
+	int r;
 
-	while (r == 0 && !frame.is_last) {
-		uint64_t left = frame.size - frame.offset;
-		ssize_t n = read(fd, piece, left < sizeof(piece) ? (size_t)left : sizeof(piece));
-
-		if (n < 0)
-			return send_error(channel, frame, strerror(errno));
-		if (n == 0 && left)
-			return send_error(channel, frame, "it is shorter than its size says");
-		frame.data = piece;
-		frame.len = (size_t)n;
-		frame.is_last = (uint64_t)n == left;
-		r = send_frame(channel, &frame);
-		frame.offset += (uint64_t)n;
-	}
+	if (n < 0)
+		return send_error(collect, channel, strerror(errno));
+	if (n == 0 && left)
+		return send_error(collect, channel, "it is shorter than its size says");
+	frame.data = piece;
+	frame.len = (size_t)n;
+	frame.is_last = (uint64_t)n == left;
+	r = channel_send(channel, &frame);
+	collect->offset += (uint64_t)n;
+	if (frame.is_last)
+		next_path(collect);
 	return r;
 }
 
-static int send_file(struct channel *channel, uint32_t exec, const char *path, uint64_t *limit_bytes)
+int collect_begin(struct collect *collect, const struct frame *frame)
 {
-	struct frame frame = { .type = FRAME_FILE, .exec = exec, .path = { .text = path, .len = strlen(path) } };
-	struct source source = { .fd = -1 };
-	char why[96];
-	const char *error = open_source(path, *limit_bytes, &source, why);
-	cleanup_fd int fd = source.fd;
+	char *at;
 
-	frame.size = S_ISREG(source.stat.st_mode) ? (uint64_t)source.stat.st_size : 0;
-	frame.mode = source.stat.st_mode & FRAME_MODE_MAX;
-	if (error)
-		return send_error(channel, frame, error);
-	*limit_bytes -= frame.size;
-	return send_content(channel, fd, frame);
+	for (size_t i = 0; i < frame->n_paths; i++)
+		if (frame->paths[i].len > TASK_MAX_PATH_BYTES)
+			return -ENAMETOOLONG;
+	at = malloc(frame->n_paths * (TASK_MAX_PATH_BYTES + 1));
+	if (!at)
+		return -ENOMEM;
+	*collect = (struct collect){ .exec = frame->exec, .paths = at, .path = at, .n_paths = frame->n_paths,
+				     .limit_bytes = frame->limit_bytes, .fd = -1 };
+	for (size_t i = 0; i < frame->n_paths; i++) {
+		at = mempcpy(at, frame->paths[i].text, frame->paths[i].len);
+		*at++ = '\0';
+	}
+	return 0;
 }
 
-int collect_files(struct channel *channel, const struct frame *frame)
+int collect_step(struct collect *collect, struct channel *channel)
 {
-	uint64_t limit_bytes = frame->limit_bytes;
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < frame->n_paths; i++) {
-		char path[TASK_MAX_PATH_BYTES + 1] = { 0 };
+	for (int n = 0; r == 0 && n < PIECES_PER_TURN && collect->n_paths && channel_has_room(channel); n++)
+		r = collect->fd < 0 ? open_file(collect, channel) : send_piece(collect, channel);
+	if (r < 0 || collect->n_paths)
+		return r;
+	r = channel_send(channel, &(struct frame){ .type = FRAME_COLLECTED, .exec = collect->exec });
+	collect_cancel(collect);
+	return r;
+}
 
-		if (frame->paths[i].len >= sizeof(path))
-			return -EBADMSG;
-		memcpy(path, frame->paths[i].text, frame->paths[i].len);
-		r = send_file(channel, frame->exec, path, &limit_bytes);
-	}
-	return r < 0 ? r : send_frame(channel, &(struct frame){ .type = FRAME_COLLECTED, .exec = frame->exec });
+void collect_cancel(struct collect *collect)
+{
+	if (!collect->exec)
+		return;
+	close_fd(&collect->fd);
+	free(TAKE_PTR(collect->paths));
+	collect->exec = 0;
 }

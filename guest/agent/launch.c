@@ -13,7 +13,6 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/caps.h"
@@ -23,7 +22,6 @@
 #include "guest/agent/executable.h"
 
 #define REPORT_FD   3
-#define SHOWN_BYTES 60 /* of the program's name in a sentence */
 #define OPEN_FILES_MAX \
 	4096 /* descriptors of one process: Debian's hard limit for users is higher, its soft one lower */
 
@@ -110,12 +108,19 @@ static char **make_argv(const struct frame *run)
 	return argv;
 }
 
-static int enter_cgroup(const struct launch *launch)
+/* What the child is given. */
+struct order {
+	const struct frame *run;
+	const char *cgroup;
+	const int *stdio_fds;
+};
+
+static int enter_cgroup(const char *cgroup)
 {
 	char path[PATH_MAX];
 	int r;
 
-	(void)snprintf(path, sizeof(path), "%s/cgroup.procs", launch->cgroup);
+	(void)snprintf(path, sizeof(path), "%s/cgroup.procs", cgroup);
 	r = write_file(path, "0");
 	if (r == 0) /* should the kernel run out of memory outside of the cgroup: the task first, the agent never */
 		r = write_file("/proc/self/oom_score_adj", "500");
@@ -124,7 +129,7 @@ static int enter_cgroup(const struct launch *launch)
 	return r;
 }
 
-static int connect_stdio(const int fds[3])
+static int connect_stdio(const int *fds)
 {
 	for (int i = 0; i < 3; i++) {
 		assert(fds[i] > REPORT_FD);
@@ -184,13 +189,13 @@ static int execute(const struct frame *run, struct executable_failure *failure)
 	return executable_exec(argv, env, failure);
 }
 
-static int take_step(const struct launch *launch, enum step step, struct executable_failure *failure)
+static int take_step(const struct order *order, enum step step, struct executable_failure *failure)
 {
 	switch (step) {
 	case STEP_CGROUP:
-		return enter_cgroup(launch);
+		return enter_cgroup(order->cgroup);
 	case STEP_STDIO:
-		return connect_stdio(launch->stdio_fds);
+		return connect_stdio(order->stdio_fds);
 	case STEP_ROOT:
 		return enter_root();
 	case STEP_LIMITS:
@@ -198,14 +203,14 @@ static int take_step(const struct launch *launch, enum step step, struct executa
 	case STEP_USER:
 		return AGENT_WEAK ? 0 : become_task();
 	case STEP_EXEC:
-		return execute(launch->run, failure);
+		return execute(order->run, failure);
 	case STEP_COUNT:
 		break;
 	}
 	return -EINVAL;
 }
 
-static _Noreturn void run_child(const struct launch *launch, int report_fd)
+static _Noreturn void run_child(const struct order *order, int report_fd)
 {
 	struct report report = { .errnum = 0 };
 
@@ -213,7 +218,7 @@ static _Noreturn void run_child(const struct launch *launch, int report_fd)
 		_exit(127);
 	for (unsigned step = 0; step < STEP_COUNT && report.errnum == 0; step++) {
 		report.step = (enum step)step;
-		report.errnum = -take_step(launch, report.step, &report.failure);
+		report.errnum = -take_step(order, report.step, &report.failure);
 	}
 	(void)!write(REPORT_FD, &report, sizeof(report)); /* nobody else could be told */
 	_exit(127);
@@ -221,15 +226,13 @@ static _Noreturn void run_child(const struct launch *launch, int report_fd)
 
 static int explain(struct launch *launch, const struct report *report, struct err *err)
 {
-	const struct frame_text *name = &launch->run->argv[0];
 	const char *why = report->failure.why;
 
 	if (report->step >= STEP_COUNT)
 		return err_set(err, ERR_BUG, 0, "the launcher said something unknown");
 	if (report->step == STEP_EXEC) {
 		memcpy(launch->missing, report->failure.missing, sizeof(launch->missing));
-		return err_set(err, ERR_INPUT, 0, "cannot run '%.*s': %s", (int)(name->len < SHOWN_BYTES ? name->len : SHOWN_BYTES),
-			       name->text, why[0] ? why : strerror(report->errnum));
+		return err_set(err, ERR_INPUT, 0, "cannot run '%s': %s", launch->name, why[0] ? why : strerror(report->errnum));
 	}
 	return err_set(err, ERR_HOST, report->errnum, "%s", step_names[report->step]);
 }
@@ -241,46 +244,49 @@ static ssize_t read_report(int fd, struct report *ret)
 	do
 		n = read(fd, ret, sizeof(*ret));
 	while (n < 0 && errno == EINTR);
-	return n;
+	return n < 0 ? -errno : n;
 }
 
-/* The child announces its exec, then the pipe closes by itself when that succeeded; anything else is a failure. The task
- * cannot delay this: none of its code runs before. */
-static int wait_for_exec(struct launch *launch, pid_t pid, int report_fd, struct err *err)
+enum launch_news launch_hear(struct launch *launch, struct err *err)
 {
 	struct report report;
-	ssize_t n = read_report(report_fd, &report);
+	ssize_t n = read_report(launch->report_fd, &report);
 
-	if (n == sizeof(report) && report.errnum == 0) {
-		n = read_report(report_fd, &report);
-		if (n == 0)
-			return 0;
+	if (n == sizeof(report) && report.errnum == 0 && !launch->is_about_to_execute) {
+		launch->is_about_to_execute = true;
+		n = read_report(launch->report_fd, &report);
 	}
-	(void)waitpid(pid, NULL, 0); /* it ends by itself after its report */
-	if (n != sizeof(report))
-		return err_set(err, ERR_HOST, n < 0 ? errno : EIO, "hear from the launcher");
-	return explain(launch, &report, err);
+	if (n == -EAGAIN)
+		return LAUNCH_UNDER_WAY;
+	close_fd(&launch->report_fd);
+	if (n == 0 && launch->is_about_to_execute)
+		return LAUNCH_DONE;
+	if (n == sizeof(report))
+		(void)explain(launch, &report, err);
+	else
+		(void)err_set(err, ERR_HOST, n < 0 ? (int)-n : 0, "the launcher of '%s' ended without a word", launch->name);
+	return LAUNCH_FAILED;
 }
 
-int launch_program(struct launch *launch, pid_t *ret_pid, struct err *err)
+int launch_begin(struct launch *launch, const struct frame *run, const char *cgroup, const int stdio_fds[3], struct err *err)
 {
+	const struct order order = { .run = run, .cgroup = cgroup, .stdio_fds = stdio_fds };
 	cleanup_fd int read_fd = -1, write_fd = -1;
 	int fds[2];
-	pid_t pid;
-	int r;
 
+	*launch = (struct launch){ .report_fd = -1 };
+	(void)snprintf(launch->name, sizeof(launch->name), "%.*s", (int)run->argv[0].len, run->argv[0].text);
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return err_set(err, ERR_HOST, errno, "a pipe to the launcher");
 	read_fd = fds[0];
 	write_fd = fds[1];
-	pid = fork();
-	if (pid < 0)
+	if (fcntl(read_fd, F_SETFL, O_NONBLOCK) < 0)
+		return err_set(err, ERR_HOST, errno, "a pipe to the launcher");
+	launch->pid = fork();
+	if (launch->pid < 0)
 		return err_set(err, ERR_HOST, errno, "fork");
-	if (pid == 0)
-		run_child(launch, write_fd);
-	close_fd(&write_fd);
-	r = wait_for_exec(launch, pid, read_fd, err);
-	if (r == 0)
-		*ret_pid = pid;
-	return r;
+	if (launch->pid == 0)
+		run_child(&order, write_fd);
+	launch->report_fd = take_fd(&read_fd);
+	return 0;
 }

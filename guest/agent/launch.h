@@ -1,5 +1,8 @@
 /* The way from the agent to the task's program: what happens between fork and exec, in the child. It gives up everything
- * that is the agent's before the first byte of the task's code runs, and says which step failed. */
+ * that is the agent's before the first byte of the task's code runs, and says which step failed.
+ *
+ * The agent does not wait for it: once the child is the task's user, another program of the task can stop it. It reports through a pipe:
+ * first that it is about to execute; then the pipe closes by itself when that succeeded. Anything else is a failure. */
 #pragma once
 
 #include <sys/types.h>
@@ -7,12 +10,20 @@
 #include "base/err.h"
 #include "wire/frame.h"
 
+#define LAUNCH_SHOWN_BYTES 60 /* of the program's name in a sentence */
+
 struct launch {
-	const struct frame *run; /* a FRAME_RUN */
-	const char *cgroup;	 /* folder of the cgroup to enter */
-	int stdio_fds[3];	 /* become 0, 1, 2; borrowed */
-	char missing[FRAME_MISSING_MAX + 1];	 /* filled on failure: the name of a program that the image lacks, or "" */
+	pid_t pid;		 /* of the child, then of the program's first process */
+	int report_fd;		 /* while it is on its way; else -1 */
+	bool is_about_to_execute;
+	char name[LAUNCH_SHOWN_BYTES + 1];
+	char missing[FRAME_MISSING_MAX + 1]; /* filled on failure: the name of a program that the image lacks, or "" */
 };
 
-/* Start the program; *ret_pid once its exec succeeded. ERR_INPUT when it cannot be executed. */
-int launch_program(struct launch *launch, pid_t *ret_pid, struct err *err);
+enum launch_news { LAUNCH_UNDER_WAY, LAUNCH_DONE, LAUNCH_FAILED };
+
+/* Begin. `run` is a FRAME_RUN, `cgroup` the folder of the cgroup to enter; the child gets `stdio_fds` as 0, 1, 2. */
+int launch_begin(struct launch *launch, const struct frame *run, const char *cgroup, const int stdio_fds[3], struct err *err);
+
+/* What became of it. LAUNCH_FAILED with `err` filled (ERR_INPUT when the program cannot be executed): the child ends by itself. */
+enum launch_news launch_hear(struct launch *launch, struct err *err);

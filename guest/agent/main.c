@@ -1,9 +1,18 @@
 /* mayfly-agent: PID 1 of a microVM.
  *
- * Boots, says hello, and then does what the host says over the channel of wire/frame.h, one step after the other:
- * setup, input files, a program, files back. It shares the kernel with programs it must not trust; they get nothing of
- * it but the other ends of three pipes. It ends only together with the VM: when the host is gone, or when it cannot go
- * on; before it said hello, the VM then starts its kernel again. A bad frame, or a step that fails, is answered once with `fail`; then it only waits for the host to end the VM. */
+ * Boots, says hello, and then does what the engine says in the guest protocol (wire/frame.h): setup once; then input files, programs and
+ * files back for many execs at once. It shares the kernel with programs it must not trust; they get nothing of it but the other ends
+ * of three pipes. One loop does everything: it waits for the port, for signals and for what execs wait for; then each part does what can
+ * be done without waiting.
+ *
+ *   new          hello was said; only setup may come
+ *   set up       frames about execs are taken
+ *   not hearing  the peer is gone or another one has come, it sent what is no frame of the protocol, or it was refused. Only attach
+ *                is taken. Programs go on, and nothing is said about them
+ *
+ * An attach leads from `not hearing` back to where the agent was. A setup that failed cannot be repeated: every attach is told. The
+ * agent ends only together with the VM: its guard ends that, or the agent itself when it cannot go on; before it said hello, the VM
+ * then starts its kernel again. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -20,26 +29,17 @@
 #include "base/own.h"
 #include "guest/agent/boot.h"
 #include "guest/agent/channel.h"
-#include "guest/agent/collect.h"
 #include "guest/agent/disk.h"
-#include "guest/agent/program.h"
-#include "guest/agent/put.h"
+#include "guest/agent/execs.h"
 #include "guest/agent/setup.h"
 
-enum agent_state {
-	AGENT_NEW,    /* said hello; only setup may come */
-	AGENT_READY,  /* set up: put, run, collect */
-	AGENT_FAILED, /* said fail: hears nothing more */
-	AGENT_STATE_COUNT
-};
-
 struct agent {
-	enum agent_state state;
 	struct channel channel;
 	int signal_fd;
-	struct put put;
-	uint32_t exec; /* the program's number; 0 before the first */
-	struct program program;
+	bool is_hearing;
+	bool is_set_up;
+	char setup_failure[sizeof(((struct err *)NULL)->msg)]; /* "": it did not fail */
+	struct execs execs;
 };
 
 static uint64_t uptime_ms(void)
@@ -50,18 +50,20 @@ static uint64_t uptime_ms(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+static void stop_hearing(struct agent *agent)
+{
+	agent->is_hearing = false;
+	execs_detach(&agent->execs);
+}
+
+/* About the whole guest. */
 static void agent_fail(struct agent *agent, const char *why)
 {
-	const char *missing = agent->program.missing;
-	const struct frame frame = { .type = FRAME_FAIL,
-				     .exec = agent->exec,
-				     .error = { .text = why, .len = strlen(why) },
-				     .missing = { .text = missing, .len = strlen(missing) } };
+	const struct frame frame = { .type = FRAME_FAIL, .error = { .text = why, .len = strlen(why) } };
 
-	if (agent->state == AGENT_FAILED)
+	if (!agent->is_hearing)
 		return;
-	agent->state = AGENT_FAILED;
-	program_kill(&agent->program);
+	stop_hearing(agent);
 	(void)channel_send(&agent->channel, &frame); /* if even this does not fit, the host's deadline ends the VM */
 }
 
@@ -72,87 +74,120 @@ static int send_simple(struct agent *agent, const struct frame *frame, struct er
 	return r < 0 ? err_set(err, ERR_HOST, -r, "queue a '%s' frame", frame_type_name(frame->type)) : 0;
 }
 
-static int take_setup(struct agent *agent, const struct frame *frame, struct err *err)
+static int check_version(const struct frame *frame, struct err *err)
 {
-	struct frame ready = { .type = FRAME_READY };
-	uint64_t start_ms = clock_mono_ms();
-	int r;
+	if (frame->version == FRAME_VERSION)
+		return 0;
+	return err_set(err, ERR_HOST, 0,
+		       "the engine speaks version %u of the guest protocol, the agent in the kernel bundle %d; rebuild the bundle with "
+		       "'mayfly image build'",
+		       frame->version, FRAME_VERSION);
+}
 
-	if (frame->version != FRAME_VERSION)
-		return err_set(err, ERR_HOST, 0,
-			       "the engine speaks version %u of the guest protocol, this agent %d; rebuild the kernel bundle with "
-			       "'mayfly image build'", frame->version, FRAME_VERSION);
-	r = setup_identity(frame, err);
+static int set_up(const struct frame *frame, struct err *err)
+{
+	int r = setup_identity(frame, err);
+
 	if (r == 0)
 		r = disk_mount(err);
 	if (r == 0)
 		r = setup_hosts(frame, err);
+	return r;
+}
+
+static int take_setup(struct agent *agent, const struct frame *frame, struct err *err)
+{
+	struct frame ready = { .type = FRAME_READY };
+	uint64_t start_ms = clock_mono_ms();
+	int r = check_version(frame, err);
+
 	if (r < 0)
+		return r; /* nothing was done: the right engine may attach */
+	r = set_up(frame, err);
+	if (r < 0) {
+		(void)snprintf(agent->setup_failure, sizeof(agent->setup_failure), "%s", err->msg);
 		return r;
-	agent->state = AGENT_READY;
+	}
+	agent->is_set_up = true;
 	ready.elapsed_ms = clock_mono_ms() - start_ms;
 	return send_simple(agent, &ready, err);
 }
 
-static int take_run(struct agent *agent, const struct frame *frame, struct err *err)
+static int say_hello(struct agent *agent, struct err *err)
 {
-	int r = program_start(&agent->program, frame, err);
+	const struct frame hello = { .type = FRAME_HELLO,
+				     .version = FRAME_VERSION,
+				     .elapsed_ms = uptime_ms(),
+				     .is_set_up = agent->is_set_up,
+				     .n_execs = execs_count(&agent->execs) };
 
-	return r < 0 ? r : send_simple(agent, &(struct frame){ .type = FRAME_STARTED, .exec = frame->exec }, err);
+	agent->is_hearing = true;
+	return send_simple(agent, &hello, err);
 }
 
-static int take_stdin(struct agent *agent, const struct frame *frame, struct err *err)
+static int take_attach(struct agent *agent, const struct frame *frame, struct err *err)
 {
-	int r = program_feed(&agent->program, frame);
+	int r;
 
-	return r < 0 ? err_set(err, ERR_INPUT, -r, "hold the program's input") : 0;
+	stop_hearing(agent); /* to whoever was there before */
+	r = channel_greet(&agent->channel);
+	if (r < 0)
+		return err_set(err, ERR_HOST, -r, "greet another engine");
+	r = say_hello(agent, err);
+	if (r == 0)
+		r = check_version(frame, err);
+	if (r == 0 && agent->setup_failure[0])
+		r = err_set(err, ERR_HOST, 0, "%s", agent->setup_failure);
+	if (r == 0 && execs_announce(&agent->execs, &agent->channel) < 0)
+		r = err_set(err, ERR_HOST, ENOMEM, "announce the programs");
+	return r;
 }
 
-static int take_collect(struct agent *agent, const struct frame *frame, struct err *err)
+static bool is_about_an_exec(enum frame_type type)
 {
-	int r = collect_files(&agent->channel, frame);
-
-	return r < 0 ? err_set(err, ERR_HOST, -r, "send the collected files") : 0;
+	switch ((int)type) {
+	case FRAME_PUT:
+	case FRAME_RUN:
+	case FRAME_STDIN:
+	case FRAME_ACK:
+	case FRAME_KILL:
+	case FRAME_COLLECT:
+	case FRAME_RESUME:
+	case FRAME_END:
+		return true;
+	default:
+		return false;
+	}
 }
 
-/* What comes too late because the program just ended is no fault: ack and stdin are always welcome after setup. */
 static int take_frame(struct agent *agent, const struct frame *frame, struct err *err)
 {
-	bool is_idle = agent->state == AGENT_READY && agent->program.state == PROGRAM_NONE;
-
-	if (frame->type == FRAME_SETUP && agent->state == AGENT_NEW)
-		return take_setup(agent, frame, err);
-	if (is_idle && (frame->type == FRAME_PUT || frame->type == FRAME_RUN))
-		agent->exec = frame->exec;
-	if (frame->type == FRAME_PUT && is_idle)
-		return put_piece(&agent->put, frame, err);
-	if (frame->type == FRAME_RUN && is_idle)
-		return take_run(agent, frame, err);
-	if (frame->type == FRAME_COLLECT && is_idle)
-		return take_collect(agent, frame, err);
-	if (frame->type == FRAME_STDIN && agent->state == AGENT_READY)
-		return take_stdin(agent, frame, err);
-	if (frame->type == FRAME_ACK && agent->state == AGENT_READY) {
-		output_acknowledge(&agent->program.output, frame);
+	if (frame->type == FRAME_ATTACH)
+		return take_attach(agent, frame, err);
+	if (!agent->is_hearing)
 		return 0;
-	}
-	return err_set(err, ERR_BUG, 0, "a '%s' frame does not belong here", frame_type_name(frame->type));
+	if (frame->type == FRAME_SETUP && !agent->is_set_up && !agent->setup_failure[0])
+		return take_setup(agent, frame, err);
+	if (!is_about_an_exec(frame->type) || !agent->is_set_up)
+		return err_set(err, ERR_BUG, 0, "a '%s' frame does not belong here", frame_type_name(frame->type));
+	execs_take(&agent->execs, frame, &agent->channel);
+	return 0;
 }
 
 static void take_frames(struct agent *agent)
 {
 	const struct frame *frame;
+	enum channel_news news;
 	struct err err;
 	char why[160];
-	int r;
 
-	while ((frame = channel_next(&agent->channel, &r, why)))
-		if (agent->state != AGENT_FAILED && take_frame(agent, frame, &err) < 0)
+	while ((news = channel_next(&agent->channel, &frame, why)) != CHANNEL_NOTHING)
+		if (news == CHANNEL_PEER)
+			stop_hearing(agent);
+		else if (news == CHANNEL_BAD)
+			agent_fail(agent, why);
+		else if (take_frame(agent, frame, &err) < 0)
 			agent_fail(agent, err.msg);
-	if (r == -EBADMSG)
-		agent_fail(agent, why);
-	else if (r < 0)
-		agent_fail(agent, "no memory for a frame");
 }
 
 static void forget_signals(const struct agent *agent)
@@ -160,20 +195,20 @@ static void forget_signals(const struct agent *agent)
 	struct signalfd_siginfo infos[16];
 
 	while (read(agent->signal_fd, infos, sizeof(infos)) > 0)
-		; /* program_step() reaps whatever there is */
+		; /* execs_step() reaps whatever there is */
 }
 
 static void wait_for_events(struct agent *agent)
 {
-	struct pollfd fds[2 + PROGRAM_FDS_MAX] = { { .fd = agent->channel.fd, .events = POLLIN },
-				 { .fd = agent->signal_fd, .events = POLLIN } };
-	int timeout_ms;
-	unsigned n = 2 + program_poll(&agent->program, &agent->channel, fds + 2, &timeout_ms);
+	struct pollfd fds[2 + EXECS_FDS_MAX] = { { .fd = agent->signal_fd, .events = POLLIN } };
+	int channel_ms, execs_ms;
+	unsigned n = 2 + execs_poll(&agent->execs, &agent->channel, fds + 2, &execs_ms);
 
-	if (agent->channel.out.len)
-		fds[0].events |= POLLOUT;
-	(void)poll(fds, n, timeout_ms); /* every step below is tried whatever it says; none of them blocks */
-	if (fds[1].revents)
+	channel_poll(&agent->channel, &fds[1], &channel_ms);
+	if (execs_ms < 0 || (channel_ms >= 0 && channel_ms < execs_ms))
+		execs_ms = channel_ms;
+	(void)poll(fds, n, execs_ms); /* every step is tried whatever it says; none of them blocks */
+	if (fds[0].revents)
 		forget_signals(agent);
 }
 
@@ -183,16 +218,10 @@ static void serve(struct agent *agent)
 	struct err err;
 
 	for (;;) {
-		int r;
-
 		if (channel_read(&agent->channel, &err) < 0)
 			return;
 		take_frames(agent);
-		r = program_step(&agent->program, &agent->channel);
-		if (r == 0 && agent->program.state == PROGRAM_ENDED && agent->state != AGENT_FAILED)
-			r = program_report(&agent->program, &agent->channel);
-		if (r < 0)
-			agent_fail(agent, "no memory for the program's output");
+		execs_step(&agent->execs, &agent->channel);
 		if (channel_write(&agent->channel) < 0)
 			return;
 		wait_for_events(agent);
@@ -214,7 +243,6 @@ static int prepare_signals(struct agent *agent, struct err *err)
 
 static int prepare(struct agent *agent, struct err *err)
 {
-	struct frame hello = { .type = FRAME_HELLO, .version = FRAME_VERSION };
 	int port_fd = -1;
 	int r = boot_prepare(err);
 
@@ -226,13 +254,13 @@ static int prepare(struct agent *agent, struct err *err)
 		return r;
 	(void)setpriority(PRIO_PROCESS, 0, -20); /* a busy task waits for the agent, not the other way round */
 	channel_open(&agent->channel, port_fd);
-	hello.elapsed_ms = uptime_ms();
-	return send_simple(agent, &hello, err);
+	execs_open(&agent->execs);
+	return say_hello(agent, err);
 }
 
 int main(void)
 {
-	struct agent agent = { .put.fd = -1, .program.stdin_fd = -1, .signal_fd = -1 };
+	static struct agent agent = { .signal_fd = -1 };
 	struct err err;
 
 	if (prepare(&agent, &err) == 0)

@@ -41,31 +41,10 @@ static uint64_t free_memory_kib(void)
 	return line && sscanf(line, "MemAvailable: %llu kB", &kib) == 1 ? kib : 0;
 }
 
-static int set_limit(const struct memory *memory, struct err *err)
-{
-	char text[32];
-	int r;
-
-	(void)snprintf(text, sizeof(text), "%lluK", (unsigned long long)memory->limit_kib);
-	r = write_file(CGROUP_TASK "/memory.max", text);
-	if (r == 0)
-		r = write_file(CGROUP_TASK "/memory.oom.group", memory->is_ending_all ? "1" : "0");
-	return r < 0 ? err_set(err, ERR_HOST, -r, "limit the program's memory") : 0;
-}
-
-/* Without them the kernel still kills; the agent then cannot say who it was, or that the program stands still. */
-static void open_files(struct memory *memory)
-{
-	(void)write_file("/proc/sys/vm/oom_dump_tasks", "0"); /* hundreds of lines in the log that is read below */
-	memory->events_fd = open(CGROUP_TASK "/memory.events", O_RDONLY | O_CLOEXEC);
-	memory->log_fd = open("/dev/kmsg", O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (memory->log_fd >= 0)
-		(void)lseek(memory->log_fd, 0, SEEK_END);
-}
-
-int memory_limit(struct memory *memory, bool is_ending_all, struct err *err)
+static int set_limit(struct memory *memory, struct err *err)
 {
 	uint64_t free_kib = free_memory_kib(), reserve_kib = free_kib / RESERVE_SHARE;
+	char text[32];
 	int r;
 
 	if (reserve_kib < RESERVE_MIN_KIB)
@@ -74,12 +53,55 @@ int memory_limit(struct memory *memory, bool is_ending_all, struct err *err)
 		return err_set(err, ERR_INPUT, ENOMEM,
 			       "the VM has %llu KiB of free memory, which is too little to run anything",
 			       (unsigned long long)free_kib);
+	(void)snprintf(text, sizeof(text), "%lluK", (unsigned long long)(free_kib - reserve_kib));
+	r = cgroup_write(&memory->programs, "memory.max", text);
+	if (r < 0)
+		return err_set(err, ERR_HOST, -r, "limit the programs' memory");
 	memory->limit_kib = free_kib - reserve_kib;
-	memory->is_ending_all = is_ending_all;
+	return 0;
+}
+
+int memory_open(struct memory *memory, struct err *err)
+{
+	int r = memory->limit_kib ? 0 : cgroup_prepare(&memory->programs, err);
+
+	if (r < 0 || memory->limit_kib)
+		return r;
 	r = set_limit(memory, err);
-	if (r == 0)
-		open_files(memory);
-	return r;
+	if (r < 0)
+		return r;
+	(void)write_file("/proc/sys/vm/oom_dump_tasks", "0"); /* hundreds of lines in the log that is read below */
+	memory->events_fd = cgroup_open(&memory->programs, "memory.events"); /* without it, nobody sees that a program stands still */
+	return 0;
+}
+
+static uint64_t files_bytes(const struct memory *memory)
+{
+	return cgroup_number(&memory->programs, "memory.stat", "inactive_file") +
+	       cgroup_number(&memory->programs, "memory.stat", "active_file");
+}
+
+/* Not counting what can be freed. */
+static uint64_t left_kib(const struct memory *memory)
+{
+	uint64_t bytes = cgroup_number(&memory->programs, "memory.current", NULL), free_bytes = files_bytes(memory);
+	uint64_t used_kib = bytes > free_bytes ? (bytes - free_bytes) / 1024 : 0;
+
+	return used_kib < memory->limit_kib ? memory->limit_kib - used_kib : 0;
+}
+
+int memory_join(struct memory *memory, struct memory_share *share, uint32_t exec, const struct cgroup *cgroup, bool is_ending_all,
+		struct err *err)
+{
+	int r = cgroup_write(cgroup, "memory.oom.group", is_ending_all ? "1" : "0");
+
+	if (r < 0)
+		return err_set(err, ERR_HOST, -r, "say what ends for lack of memory");
+	*share = (struct memory_share){ .exec = exec, .cgroup = cgroup, .is_ending_all = is_ending_all, .limit_kib = left_kib(memory) };
+	share->log_fd = open("/dev/kmsg", O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* without it, nobody says who was killed */
+	if (share->log_fd >= 0)
+		(void)lseek(share->log_fd, 0, SEEK_END);
+	return 0;
 }
 
 void memory_poll(const struct memory *memory, struct pollfd *fd, int *ret_ms)
@@ -102,19 +124,19 @@ static bool has_event(struct memory *memory)
 	return pread(memory->events_fd, text, sizeof(text), 0) > 0;
 }
 
-static struct memory_sample take_sample(void)
+static struct memory_sample take_sample(const struct memory *memory)
 {
 	return (struct memory_sample){ .at_ms = clock_mono_ms(),
-				       .files_kib = (cgroup_number("memory.stat", "inactive_file") +
-						     cgroup_number("memory.stat", "active_file")) / 1024,
-				       .refaults = cgroup_number("memory.stat", "workingset_refault_file"),
-				       .faults = cgroup_number("memory.stat", "pgmajfault") };
+				       .files_kib = files_bytes(memory) / 1024,
+				       .refaults = cgroup_number(&memory->programs, "memory.stat", "workingset_refault_file"),
+				       .faults = cgroup_number(&memory->programs, "memory.stat", "pgmajfault") };
 }
 
-/* So little that a program is not working on it. */
+/* So little that nobody is working on it. */
 static uint64_t few_files_kib(const struct memory *memory)
 {
-	uint64_t few_kib = FILES_LEFT_KIB + FILES_LEFT_TASK_KIB * cgroup_tasks(), most_kib = memory->limit_kib / FILES_LEFT_SHARE;
+	uint64_t tasks = cgroup_number(&memory->programs, "pids.current", NULL); /* threads counted one by one */
+	uint64_t few_kib = FILES_LEFT_KIB + FILES_LEFT_TASK_KIB * tasks, most_kib = memory->limit_kib / FILES_LEFT_SHARE;
 
 	return few_kib < most_kib ? few_kib : most_kib;
 }
@@ -129,95 +151,109 @@ static bool is_starved(const struct memory *memory, const struct memory_sample *
 	       (now->faults - last->faults) * PAGES_PER_FAULT_MAX > now->refaults - last->refaults;
 }
 
-/* As the kernel would: everything, or the process that it would have chosen. */
-static void kill_for_memory(struct memory *memory)
+static void kill_process(struct memory_share *share, const struct cgroup_process *victim)
 {
-	struct memory_victim victim = { .name = "" };
-
-	victim.pid = cgroup_largest(victim.name);
-	if (!victim.pid)
-		return;
-	if (!memory->victim.pid)
-		memory->victim = victim;
-	memory->kills++;
-	if (memory->is_ending_all)
-		cgroup_kill();
+	if (!share->victim.pid)
+		share->victim = *victim;
+	share->kills++;
+	if (share->is_ending_all)
+		cgroup_kill(share->cgroup);
 	else
-		(void)kill(victim.pid, SIGKILL); /* read just now: its parent may have reaped it, but numbers come round late */
+		(void)kill(victim->pid, SIGKILL); /* read just now: its parent may have reaped it, but numbers come round late */
 }
 
-bool memory_step(struct memory *memory)
+/* As the kernel would: the largest process of all, and everything with it where that is its program's rule. */
+static void kill_for_memory(struct memory_share *const *shares, unsigned n_shares)
 {
-	struct memory_sample now;
-	bool is_over;
+	struct cgroup_process victim = { .pid = 0 };
+	struct memory_share *whose = NULL;
+
+	for (unsigned i = 0; i < n_shares; i++) {
+		struct cgroup_process largest = cgroup_largest(shares[i]->cgroup);
+
+		if (!largest.pid || (whose && largest.score <= victim.score))
+			continue;
+		victim = largest;
+		whose = shares[i];
+	}
+	if (whose)
+		kill_process(whose, &victim);
+}
+
+/* Is it time for a look? */
+static bool is_due(struct memory *memory)
+{
+	uint64_t now_ms = clock_mono_ms();
 
 	if (has_event(memory))
-		memory->watch_until_ms = clock_mono_ms() + WATCH_MS;
-	if (clock_mono_ms() >= memory->watch_until_ms) {
+		memory->watch_until_ms = now_ms + WATCH_MS;
+	if (now_ms >= memory->watch_until_ms) {
 		memory->last.at_ms = memory->starved_ms = 0;
 		return false;
 	}
-	if (memory->last.at_ms && clock_mono_ms() < memory->last.at_ms + SAMPLE_MS)
-		return false;
-	now = take_sample();
+	return !memory->last.at_ms || now_ms >= memory->last.at_ms + SAMPLE_MS;
+}
+
+void memory_step(struct memory *memory, struct memory_share *const *shares, unsigned n_shares)
+{
+	struct memory_sample now;
+
+	if (!is_due(memory))
+		return;
+	now = take_sample(memory);
 	if (memory->last.at_ms && is_starved(memory, &now))
 		memory->starved_ms += now.at_ms - memory->last.at_ms;
 	else
 		memory->starved_ms = 0;
 	memory->last = now;
-	is_over = memory->starved_ms >= STARVED_MS;
-	if (is_over) {
-		memory->starved_ms = 0;
-		kill_for_memory(memory);
-	}
-	return is_over;
+	if (memory->starved_ms < STARVED_MS)
+		return;
+	memory->starved_ms = 0;
+	kill_for_memory(shares, n_shares);
 }
 
-/* "...: Killed process 70 (perl) total-vm:...", where the name is the task's and may hold anything. */
-static bool read_victim(const char *record, struct memory_victim *victim)
+/* "oom-kill:constraint=CONSTRAINT_MEMCG,...,task_memcg=/programs/3,task=perl,pid=70,uid=1000", where the task's name may hold
+ * anything, but what is before it and what follows it is the kernel's. */
+static bool read_victim(const char *record, struct memory_share *share)
 {
-	static const char killed[] = "emory cgroup out of memory: Killed process ", after[] = ") total-vm:";
-	const char *from = strstr(record, killed), *name, *end = NULL, *at;
-	int pid;
+	char mine[64];
+	const char *name, *end = NULL, *at;
 
-	if (!from || sscanf(from + strlen(killed), "%d (", &pid) != 1)
+	(void)snprintf(mine, sizeof(mine), ",task_memcg=" CGROUP_PROGRAMS "/%u,task=", share->exec);
+	name = strstr(record, "oom-kill:") ? strstr(record, mine) : NULL;
+	if (!name)
 		return false;
-	name = strchr(from, '(');
-	for (at = name; at && (at = strstr(at, after)); at++)
-		end = at; /* the last one: the name may hold these words, what follows it is the kernel's */
-	if (!end)
+	name += strlen(mine);
+	for (at = name; (at = strstr(at, ",pid=")); at++)
+		end = at;
+	if (!end || sscanf(end, ",pid=%d", &share->victim.pid) != 1)
 		return false;
-	victim->pid = pid;
-	(void)snprintf(victim->name, sizeof(victim->name), "%.*s", (int)(end - name - 1), name + 1);
+	(void)snprintf(share->victim.name, sizeof(share->victim.name), "%.*s", (int)(end - name), name);
 	return true;
 }
 
 /* Of the kernel's own kills the first. A record is one read; EPIPE: some were overwritten. */
-static void read_log(struct memory *memory)
+static void read_log(struct memory_share *share)
 {
 	char record[LOG_RECORD_BYTES];
 	ssize_t n = 0;
 
-	while (memory->log_fd >= 0 && !memory->victim.pid) {
-		n = read(memory->log_fd, record, sizeof(record) - 1);
+	while (share->log_fd >= 0 && !share->victim.pid) {
+		n = read(share->log_fd, record, sizeof(record) - 1);
 		if (n < 0 && errno != EPIPE && errno != EINTR)
 			return;
 		record[n > 0 ? n : 0] = '\0';
-		(void)read_victim(record, &memory->victim);
+		(void)read_victim(record, share);
 	}
 }
 
-uint64_t memory_kills(struct memory *memory)
+void memory_leave(struct memory_share *share)
 {
-	uint64_t kills = cgroup_number("memory.events", "oom_kill");
+	uint64_t kills = share->cgroup ? cgroup_number(share->cgroup, "memory.events", "oom_kill") : 0;
 
 	if (kills)
-		read_log(memory);
-	return kills + memory->kills;
-}
-
-void memory_close(struct memory *memory)
-{
-	close_fd(&memory->events_fd);
-	close_fd(&memory->log_fd);
+		read_log(share);
+	share->kills += kills;
+	share->cgroup = NULL;
+	close_fd(&share->log_fd);
 }

@@ -1,94 +1,182 @@
 #include "guest/agent/output.h"
 
 #include <errno.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/own.h"
 
-#define QUEUE_ENOUGH_BYTES (128 * 1024) /* in the channel's queue: the port is slower than the pipes */
+#define PIECES_PER_TURN 8 /* of each stream: one chatty program does not keep the agent from the others */
 
 static uint64_t left_of(const struct output *output)
 {
-	return output->limit_bytes - output->pipes[0].kept_bytes - output->pipes[1].kept_bytes;
+	return output->limit_bytes - output->streams[0].kept - output->streams[1].kept;
 }
 
-uint64_t output_unacknowledged(const struct output *output)
+static uint64_t unacknowledged(const struct output *output)
 {
-	const struct output_pipe *pipes = output->pipes;
+	const struct output_stream *streams = output->streams;
 
-	return pipes[0].kept_bytes - pipes[0].acknowledged + pipes[1].kept_bytes - pipes[1].acknowledged;
+	return streams[0].kept - streams[0].acknowledged + streams[1].kept - streams[1].acknowledged;
 }
 
-bool output_is_wanted(const struct output *output, const struct channel *channel)
+int output_open(struct output *output, const struct frame *run, int stdout_fd, int stderr_fd)
 {
-	if (left_of(output) == 0)
-		return true; /* to drop it */
-	return output_unacknowledged(output) < output->window && channel->out.len < QUEUE_ENOUGH_BYTES;
-}
-
-bool output_is_stalled(const struct output *output, const struct channel *channel)
-{
-	return output_unacknowledged(output) > 0 && !output_is_wanted(output, channel);
-}
-
-static int keep(struct output *output, unsigned which, const uint8_t *data, size_t len, struct channel *channel)
-{
-	struct output_pipe *pipe = &output->pipes[which];
-	const struct frame frame = {
-		.type = FRAME_OUT, .exec = output->exec, .stream = which + 1, .offset = pipe->kept_bytes, .data = data, .len = len
-	};
-	int r;
-
-	if (len == 0)
+	*output = (struct output){ .exec = run->exec,
+				   .streams = { { .fd = stdout_fd, .last = UINT64_MAX }, { .fd = stderr_fd, .last = UINT64_MAX } },
+				   .limit_bytes = run->output_limit_bytes,
+				   .window = run->window };
+	for (int i = 0; i < 2; i++)
+		output->streams[i].ring = malloc(run->window); /* pages that are never written cost nothing */
+	if (output->streams[0].ring && output->streams[1].ring)
 		return 0;
-	r = channel_send(channel, &frame);
-	if (r < 0)
-		return r;
-	pipe->kept_bytes += len;
-	return 0;
+	output_close(output);
+	return -ENOMEM;
 }
 
-static size_t piece_size(const struct output *output)
+bool output_is_wanted(const struct output *output)
 {
-	uint64_t room = output->window - output_unacknowledged(output);
-
-	if (left_of(output) == 0 || room > FRAME_DATA_MAX)
-		return FRAME_DATA_MAX;
-	return (size_t)room;
+	return left_of(output) == 0 || unacknowledged(output) < output->window; /* the former to drop it */
 }
 
-int output_pump(struct output *output, unsigned which, struct channel *channel)
+bool output_is_stalled(const struct output *output)
 {
-	struct output_pipe *pipe = &output->pipes[which];
-	uint8_t piece[FRAME_DATA_MAX];
-	uint64_t left = left_of(output);
-	ssize_t n;
-	int r;
+	return !output_is_wanted(output);
+}
 
-	if (pipe->fd < 0 || !output_is_wanted(output, channel))
-		return 0;
-	n = read(pipe->fd, piece, piece_size(output));
-	if (n < 0)
-		return errno == EINTR ? 1 : errno == EAGAIN ? 0 : -errno;
-	if (n == 0) {
-		close_fd(&pipe->fd);
-		return 0;
+static size_t least(uint64_t a, uint64_t b)
+{
+	return (size_t)(a < b ? a : b);
+}
+
+/* Where the next bytes are read to, and how many at most: into the ring up to its end, or only to be dropped. */
+static uint8_t *room_of(const struct output *output, const struct output_stream *stream, uint8_t *dropped, size_t *ret_len)
+{
+	uint64_t at = stream->kept % output->window, left = left_of(output);
+
+	if (left == 0) {
+		*ret_len = FRAME_DATA_MAX;
+		return dropped;
 	}
-	pipe->bytes += (uint64_t)n;
-	r = keep(output, which, piece, (uint64_t)n < left ? (size_t)n : (size_t)left, channel);
-	return r < 0 ? r : 1;
+	*ret_len = least(least(output->window - at, output->window - unacknowledged(output)), left);
+	return stream->ring + at;
+}
+
+/* One piece; false when there is nothing more now. */
+static bool read_piece(struct output *output, struct output_stream *stream)
+{
+	uint8_t dropped[FRAME_DATA_MAX], *at;
+	bool is_kept = left_of(output) > 0;
+	size_t len;
+	ssize_t n;
+
+	if (stream->fd < 0 || !output_is_wanted(output))
+		return false;
+	at = room_of(output, stream, dropped, &len);
+	len = least(len, stream->last - stream->bytes);
+	n = len ? read(stream->fd, at, len) : 0;
+	if (n < 0 && (errno == EINTR || errno == EAGAIN))
+		return errno == EINTR;
+	if (n <= 0) {
+		close_fd(&stream->fd);
+		return false;
+	}
+	stream->bytes += (uint64_t)n;
+	stream->kept += is_kept ? (uint64_t)n : 0;
+	return true;
+}
+
+void output_read(struct output *output)
+{
+	for (int i = 0; i < 2; i++)
+		for (int n = 0; n < PIECES_PER_TURN && read_piece(output, &output->streams[i]); n++)
+			;
+}
+
+static int send_piece(struct output *output, unsigned which, struct channel *channel)
+{
+	struct output_stream *stream = &output->streams[which];
+	uint64_t at = stream->sent % output->window, len = least(stream->kept - stream->sent, output->window - at);
+	const struct frame frame = { .type = FRAME_OUT, .exec = output->exec, .stream = which + 1, .offset = stream->sent,
+				     .data = stream->ring + at, .len = least(len, FRAME_DATA_MAX) };
+	int r = channel_send(channel, &frame);
+
+	if (r == 0)
+		stream->sent += frame.len;
+	return r;
+}
+
+int output_send(struct output *output, struct channel *channel)
+{
+	int r = 0;
+
+	for (unsigned which = 0; which < 2; which++) {
+		const struct output_stream *stream = &output->streams[which];
+
+		for (int n = 0; r == 0 && n < PIECES_PER_TURN && stream->sent < stream->kept && channel_has_room(channel); n++)
+			r = send_piece(output, which, channel);
+	}
+	return r;
+}
+
+void output_finish(struct output *output)
+{
+	for (int i = 0; i < 2; i++) {
+		struct output_stream *stream = &output->streams[i];
+		int n = 0;
+
+		if (stream->fd >= 0 && stream->last == UINT64_MAX && ioctl(stream->fd, FIONREAD, &n) == 0)
+			stream->last = stream->bytes + (uint64_t)n;
+	}
+}
+
+bool output_is_read(const struct output *output)
+{
+	return output->streams[0].fd < 0 && output->streams[1].fd < 0;
+}
+
+bool output_is_sent(const struct output *output)
+{
+	return output->streams[0].sent == output->streams[0].kept && output->streams[1].sent == output->streams[1].kept;
+}
+
+bool output_is_acknowledged(const struct output *output)
+{
+	return unacknowledged(output) == 0;
 }
 
 void output_acknowledge(struct output *output, const struct frame *frame)
 {
-	struct output_pipe *pipe = &output->pipes[frame->stream - 1];
+	struct output_stream *stream = &output->streams[frame->stream - 1];
 
-	if (frame->offset > pipe->acknowledged)
-		pipe->acknowledged = frame->offset < pipe->kept_bytes ? frame->offset : pipe->kept_bytes;
+	if (frame->offset > stream->acknowledged)
+		stream->acknowledged = least(frame->offset, stream->sent);
+}
+
+static bool can_resume(const struct output_stream *stream, uint64_t offset)
+{
+	return stream->acknowledged <= offset && offset <= stream->sent;
+}
+
+bool output_resume(struct output *output, const struct frame *frame)
+{
+	struct output_stream *streams = output->streams;
+
+	if (!can_resume(&streams[0], frame->stdout_bytes) || !can_resume(&streams[1], frame->stderr_bytes))
+		return false;
+	streams[0].acknowledged = streams[0].sent = frame->stdout_bytes;
+	streams[1].acknowledged = streams[1].sent = frame->stderr_bytes;
+	return true;
 }
 
 void output_close(struct output *output)
 {
-	close_fd(&output->pipes[0].fd);
-	close_fd(&output->pipes[1].fd);
+	for (int i = 0; i < 2; i++) {
+		struct output_stream *stream = &output->streams[i];
+
+		close_fd(&stream->fd);
+		free(TAKE_PTR(stream->ring));
+		stream->acknowledged = stream->sent = stream->kept;
+	}
 }

@@ -1,8 +1,13 @@
-/* The task's stdout and stderr: pipes into frames, with flow control.
+/* A program's stdout and stderr: pipes into frames, with flow control.
  *
- * At most `window` bytes are on their way to the host unacknowledged; then the pipes are left alone, and the program that
- * writes waits. Beyond the output limit everything is still read, counted and dropped, so that a program never waits
- * for a reader that is gone. */
+ * What is kept of a stream is a run of bytes with offsets:
+ *
+ *	0 ... acknowledged ... sent ... kept
+ *
+ * Up to `acknowledged` the engine has it and the agent has forgotten it. From there to `kept` it lies in the stream's ring, of which
+ * what is before `sent` was queued for the peer. A new peer says where it wants to go on, and `sent` goes back to there. At most
+ * `window` bytes of both streams lie in the rings; then the pipes are left alone, and the program that writes waits. Beyond the output
+ * limit everything is still read, counted and dropped, so that a program never waits for a reader that wants no more. */
 #pragma once
 
 #include <stdbool.h>
@@ -10,30 +15,49 @@
 
 #include "guest/agent/channel.h"
 
-struct output_pipe {
-	int fd; /* nonblocking read end, or -1 after its end */
-	uint64_t kept_bytes, bytes;
-	uint64_t acknowledged; /* bytes that the engine has */
+struct output_stream {
+	int fd;		/* nonblocking read end of the pipe; -1 after its end */
+	uint8_t *ring;	/* of `window` bytes; the byte with offset n lies at n % window */
+	uint64_t bytes; /* read from the pipe, dropped ones too */
+	uint64_t last;	/* `bytes` at which the pipe ends for us, whoever still holds it open */
+	uint64_t acknowledged, sent, kept;
 };
 
 struct output {
 	uint32_t exec;
-	struct output_pipe pipes[2]; /* stdout, stderr */
-	uint64_t limit_bytes;	     /* of both together */
+	struct output_stream streams[2]; /* stdout, stderr */
+	uint64_t limit_bytes;		 /* of both together */
 	uint64_t window;
 };
 
+/* With the read ends of the pipes, which become the output's. `run` is a FRAME_RUN. 0 or -ENOMEM; then it is closed again. */
+int output_open(struct output *output, const struct frame *run, int stdout_fd, int stderr_fd);
+
 /* Is there a reason to read from the pipes now? */
-bool output_is_wanted(const struct output *output, const struct channel *channel);
+bool output_is_wanted(const struct output *output);
 
-/* The whole window is on its way, or what frames make of less of it fills the channel: the program that writes waits for the host. */
-bool output_is_stalled(const struct output *output, const struct channel *channel);
+/* The whole window is unacknowledged: the program that writes waits for the engine. */
+bool output_is_stalled(const struct output *output);
 
-/* Read one pipe once and queue what is kept. 1: there may be more, 0: there is nothing more now; or a negative errno. */
-int output_pump(struct output *output, unsigned which, struct channel *channel);
+/* Read some of what is in the pipes: a bounded number of pieces. */
+void output_read(struct output *output);
 
-/* `frame` is a FRAME_ACK. What was not sent cannot be acknowledged. */
+/* Queue some of what is kept: a bounded number of frames, and no more than the channel should hold. 0, or -ENOMEM. */
+int output_send(struct output *output, struct channel *channel);
+
+/* Nobody is left to write: what lies in the pipes now is all that is still read. */
+void output_finish(struct output *output);
+
+bool output_is_read(const struct output *output); /* the pipes have ended */
+bool output_is_sent(const struct output *output); /* every kept byte was queued */
+bool output_is_acknowledged(const struct output *output); /* and the engine has it */
+
+/* `frame` is a FRAME_ACK. What was not sent cannot be acknowledged; what was is only once. */
 void output_acknowledge(struct output *output, const struct frame *frame);
-/* Bytes on their way to the engine. */
-uint64_t output_unacknowledged(const struct output *output);
+
+/* `frame` is a FRAME_RESUME: go on from its offsets. False when one of them is not between `acknowledged` and `sent`. */
+bool output_resume(struct output *output, const struct frame *frame);
+
+/* Nobody wants it any more: the pipes and rings go, the numbers stay. Fine twice, and of an output that was never opened (all zero,
+ * descriptors -1). */
 void output_close(struct output *output);

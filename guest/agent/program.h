@@ -1,57 +1,70 @@
-/* The one program of the task, with everything that descends from it.
+/* One program with everything that descends from it: processes, cgroup, pipes, memory, time. It knows nothing of the peer.
  *
- *   NONE -> RUNNING   program_start(): the first process exists, in its cgroup
- *   RUNNING -> ENDING its first process ended; everything else in the cgroup was killed (daemons, double forks, fork bombs)
- *   ENDING -> ENDED   nothing lives in the cgroup, and every kept byte of output was queued for the host
- *   ENDED -> NONE     program_report() was sent; the cgroup is removed
+ *   NONE       nothing is owned
+ *   STARTING   owns a child on its way to exec(2) and the pipe of its reports, the cgroup, the pipes of its standard streams.
+ *              -> RUNNING when it became the program; -> ENDING when it could not, or when it ended first
+ *   RUNNING    user code runs. -> ENDING when its first process ended
+ *   ENDING     what the first process left in the cgroup was killed (daemons, double forks, fork bombs); nothing more is written to
+ *              its stdin. -> ENDED when nothing lives in the cgroup and its output was read to the end, which waits for the window
+ *   ENDED      the numbers are final; of everything above only kept output that the engine has not acknowledged is owned.
+ *              -> NONE by program_close()
  *
- * Every orphan in the VM becomes a child of the agent, which is PID 1, so nothing escapes the reaping. */
+ * The pipes' end is not waited for: another program of the task may hold them open. What lies in them when the last process is gone
+ * is read, and no more. Every orphan in the VM becomes a child of the agent, which is PID 1, so nothing escapes the reaping. */
 #pragma once
 
 #include <poll.h>
 #include <stdbool.h>
-#include <sys/types.h>
+#include <sys/resource.h>
 
-#include "base/buf.h"
+#include "guest/agent/cgroup.h"
+#include "guest/agent/input.h"
+#include "guest/agent/launch.h"
 #include "guest/agent/memory.h"
 #include "guest/agent/output.h"
 #include "wire/frame.h"
 
-#define PROGRAM_FDS_MAX 4
+#define PROGRAM_FDS_MAX 3
 
-enum program_state { PROGRAM_NONE, PROGRAM_RUNNING, PROGRAM_ENDING, PROGRAM_ENDED, PROGRAM_STATE_COUNT };
+enum program_state { PROGRAM_NONE, PROGRAM_STARTING, PROGRAM_RUNNING, PROGRAM_ENDING, PROGRAM_ENDED, PROGRAM_STATE_COUNT };
 
 struct program {
 	enum program_state state;
-	pid_t pid;
-	int wait_status; /* of the first process; from ENDING on */
-	int stdin_fd;	 /* nonblocking write end, or -1 */
-	struct buf stdin_bytes;
-	bool is_stdin_complete;
+	struct launch launch;
+	struct cgroup cgroup;
+	struct input input;
 	struct output output;
-	uint64_t started_ms, deadline_ms, run_ms; /* monotonic */
-	uint64_t stalled_ms; /* since when the host takes no output; 0: it does. Meanwhile the deadline does not pass */
+	struct memory_share memory;
+	bool is_started; /* it came to RUNNING */
+	bool is_reaped;	 /* its first process was; wait_status is valid */
 	bool is_timed_out;
-	struct memory memory;
-	uint64_t cpu_us, max_rss_kib; /* of what was reaped */
-	char missing[FRAME_MISSING_MAX + 1];	       /* after a failed start: the name of a program that the image lacks, or "" */
+	int wait_status;
+	uint64_t started_ms, deadline_ms, run_ms; /* monotonic; run_ms from ENDING on */
+	uint64_t stalled_ms; /* since when its output waits for the engine; 0: it does not. Meanwhile the deadline does not pass */
+	uint64_t cpu_us, max_rss_kib; /* of what was reaped; in ENDED of the whole cgroup */
 };
 
-/* `frame` is a FRAME_RUN. On failure nothing of it is left but `missing`. */
-int program_start(struct program *program, const struct frame *frame, struct err *err);
+void program_init(struct program *program); /* NONE */
 
-/* Input for the program. -ENOBUFS when it is more than a task can hold. */
-int program_feed(struct program *program, const struct frame *frame);
+/* `run` is a FRAME_RUN. STARTING, or on failure NONE. */
+int program_start(struct program *program, const struct frame *run, struct memory *memory, struct err *err);
 
-/* Kill everything in the cgroup; the state changes when the first process is reaped. */
-void program_kill(struct program *program);
+/* SIGKILL to everything in the cgroup, any other signal to the first process. Nothing when that is gone. */
+void program_signal(struct program *program, int signal);
 
-/* Reap, feed, pump output, mind the deadline: whatever can be done now. 0, or a negative errno. */
-int program_step(struct program *program, struct channel *channel);
+/* One of its processes was reaped. */
+void program_reaped(struct program *program, pid_t pid, int wait_status, const struct rusage *usage);
 
-/* The descriptors to wait for (at most PROGRAM_FDS_MAX), and how long at most (-1: for ever). */
-unsigned program_poll(const struct program *program, const struct channel *channel, struct pollfd fds[PROGRAM_FDS_MAX],
-		      int *ret_ms);
+/* Whatever can be done now. 0, or a negative errno once when it could not be started; launch.missing may say more. */
+int program_step(struct program *program, struct err *err);
 
-/* In the state ENDED: queue FRAME_EXIT and be NONE again. */
-int program_report(struct program *program, struct channel *channel);
+/* The descriptors to wait for, and how long at most (-1: for ever). */
+unsigned program_poll(const struct program *program, struct pollfd fds[PROGRAM_FDS_MAX], int *ret_ms);
+
+bool program_is_alive(const struct program *program); /* STARTING, RUNNING or ENDING */
+
+/* In ENDED: the FRAME_EXIT. It borrows from `program`. */
+struct frame program_exit(const struct program *program);
+
+/* Everything that is not alive goes; in NONE or ENDED. */
+void program_close(struct program *program);

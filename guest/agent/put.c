@@ -93,7 +93,8 @@ static int take_piece(struct put *put, const struct frame *frame, struct err *er
 {
 	int r = 0;
 
-	if (put->fd < 0 && frame->offset == 0) {
+	if (frame->offset == 0) {
+		put_cancel(put); /* an empty first piece came, or it begins again */
 		put->offset = 0;
 		memcpy(put->path, frame->path.text, frame->path.len);
 		put->path[frame->path.len] = '\0';
@@ -110,6 +111,11 @@ int put_piece(struct put *put, const struct frame *frame, struct err *err)
 	int r = take_piece(put, frame, err);
 
 	if (r < 0 || frame->is_last)
-		close_fd(&put->fd);
+		put_cancel(put);
 	return r;
+}
+
+void put_cancel(struct put *put)
+{
+	close_fd(&put->fd);
 }

@@ -15,3 +15,5 @@ struct put {
 
 /* `frame` is a FRAME_PUT. After a failure the file under way is closed and forgotten. */
 int put_piece(struct put *put, const struct frame *frame, struct err *err);
+
+void put_cancel(struct put *put); /* the file under way stays as it is; fine when there is none */

@@ -25,24 +25,25 @@
  *   E end          the engine is done with it: what still runs is killed, the agent forgets it and says nothing more about it
  *   A fail         instead of any answer: why. `missing` names the program that the image lacks, if that is it
  *
- * An exec lives, and takes one of the FRAME_EXECS_MAX places, from its first put or run until `end` or `fail`. A program that ended
- * stays until then; so does its cgroup. Frames about an exec that is over are ignored: they crossed its `fail`. A frame that is out
- * of order, or about a number that was never used, is answered by `fail` for that exec alone, whose program is killed; the others
- * go on. `fail` with exec 0 is about the whole guest: setup failed, the versions differ, bytes that are no frames. Then the agent
- * kills every program and hears nothing more but an attach. The engine ends the VM at any time.
+ * An exec lives, and takes one of the FRAME_EXECS_MAX places, from its first put or run until `end` or `fail`, also while its program
+ * has ended. Frames about an exec that is over are ignored: they crossed its `fail`. A frame that is out of order, or about a number
+ * that was never used, is answered by `fail` for that exec alone, whose program is killed; the others go on. `fail` with exec 0 is
+ * about the whole guest: setup failed, the versions differ, bytes that are no frame, a frame before `ready`. Then the agent hears
+ * nothing more but an attach; programs go on. The engine ends the VM at any time.
  *
  * Versions: `hello`, `setup` and `attach` carry one. Of a frame with another version than FRAME_VERSION only type and version are
- * decoded, so that both sides can name them. The engine refuses another agent's hello, the agent another engine's setup and attach.
+ * decoded, so that both sides can name them. The engine refuses another agent's hello, the agent another engine's setup and attach
+ * (the latter after its hello).
  *
  * Another peer: programs do not need the engine. When the port has no peer, they go on until their window is full; timeouts pass, but
  * not while a program waits for the window. A new engine, which may not know what the one before it said, or how far, attaches:
  *   E (FRAME_SYNC) attach
- *   A (FRAME_SYNC) hello      `is_set_up`, and `n_execs` that live
+ *   A (FRAME_SYNC) hello      `is_set_up`, and `n_execs` that live; the first one, at boot, comes by itself and without FRAME_SYNC
  *   A status...               one for each: how far it is. The agent says nothing more about an exec until
  *   E resume                  with what the engine has of stdout and stderr: output goes on from there; `exit` or `fail` come (again).
  *                             Both offsets lie between `status`'s and what was sent. stdin goes on from status's `stdin_bytes`
- * A `status` with neither is_started nor is_running: files were put, its `run` was not. A put, or a collect, that was under way when
- * the peer changed begins again. Execs that the engine does not resume stay; it may also `end` them.
+ * A `status` with neither is_started nor is_running: its `run` has not come, or it could not be run, as `resume` will tell. A put, or
+ * a collect, that was under way when the peer changed begins again. Execs that the engine does not resume stay; it may also `end` them.
  *
  * FRAME_SYNC makes the stream readable again, in both directions, wherever the peer before broke off. It is FRAME_SYNC_BYTES times
  * 0xff, more than what can be missing of any frame. A length never begins with 0xff (it is at most FRAME_MAX_BYTES), and a frame never

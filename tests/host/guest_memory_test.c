@@ -5,51 +5,37 @@
 
 #include "base/own.h"
 #include "tests/support/guest_run.h"
-#include "tests/unit/unit.h"
 
-#define IMAGE "base"
-
-static int start(void **state)
-{
-	(void)state;
-	boot(IMAGE, 256, 128);
-	return 0;
-}
-
-static int end(void **state)
-{
-	(void)state;
-	guest_vm_end(&vm);
-	return 0;
-}
+#define MEMORY_MIB 256
+#define DISK_MIB   128
 
 static void test_memory_hog(void **state)
 {
 	(void)state;
 	run_script("dd if=/dev/zero of=/dev/null bs=200M count=1; echo code $?");
-	assert_string_equal(result.failure, "");
-	assert_true(result.exit.is_oom);
-	assert_string_equal(result.oom_process, "dd");
+	assert_string_equal(result->failure, "");
+	assert_true(result->exit.is_oom);
+	assert_string_equal(result->oom_process, "dd");
 	run_script("echo alive");
 	assert_exit(0);
 	assert_out("alive\n");
-	assert_false(result.exit.is_oom);
-	assert_int_equal(result.exit.oom_kills, 0);
+	assert_false(result->exit.is_oom);
+	assert_int_equal(result->exit.oom_kills, 0);
 }
 
 /* What ends in a kill for memory, not in a time limit: it grows by small pieces, and its own code is what gives way. */
 static void assert_ends_for_memory(const char *script, const char *process)
 {
 	run_plan((struct plan){ .script = script, .timeout_ms = 90000 });
-	if (!result.exit.is_oom || result.exit.is_timed_out)
-		fail_msg("%s: oom %d, timed out %d, signal %u after %llu ms", script, result.exit.is_oom, result.exit.is_timed_out,
-			 result.exit.signal, (unsigned long long)result.exit.run_ms);
-	assert_int_equal(result.exit.signal, SIGKILL);
-	assert_true(result.exit.oom_kills > 0);
-	assert_true(result.exit.oom_pid > 1);
+	if (!result->exit.is_oom || result->exit.is_timed_out)
+		fail_msg("%s: oom %d, timed out %d, signal %u after %llu ms", script, result->exit.is_oom, result->exit.is_timed_out,
+			 result->exit.signal, (unsigned long long)result->exit.run_ms);
+	assert_int_equal(result->exit.signal, SIGKILL);
+	assert_true(result->exit.oom_kills > 0);
+	assert_true(result->exit.oom_pid > 1);
 	if (process)
-		assert_string_equal(result.oom_process, process);
-	assert_in_range(result.exit.memory_kib, 150 * 1024, 200 * 1024);
+		assert_string_equal(result->oom_process, process);
+	assert_in_range(result->exit.memory_kib, 150 * 1024, 200 * 1024);
 }
 
 static void test_out_of_memory_in_small_steps(void **state)
@@ -82,12 +68,42 @@ static void test_out_of_memory_of_one_process(void **state)
 				.oom_ends_one = true });
 	assert_exit(0);
 	assert_out("child 137\n137\n");
-	assert_false(result.exit.is_oom);
-	assert_int_equal(result.exit.oom_kills, 2);
-	assert_string_equal(result.oom_process, "perl");
+	assert_false(result->exit.is_oom);
+	assert_int_equal(result->exit.oom_kills, 2);
+	assert_string_equal(result->oom_process, "perl");
 	run_plan((struct plan){ .script = "exec perl -e 'push @a, \"x\" x 100 while 1'", .timeout_ms = 90000, .oom_ends_one = true });
-	assert_true(result.exit.is_oom);
-	assert_int_equal(result.exit.signal, SIGKILL);
+	assert_true(result->exit.is_oom);
+	assert_int_equal(result->exit.signal, SIGKILL);
+}
+
+/* Two programs at once, of which one takes all there is, at a blow or in small steps: it ends, and the other has not noticed. */
+static void expect_only_the_hog_ends(const char *hog)
+{
+	const struct plan calm = { .script = "echo calm; read x; echo $x", .has_more_input = true };
+	const struct plan hungry = { .script = hog, .timeout_ms = 90000 };
+	uint32_t calm_id = send_run(&calm), hungry_id;
+
+	await_output(calm_id, "calm\n");
+	hungry_id = send_run(&hungry);
+	finish(hungry_id);
+	assert_true(result->exit.is_oom);
+	assert_int_equal(result->exit.signal, SIGKILL);
+	assert_string_equal(result->oom_process, "perl");
+	assert_in_range(result->exit.memory_kib, 150 * 1024, 200 * 1024);
+	send_input(calm_id, "still here\n", true);
+	finish(calm_id);
+	result = result_of(calm_id);
+	assert_string_equal(result->failure, "");
+	assert_true(result->exit.has_exit_code);
+	assert_out("calm\nstill here\n");
+	assert_int_equal(result->exit.oom_kills, 0);
+}
+
+static void test_out_of_memory_beside_another(void **state)
+{
+	(void)state;
+	expect_only_the_hog_ends("exec perl -e '$x = \"x\" x 3e8'");
+	expect_only_the_hog_ends("exec perl -e 'push @a, \"x\" x 100 while 1'");
 }
 
 /* The control of the above: what uses all of the memory, or nearly, and goes on working, is let alone. Between 161 and 168 MiB of
@@ -111,9 +127,9 @@ static void test_hungry_but_honest(void **state)
 	assert_exit(0);
 	for (size_t i = 0; i < ARRAY_SIZE(honest); i++) {
 		run_script(honest[i]);
-		if (result.exit.oom_kills || !result.exit.has_exit_code)
-			fail_msg("%s: killed after %llu ms", honest[i], (unsigned long long)result.exit.run_ms);
-		assert_false(result.exit.is_oom);
+		if (result->exit.oom_kills || !result->exit.has_exit_code)
+			fail_msg("%s: killed after %llu ms", honest[i], (unsigned long long)result->exit.run_ms);
+		assert_false(result->exit.is_oom);
 		run_script("rm -f big");
 	}
 }
@@ -121,7 +137,7 @@ static void test_hungry_but_honest(void **state)
 static void test_python_out_of_memory(void **state)
 {
 	(void)state;
-	boot("python", 256, 128);
+	boot("python", MEMORY_MIB, DISK_MIB);
 	assert_ends_for_memory("exec python3 -c 'd = {}\ni = 0\nwhile 1: d[i] = str(i); i += 1'", "python3");
 	run_script("exec python3 -c 'b = [bytearray(b\"x\" * 65536) for i in range(16 * 140)]\n"
 		   "for r in range(30):\n for x in b: x[0] = r; x[5000] = r\nprint(len(b))'");
@@ -129,25 +145,16 @@ static void test_python_out_of_memory(void **state)
 	assert_out("2240\n");
 }
 
-#define BOOTED(test) cmocka_unit_test_setup_teardown(test, start, end)
-
-/* main [PATTERN]: only the tests of this name. */
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		BOOTED(test_memory_hog),
 		BOOTED(test_out_of_memory_in_small_steps),
 		BOOTED(test_out_of_memory_of_one_process),
+		BOOTED(test_out_of_memory_beside_another),
 		BOOTED(test_hungry_but_honest),
-		cmocka_unit_test_teardown(test_python_out_of_memory, end),
+		cmocka_unit_test_teardown(test_python_out_of_memory, end_after_test),
 	};
-	const char *missing = guest_vm_missing(IMAGE);
 
-	if (missing) {
-		print_message("skipped: %s\n", missing);
-		return getenv("MAYFLY_MUST_RUN") ? 1 : 77;
-	}
-	if (argc > 1)
-		cmocka_set_test_filter(argv[1]);
-	return cmocka_run_group_tests(tests, NULL, end);
+	return guest_tests(tests, ARRAY_SIZE(tests), MEMORY_MIB, DISK_MIB, argc, argv);
 }

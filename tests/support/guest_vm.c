@@ -234,19 +234,22 @@ static bool receive(struct guest_vm *vm)
 
 const struct frame *guest_vm_next(struct guest_vm *vm)
 {
-	int64_t extent;
+	enum frame_read r;
 	char why[160] = "";
+	size_t bytes;
 
 	frame_clear(&vm->frame);
 	buf_consume(&vm->in, vm->frame_bytes);
 	vm->frame_bytes = 0;
-	while ((extent = frame_extent(vm->in.data, vm->in.len)) == 0 || (extent > 0 && (size_t)extent > vm->in.len))
-		if (!receive(vm))
+	while ((r = frame_reader_next(&vm->reader, vm->in.data, vm->in.len, &bytes)) != FRAME_READ_WHOLE) {
+		assert_int_not_equal(r, FRAME_READ_BAD);
+		buf_consume(&vm->in, bytes);
+		if (r == FRAME_READ_MORE && !receive(vm))
 			return NULL;
-	assert_true(extent > 0);
-	if (frame_decode(vm->in.data, (size_t)extent, &vm->frame, why) < 0)
+	}
+	if (frame_decode(vm->in.data, bytes, &vm->frame, why) < 0)
 		fail_msg("a bad frame from the agent: %s", why);
-	vm->frame_bytes = (size_t)extent;
+	vm->frame_bytes = bytes;
 	return &vm->frame;
 }
 
@@ -275,4 +278,72 @@ void guest_vm_setup(struct guest_vm *vm)
 	frame.len = sizeof(entropy);
 	guest_vm_send(vm, &frame);
 	(void)guest_vm_expect(vm, FRAME_READY);
+}
+
+void guest_vm_hang_up(struct guest_vm *vm)
+{
+	close_fd(&vm->channel_fd);
+	frame_clear(&vm->frame);
+	buf_clear(&vm->in);
+	vm->frame_bytes = 0;
+}
+
+/* Send a QMP command, with a descriptor or -1, and wait until it was done. */
+static void tell_qemu(struct guest_vm *vm, const char *command, int fd)
+{
+	union {
+		struct cmsghdr align;
+		char data[CMSG_SPACE(sizeof(int))];
+	} control = { .data = { 0 } };
+	struct iovec bytes = { .iov_base = (void *)(uintptr_t)command, .iov_len = strlen(command) };
+	struct msghdr message = { .msg_iov = &bytes, .msg_iovlen = 1 };
+	char answer[8192] = "";
+	size_t len = 0;
+
+	if (fd >= 0) {
+		message.msg_control = control.data;
+		message.msg_controllen = sizeof(control.data);
+		control.align = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS };
+		memcpy(CMSG_DATA(&control.align), &fd, sizeof(fd));
+	}
+	assert_int_equal(sendmsg(vm->qmp_fd, &message, MSG_NOSIGNAL), bytes.iov_len);
+	while (!strstr(answer, "\"return\"")) { /* events may come first */
+		ssize_t n = recv(vm->qmp_fd, answer + len, sizeof(answer) - 1 - len, 0);
+
+		assert_true(n > 0);
+		len += (size_t)n;
+		answer[len] = '\0';
+		if (strstr(answer, "\"error\""))
+			fail_msg("QEMU refuses %s: %s", command, answer);
+	}
+}
+
+void guest_vm_connect_again(struct guest_vm *vm)
+{
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	if (!vm->is_qmp_ready)
+		tell_qemu(vm, "{\"execute\":\"qmp_capabilities\"}", -1);
+	vm->is_qmp_ready = true;
+	tell_qemu(vm, "{\"execute\":\"getfd\",\"arguments\":{\"fdname\":\"again\"}}", pair[0]);
+	tell_qemu(vm,
+		  "{\"execute\":\"chardev-change\",\"arguments\":{\"id\":\"channel\",\"backend\":{\"type\":\"socket\",\"data\":"
+		  "{\"addr\":{\"type\":\"fd\",\"data\":{\"str\":\"again\"}},\"server\":false}}}}",
+		  -1);
+	close_fd(&pair[0]);
+	guest_vm_hang_up(vm);
+	vm->channel_fd = pair[1];
+	frame_reader_lose(&vm->reader);
+}
+
+const struct frame *guest_vm_attach(struct guest_vm *vm)
+{
+	struct buf sync = { 0 };
+
+	assert_int_equal(frame_append_sync(&sync), 0);
+	guest_vm_send_bytes(vm, sync.data, sync.len);
+	buf_free(&sync);
+	guest_vm_send(vm, &(struct frame){ .type = FRAME_ATTACH, .version = FRAME_VERSION });
+	return guest_vm_expect(vm, FRAME_HELLO);
 }
