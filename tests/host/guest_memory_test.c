@@ -102,7 +102,7 @@ static void expect_only_the_hog_ends(const char *hog)
 static void test_out_of_memory_beside_another(void **state)
 {
 	(void)state;
-	expect_only_the_hog_ends("exec perl -e '$x = \"x\" x 3e8'");
+	expect_only_the_hog_ends("exec perl -e '$x = \"x\" x 2e8'");
 	expect_only_the_hog_ends("exec perl -e 'push @a, \"x\" x 100 while 1'");
 }
 
