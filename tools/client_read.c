@@ -10,6 +10,11 @@
 #define READ_AHEAD_KIB "8192" /* beyond what is wanted, at most: a reader of a few records wants no more */
 #define SILENT_MS      20000  /* of a broker that has records for us: then something is wrong */
 
+static void list_freep(rd_kafka_topic_partition_list_t **list)
+{
+	rd_kafka_topic_partition_list_destroy(*list);
+}
+
 static int make_consumer(struct client *client, struct err *err)
 {
 	const struct kafka_pair pairs[] = {
@@ -87,20 +92,19 @@ static int assign(struct client *client, const rd_kafka_topic_partition_list_t *
 int client_follow(struct client *client, const enum client_topic *topics, size_t n, enum client_from from,
 		  struct err *err)
 {
-	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)n);
+	cleanup_(list_freep) rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)n);
 	int r = make_consumer(client, err);
 
 	for (size_t i = 0; i < n && r == 0; i++)
 		r = add_topic(client, client_topic_name(client, topics[i]), from, list, err);
 	if (r == 0)
 		r = assign(client, list, err);
-	rd_kafka_topic_partition_list_destroy(list);
 	return r;
 }
 
 int client_follow_ranges(struct client *client, const struct client_range *ranges, size_t n, struct err *err)
 {
-	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)n);
+	cleanup_(list_freep) rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)n);
 	int r = make_consumer(client, err);
 
 	for (size_t i = 0; i < n; i++)
@@ -108,7 +112,6 @@ int client_follow_ranges(struct client *client, const struct client_range *range
 			ranges[i].from;
 	if (r == 0)
 		r = assign(client, list, err);
-	rd_kafka_topic_partition_list_destroy(list);
 	return r;
 }
 
@@ -147,14 +150,13 @@ int client_range(struct client *client, enum client_topic topic, int32_t partiti
 int client_offset_at(struct client *client, const struct client_range *range, int64_t time_ms, int64_t *ret,
 		     struct err *err)
 {
-	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+	cleanup_(list_freep) rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
 	rd_kafka_resp_err_t code;
 
 	rd_kafka_topic_partition_list_add(list, client_topic_name(client, range->topic), range->partition)->offset = time_ms;
 	code = rd_kafka_offsets_for_times(client->consumer, list, (int)client_time_left(client, CLIENT_ANSWER_MS));
 	code = code ? code : list->elems[0].err;
 	*ret = list->elems[0].offset < 0 ? -1 : list->elems[0].offset;
-	rd_kafka_topic_partition_list_destroy(list);
 	return code ? client_no_answer(client, rd_kafka_err2str(code), err) : 0;
 }
 

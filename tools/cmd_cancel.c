@@ -7,29 +7,24 @@
 #include "tools/command.h"
 #include "wire/result.h"
 
-struct cancel {
-	struct client *client;
-	size_t n_failed;
-};
-
 static void on_delivered(void *ctx, const struct client_delivery *delivery)
 {
-	struct cancel *cancel = ctx;
+	size_t *n_failed = ctx;
 
 	if (!delivery->why)
 		return;
-	cancel->n_failed++;
+	(*n_failed)++;
 	(void)fprintf(stderr, "mayfly cancel: task %s: Kafka did not take the message: %s\n", (const char *)delivery->opaque,
 		      delivery->why);
 }
 
-static int send_all(struct cancel *cancel, int n, char **ids, struct err *err)
+static int send_all(struct client *client, int n, char **ids, struct err *err)
 {
 	int r = 0;
 
 	for (int i = 0; i < n && r == 0; i++)
-		r = client_cancel(cancel->client, ids[i], ids[i], err);
-	client_flush(cancel->client, 2 * CLIENT_DELIVERY_MS);
+		r = client_cancel(client, ids[i], ids[i], err);
+	client_flush(client, 2 * CLIENT_DELIVERY_MS);
 	return r;
 }
 
@@ -53,19 +48,17 @@ static int read_options(struct target *target, int argc, char **argv)
 static int main_cancel(struct target *target, int argc, char **argv)
 {
 	const struct client_events events = { .on_delivered = on_delivered };
-	struct cancel cancel = { .n_failed = 0 };
+	cleanup_(client_freep) struct client *client = NULL;
+	size_t n_failed = 0;
 	struct err err;
 	int status = read_options(target, argc, argv);
 
 	if (status >= 0)
 		return status;
-	if (client_new(target, &events, &cancel, &cancel.client, &err) < 0 ||
-	    send_all(&cancel, argc - optind, argv + optind, &err) < 0)
-		status = command_fail(&cmd_cancel, &err, 1);
-	else
-		status = cancel.n_failed ? 1 : 0;
-	client_free(cancel.client);
-	return status;
+	if (client_new(target, &events, &n_failed, &client, &err) < 0 ||
+	    send_all(client, argc - optind, argv + optind, &err) < 0)
+		return command_fail(&cmd_cancel, &err, 1);
+	return n_failed ? 1 : 0;
 }
 
 const struct command cmd_cancel = {

@@ -153,7 +153,7 @@ static void check_program(struct doctor *doctor, const char *what, const char *c
 static void check_manifest(struct doctor *doctor, const char *what, const char *path, const char *keys[2],
 			   const char *remedy)
 {
-	json_t *manifest = json_load_file(path, 0, NULL);
+	json_auto_t *manifest = json_load_file(path, 0, NULL);
 	const char *first = json_string_value(json_object_get(manifest, keys[0]));
 	const char *second = json_string_value(json_object_get(manifest, keys[1]));
 
@@ -161,15 +161,14 @@ static void check_manifest(struct doctor *doctor, const char *what, const char *
 		say(doctor, MARK_GOOD, what, "%s%s%.60s", first ? first : "", second ? " " : "", second ? second : "");
 	else
 		say(doctor, MARK_BAD, what, "is not built; %s", remedy);
-	json_decref(manifest);
 }
 
 static void check_images(struct doctor *doctor)
 {
 	char folder[PATH_MAX], path[PATH_MAX + 300];
 	struct dirent *entry;
+	cleanup_dir DIR *dir = NULL;
 	unsigned n = 0;
-	DIR *dir;
 
 	names_images_dir(&doctor->stack.place, folder);
 	dir = opendir(folder);
@@ -182,8 +181,6 @@ static void check_images(struct doctor *doctor)
 		check_manifest(doctor, "image", path, keys, "");
 		n++;
 	}
-	if (dir)
-		(void)closedir(dir);
 	if (!n)
 		say(doctor, MARK_BAD, "images",
 		    "there is none in '%s'; build one: mayfly image build guest/images/base.image", folder);

@@ -190,7 +190,7 @@ static int print_json(const json_t *manifest)
 static int print_image(const char *folder, const char *name, bool is_json)
 {
 	char path[PATH_MAX + NAME_MAX + sizeof("//manifest.json")];
-	json_t *manifest;
+	json_auto_t *manifest = NULL;
 	int status = 0;
 
 	(void)snprintf(path, sizeof(path), "%s/%s/manifest.json", folder, name);
@@ -202,7 +202,6 @@ static int print_image(const char *folder, const char *name, bool is_json)
 		status = print_json(manifest);
 	else
 		print_line(name, manifest);
-	json_decref(manifest);
 	return manifest ? status : 1;
 }
 
@@ -242,14 +241,13 @@ static int print_images(const char *folder, bool is_json)
 static void print_kernel(const struct target *target)
 {
 	char path[PATH_MAX], release[128];
-	json_t *manifest;
+	json_auto_t *manifest = NULL;
 
 	(void)snprintf(path, sizeof(path), "%s/kernel/manifest.json", target->state_dir);
 	manifest = json_load_file(path, 0, NULL);
 	screen_plain(text_of(manifest, "kernel"), release, sizeof(release));
 	(void)printf("%skernel %s (%.*s)%s\n", screen_code(stdout, SCREEN_FAINT), release, SHORT_DIGEST,
 		     text_of(manifest, "digest"), screen_code(stdout, SCREEN_PLAIN));
-	json_decref(manifest);
 }
 
 static int main_list(struct target *target, int argc, char **argv)

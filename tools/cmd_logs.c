@@ -218,23 +218,26 @@ static int read_options(struct logs *logs, struct target *target, int argc, char
 	return command_one_id(&cmd_logs, argc, argv, &logs->id);
 }
 
+static void logs_clear(struct logs *logs)
+{
+	client_free(logs->client);
+	history_clear(&logs->history);
+}
+
 static int main_logs(struct target *target, int argc, char **argv)
 {
 	const struct client_events events = { .on_record = on_record };
-	struct logs logs = { .target = target, .printer = { .warn = warn } };
-	int status = read_options(&logs, target, argc, argv);
+	cleanup_(logs_clear) struct logs logs = { .target = target, .printer = { .warn = warn } };
 	struct err err;
+	int status;
 
+	history_init(&logs.history);
+	status = read_options(&logs, target, argc, argv);
 	if (status >= 0)
 		return status;
-	history_init(&logs.history);
 	if (client_new(target, &events, &logs, &logs.client, &err) < 0)
-		status = command_fail(&cmd_logs, &err, 1);
-	else
-		status = print(&logs);
-	client_free(logs.client);
-	history_clear(&logs.history);
-	return status;
+		return command_fail(&cmd_logs, &err, 1);
+	return print(&logs);
 }
 
 const struct command cmd_logs = {

@@ -58,7 +58,7 @@ static int print_json(const struct leases_now *now)
 {
 	for (size_t i = 0; i < now->n; i++) {
 		const struct reap_lease *lease = &now->leases[i];
-		json_t *object = json_pack("{ss ss ss sI si ss so so ss si sI}", "id", lease->id, "state",
+		json_auto_t *object = json_pack("{ss ss ss sI si ss so so ss si sI}", "id", lease->id, "state",
 					   reap_state_name(lease->state), "owner", lease->owner, "token",
 					   (json_int_t)lease->token, "attempt", (int)lease->attempt, "host",
 					   lease->host, "lease_ms", left_json(lease->due_ms, now->now_ms), "ttl_ms",
@@ -66,7 +66,6 @@ static int print_json(const struct leases_now *now)
 					   "partition", (int)lease->partition, "offset", (json_int_t)lease->offset);
 		cleanup_free char *line = object ? json_dumps(object, JSON_COMPACT) : NULL;
 
-		json_decref(object);
 		if (!line || puts(line) < 0)
 			return 1;
 	}
@@ -89,7 +88,7 @@ static int read_options(struct target *target, int argc, char **argv, bool *ret_
 
 static int main_ps(struct target *target, int argc, char **argv)
 {
-	struct leases_now now;
+	cleanup_(leases_now_clear) struct leases_now now = { .n = 0 };
 	bool is_json = false;
 	struct err err;
 	int status = read_options(target, argc, argv, &is_json);
@@ -107,7 +106,6 @@ static int main_ps(struct target *target, int argc, char **argv)
 			      "mayfly ps: %zu of the leases in Redis are none of ours and not shown: look at members of "
 			      "%s:{mayfly}:deadlines\n",
 			      now.n_bad, target->fleet.topic_prefix);
-	leases_now_clear(&now);
 	return status > 0 || !command_flush("mayfly ps");
 }
 

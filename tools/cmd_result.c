@@ -115,14 +115,10 @@ static int main_result(struct target *target, int argc, char **argv)
 {
 	struct asked asked = { .since_ms = 0 };
 	int status = read_options(&asked, target, argc, argv);
-	struct history history;
+	cleanup_(history_clear) struct history history;
 
-	if (status >= 0)
-		return status;
 	history_init(&history);
-	status = find(&asked, target, &history);
-	history_clear(&history);
-	return status;
+	return status >= 0 ? status : find(&asked, target, &history);
 }
 
 const struct command cmd_result = {

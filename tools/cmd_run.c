@@ -377,6 +377,14 @@ static int read_options(struct run *run, struct target *target, int argc, char *
 	return optind < argc ? -1 : command_complain(&cmd_run, "what shall it run? mayfly run -- echo hello");
 }
 
+static void run_clear(struct run *run)
+{
+	client_free(run->client);
+	result_clear(&run->result);
+	order_clear(&run->order);
+	close_fd(&run->signal_fd);
+}
+
 static int run_task(struct run *run, struct target *target, int argc, char **argv)
 {
 	cleanup_(buf_free) struct buf bytes = { 0 };
@@ -400,17 +408,11 @@ static int run_task(struct run *run, struct target *target, int argc, char **arg
 
 static int main_run(struct target *target, int argc, char **argv)
 {
-	struct run run = { .into = ".", .signal_fd = -1 };
-	int status;
+	cleanup_(run_clear) struct run run = { .into = ".", .signal_fd = -1 };
 
 	run.printer = (struct printer){ .warn = warn, .before = vanish, .ctx = &run };
 	result_init(&run.result);
-	status = run_task(&run, target, argc, argv);
-	client_free(run.client);
-	result_clear(&run.result);
-	order_clear(&run.order);
-	close_fd(&run.signal_fd);
-	return status;
+	return run_task(&run, target, argc, argv);
 }
 
 const struct command cmd_run = {

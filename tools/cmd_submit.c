@@ -154,6 +154,15 @@ static int conclude(struct submit *submit)
 	return submit->is_broken || submit->n_failed ? 1 : status;
 }
 
+static void submit_clear(struct submit *submit)
+{
+	submit_forget_sent(submit);
+	client_free(submit->client);
+	waiting_free(submit->waiting);
+	order_clear(&submit->order);
+	buf_free(&submit->input);
+}
+
 static int run_submit(struct submit *submit, struct target *target, int argc, char **argv)
 {
 	struct err err;
@@ -182,15 +191,9 @@ static int run_submit(struct submit *submit, struct target *target, int argc, ch
 
 static int main_submit(struct target *target, int argc, char **argv)
 {
-	struct submit submit = { .heard_mono_ms = clock_mono_ms(), .start_mono_ms = clock_mono_ms() };
-	int status = run_submit(&submit, target, argc, argv);
+	cleanup_(submit_clear) struct submit submit = { .heard_mono_ms = clock_mono_ms(), .start_mono_ms = clock_mono_ms() };
 
-	submit_forget_sent(&submit);
-	client_free(submit.client);
-	waiting_free(submit.waiting);
-	order_clear(&submit.order);
-	buf_free(&submit.input);
-	return status;
+	return run_submit(&submit, target, argc, argv);
 }
 
 const struct command cmd_submit = {

@@ -1,24 +1,16 @@
 #include "tools/leases_now.h"
 
-#include <hiredis/hiredis.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/own.h"
+#include "bus/hiredis_own.h"
 #include "bus/lease_keys.h"
 #include "bus/lease_line.h"
 #include "bus/redis_door.h"
 
 #define ANSWER_MS 3000
-
-DEFINE_FREEP(redisContext, redisFree)
-
-static void reply_freep(redisReply **reply)
-{
-	if (*reply)
-		freeReplyObject(*reply);
-}
 
 static int open_redis(const struct target *target, redisContext **ret, struct err *err)
 {

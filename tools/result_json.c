@@ -8,11 +8,6 @@
 #include "base/utf8.h"
 #include "tools/base64.h"
 
-static void decrefp(json_t **json)
-{
-	json_decref(*json);
-}
-
 static void put(json_t *object, const char *stream, const char *suffix, json_t *value)
 {
 	char key[32];
@@ -171,7 +166,7 @@ static void put_finish(json_t *object, const struct result *result)
 
 int result_json_print(const struct result *result, FILE *to, struct err *err)
 {
-	cleanup_(decrefp) json_t *object = json_object();
+	json_auto_t *object = json_object();
 	cleanup_free char *line = NULL;
 
 	put(object, "v", "", json_integer(RESULT_SCHEMA_VERSION));

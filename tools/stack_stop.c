@@ -104,7 +104,7 @@ static bool carries_name(const char *pid, const char *mark)
 
 static bool has_processes(const struct stack *stack)
 {
-	DIR *proc = opendir("/proc");
+	cleanup_dir DIR *proc = opendir("/proc");
 	char mark[IDENT_ID_MAX + 16];
 	struct dirent *entry;
 	bool is_found = false;
@@ -116,8 +116,6 @@ static bool has_processes(const struct stack *stack)
 		(void)fprintf(stderr, "mayfly dev: process %s of a microVM is left\n", entry->d_name);
 		is_found = true;
 	}
-	if (proc)
-		(void)closedir(proc);
 	return is_found;
 }
 

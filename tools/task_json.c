@@ -14,11 +14,6 @@
 #define DEPTH_MAX \
 	(TASK_MAX_DEPTH + 2) /* a little deeper than a worker takes, so that the worker's own words say what is too deep */
 
-static void decrefp(json_t **json)
-{
-	json_decref(*json);
-}
-
 static int pack_json(struct pack *pack, json_t *json, unsigned depth, struct err *err);
 
 /* `name` is the field for messages. A value that is no text is packed as it is: the decoder refuses it in its own
@@ -228,7 +223,7 @@ int task_json_read(const char *text, size_t len, struct buf *out, char id[IDENT_
 		   char hint[TASK_JSON_HINT_BYTES], struct err *err)
 {
 	json_error_t error;
-	cleanup_(decrefp) json_t *json = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+	json_auto_t *json = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
 	struct pack pack;
 	int r;
 

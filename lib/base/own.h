@@ -1,6 +1,7 @@
 /* Ownership: cleanup attributes on locals; TAKE_PTR() and take_fd() are the only ways out of a scope. */
 #pragma once
 
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -9,6 +10,7 @@
 #define cleanup_free cleanup_(own_freep)
 #define cleanup_fd cleanup_(own_closep)
 #define cleanup_file cleanup_(own_fclosep)
+#define cleanup_dir cleanup_(own_closedirp)
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -57,4 +59,10 @@ static inline void own_fclosep(FILE **f)
 {
 	if (*f)
 		(void)fclose(*f);
+}
+
+static inline void own_closedirp(DIR **dir)
+{
+	if (*dir)
+		(void)closedir(*dir);
 }

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <hiredis/async.h>
-#include <hiredis/hiredis.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +16,7 @@
 #endif
 
 #include "base/secret.h"
+#include "bus/hiredis_own.h"
 
 #define PASSWORD_MAX_BYTES 4096
 
@@ -238,14 +238,6 @@ bool redis_is_refusal(const char *error)
 		if (strcasestr(error, words[i]))
 			return true;
 	return false;
-}
-
-DEFINE_FREEP(redisContext, redisFree)
-
-static void reply_freep(redisReply **reply)
-{
-	if (*reply)
-		freeReplyObject(*reply);
 }
 
 static int refused(const struct redis_door *door, const char *what, const char *error, struct err *err)

@@ -76,8 +76,8 @@ static size_t find_images(DIR *dir, const char *line, char *names[IMAGES_MAX])
 void images_with(const struct host_place *place, const char *program, char *out, size_t size)
 {
 	char path[PATH_MAX], line[NAME_MAX + 3], *names[IMAGES_MAX];
+	cleanup_dir DIR *dir = NULL;
 	size_t n;
-	DIR *dir;
 
 	out[0] = '\0';
 	if (!program[0] || strchr(program, '\n'))
@@ -88,7 +88,6 @@ void images_with(const struct host_place *place, const char *program, char *out,
 		return;
 	(void)snprintf(line, sizeof(line), "\n%.*s\n", NAME_MAX, program);
 	n = find_images(dir, line, names);
-	(void)closedir(dir);
 	list_names(names, n, out, size);
 	while (n)
 		free(names[--n]);

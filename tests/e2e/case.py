@@ -51,3 +51,19 @@ class EndToEnd(unittest.TestCase):
 
     def assert_nothing_left(self, fleet, seconds=30):
         wait_until(f"nothing is left of {fleet.name}", lambda: not fleet.leftovers() or None, seconds)
+
+
+class OneFleet(EndToEnd):
+    """One fleet with one worker for the whole class: tasks do not see each other, so tests may share it."""
+    shared_settings = {}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.shared = Fleet(cls.services, **cls.shared_settings)
+        cls.worker = cls.shared.start_worker()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.shared.close()
+        super().tearDownClass()

@@ -9,24 +9,18 @@ import subprocess
 import tempfile
 import unittest
 
-from case import HERE, REPO, EndToEnd, wait_until
+from case import HERE, REPO, OneFleet, wait_until
 from cli import MAYFLY, begin, environment, mayfly
 
 
-class Run(EndToEnd):
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        from stack import Fleet
-        cls.shared = Fleet(cls.services, slots=2, lease_ms=30000)  # more than a worker is ever frozen here
-        cls.worker = cls.shared.start_worker()
+class Run(OneFleet):
+    shared_settings = {"slots": 2, "lease_ms": 30000}  # a longer lease than a worker is ever frozen here
 
     @classmethod
     def tearDownClass(cls):
         try:
             wait_until("nothing is left", lambda: not cls.shared.leftovers() or None, 30)
         finally:
-            cls.shared.close()
             super().tearDownClass()
 
     def setUp(self):

@@ -5,24 +5,14 @@ import shutil
 import subprocess
 import unittest
 
-from case import REPO, EndToEnd
+from case import REPO, OneFleet
 
 EXAMPLES = os.path.join(REPO, "tools", "examples")
 MOST_LINES = 40
 
 
-class Examples(EndToEnd):
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        from stack import Fleet
-        cls.shared = Fleet(cls.services, slots=2)
-        cls.shared.start_worker()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.shared.close()
-        super().tearDownClass()
+class Examples(OneFleet):
+    shared_settings = {"slots": 2}
 
     def assert_prints_a_result(self, *command, cwd=EXAMPLES):
         env = {**os.environ, "MAYFLY_PREFIX": self.shared.name}

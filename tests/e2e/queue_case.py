@@ -1,9 +1,8 @@
 """What tests of the command on a queue start from: one worker that runs nothing (null VMM) for the whole class."""
 import json
 
-from case import EndToEnd
+from case import OneFleet
 from cli import mayfly
-from stack import Fleet
 
 RESULT_KEYS = set(("v id kind outcome ran exit_code signal stdout stderr timings_ms isolation key_destroyed message field files labels "
                    "host attempt usage stdout_bytes stderr_bytes stdout_sha256 stdout_truncated "
@@ -24,17 +23,8 @@ def end(process):
         process.communicate()
 
 
-class QueueCase(EndToEnd):
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.shared = Fleet(cls.services, vmm="null", allow_null_vmm="yes", slots=50)
-        cls.shared.start_worker()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.shared.close()
-        super().tearDownClass()
+class QueueCase(OneFleet):
+    shared_settings = {"vmm": "null", "allow_null_vmm": "yes", "slots": 50}
 
     def mayfly(self, *args, code=0, **more):
         done = mayfly(self.shared, *args, **more)

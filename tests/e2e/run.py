@@ -6,7 +6,7 @@ import unittest
 
 import msgpack
 
-from case import EndToEnd, wait_until
+from case import EndToEnd, OneFleet, wait_until
 
 
 def sh(script):
@@ -24,22 +24,14 @@ subprocess.run(["v/bin/python", "-c", "import pip; print(pip.__name__)"], check=
 """
 
 
-class Run(EndToEnd):
-    """One worker for the whole file: tasks do not see each other, so tests may share it."""
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        from stack import Fleet
-        cls.shared = Fleet(cls.services, slots=2)
-        cls.shared.start_worker()
+class Run(OneFleet):
+    shared_settings = {"slots": 2}
 
     @classmethod
     def tearDownClass(cls):
         try:
             wait_until(f"nothing is left of {cls.shared.name}", lambda: not cls.shared.leftovers())
             twice = [i for i, results in cls.shared.told().items() if len(results) != 1]
-            cls.shared.close()
             assert twice == [], twice
         finally:
             super().tearDownClass()
