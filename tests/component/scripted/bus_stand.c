@@ -8,7 +8,7 @@
 #include "base/buf.h"
 
 #define FLUSH_MS 20000
-#define IDS_MAX	 100000 /* of one stand */
+#define IDS_MAX	 20000 /* of one stand */
 
 struct told {
 	char id[IDENT_ID_MAX + 1];

@@ -348,6 +348,7 @@ static void forget(struct scripted *scripted)
 	struct scripted_disk *disk;
 	struct fake_vm *vm;
 
+	memset(scripted->n_vms, 0, sizeof(*scripted->n_vms) * scripted->n_scripts);
 	while ((wait = LIST_FIRST(&scripted->waits))) {
 		LIST_REMOVE(wait, link);
 		event_free(wait->due);
