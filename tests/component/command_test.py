@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""What the mayfly command says by itself, before it has talked to anybody: its options, its input, its descriptors. No Kafka."""
+"""What the mayfly command and the daemons say by themselves, before they have talked to anybody: options, input, descriptors,
+settings. No Kafka."""
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "support"))
 
 from cli import MAYFLY, environment  # noqa: E402
+from stack import BUILD  # noqa: E402
 
 NOBODY = "127.0.0.1:1"  # no Kafka is there
 
@@ -117,6 +119,30 @@ class Command(unittest.TestCase):
             text = mayfly("help", command).stdout.decode()
             self.assertRegex(text, r"Durations: .*a bare number is seconds")
             self.assertRegex(text, r"Sizes: .*a bare number is MiB")
+
+
+class Daemon(unittest.TestCase):
+    """Worker and reaper have one main()."""
+
+    def test_what_is_wrong_is_told_before_anything_is_done(self):
+        for name in ("worker", "reaper"):
+            def daemon(*args, program=os.path.join(BUILD, name, f"mayfly-{name}")):
+                return subprocess.run([program, *args], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+
+            usage = f"usage: mayfly-{name} --config FILE\n"
+            done = daemon("--help")
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            self.assertTrue(done.stdout.startswith(usage))
+            for args in ((), ("--config",), ("--nonsense",), ("--config", "a", "b")):
+                done = daemon(*args)
+                self.assertEqual((done.returncode, done.stdout), (2, ""), args)
+                self.assertIn(usage, done.stderr)
+            with tempfile.NamedTemporaryFile("w", prefix="mayfly-conf.") as conf:
+                conf.write("brokers = b\nhost = ../x\nworker = w\n")
+                conf.flush()
+                done = daemon("--config", conf.name)
+            self.assertEqual((done.returncode, done.stdout), (2, ""))
+            self.assertTrue(done.stderr.startswith(f"mayfly-{name}: {conf.name}:2: host: write 1 to 64 letters"), done.stderr)
 
 
 if __name__ == "__main__":

@@ -8,23 +8,22 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/own.h"
+#include "base/random.h"
 
 #define NOISE_BYTES 4096
-#define NOISE_SEED_BYTES 256 /* what getrandom() never cuts short */
+#define NOISE_SEED_BYTES 256 /* the rest repeats it */
 #define MODE_DESTROYED 0     /* of a file whose key was destroyed: root needs no bits */
 
 /* Random, so that nobody can have put them there before. */
 static void make_noise(uint8_t noise[NOISE_BYTES])
 {
-	if (getrandom(noise, NOISE_SEED_BYTES, 0) < 0)
-		memset(noise, 0x5a, NOISE_SEED_BYTES); /* a kernel without randomness: others than there were, at least */
+	random_fill(noise, NOISE_SEED_BYTES);
 	for (size_t i = NOISE_SEED_BYTES; i < NOISE_BYTES; i += NOISE_SEED_BYTES)
 		memcpy(noise + i, noise, NOISE_SEED_BYTES);
 }
