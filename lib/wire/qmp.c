@@ -1,10 +1,12 @@
 #include "wire/qmp.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <jansson.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "base/own.h"
 
 static int decode_error(const json_t *error, struct qmp_message *ret)
 {
@@ -73,17 +75,35 @@ int qmp_decode(const char *line, size_t len, struct qmp_message *ret)
 	return r;
 }
 
-int qmp_encode(struct buf *out, const char *command, const char *arguments, uint64_t id)
+static int append_line(struct buf *out, const json_t *command)
 {
-	char head[128], tail[64];
-	int n = snprintf(head, sizeof(head), "{\"execute\":\"%s\"%s", command, arguments ? ",\"arguments\":" : "");
-	int m = snprintf(tail, sizeof(tail), ",\"id\":%" PRIu64 "}\n", id);
+	cleanup_free char *text = json_dumps(command, JSON_COMPACT);
 	size_t start = out->len;
 
-	if (buf_append(out, head, (size_t)n) < 0 || (arguments && buf_append(out, arguments, strlen(arguments)) < 0) ||
-	    buf_append(out, tail, (size_t)m) < 0) {
-		out->len = start;
+	if (!text)
 		return -ENOMEM;
-	}
-	return 0;
+	if (buf_append(out, text, strlen(text)) == 0 && buf_append(out, "\n", 1) == 0)
+		return 0;
+	out->len = start;
+	return -ENOMEM;
+}
+
+int qmp_encode(struct buf *out, const char *command, uint64_t id, const char *format, ...)
+{
+	json_t *arguments = NULL, *line;
+	va_list ap;
+	int r;
+
+	va_start(ap, format);
+	if (format)
+		arguments = json_vpack_ex(NULL, 0, format, ap);
+	va_end(ap);
+	if (format && !arguments)
+		return -ENOMEM;
+	line = json_pack("{s:s, s:o*, s:I}", "execute", command, "arguments", arguments, "id", (json_int_t)id); /* takes them */
+	if (!line)
+		return -ENOMEM;
+	r = append_line(out, line);
+	json_decref(line);
+	return r;
 }

@@ -26,6 +26,7 @@ struct qmp_message {
 /* Decode one line, without its newline. 0, or -EBADMSG. */
 int qmp_decode(const char *line, size_t len, struct qmp_message *ret);
 
-/* Append {"execute": command, "arguments": <arguments>, "id": id} and a newline; `arguments` is JSON text or NULL.
+/* Append {"execute": command, "arguments": ..., "id": id} and a newline. `format` and what follows are the arguments, as jansson's
+ * json_pack() takes them; NULL: none. Not for a key: what passes through here stays in memory that is neither locked nor wiped.
  * 0 or -ENOMEM. */
-int qmp_encode(struct buf *out, const char *command, const char *arguments, uint64_t id);
+int qmp_encode(struct buf *out, const char *command, uint64_t id, const char *format, ...);

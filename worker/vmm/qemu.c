@@ -177,7 +177,7 @@ static int qemu_open(struct event_base *base, int control_fd, const struct vmm_e
 	vmm->event = event_new(base, vmm->fd, EV_READ | EV_PERSIST, on_readable, vmm);
 	if (!vmm->event || event_add(vmm->event, NULL) < 0)
 		return err_set(err, ERR_HOST, ENOMEM, "watch a QMP session");
-	r = qmp_encode(&out, "qmp_capabilities", NULL, COMMAND_CAPABILITIES);
+	r = qmp_encode(&out, "qmp_capabilities", COMMAND_CAPABILITIES, NULL);
 	if (r < 0)
 		return err_set(err, ERR_HOST, -r, "a QMP command");
 	r = send_all(vmm, out.data, out.len, -1, err);
@@ -211,17 +211,15 @@ static int encode_secret(const struct secret *key, struct secret **ret, struct e
 /* The guest's flushes go no further than QEMU: nobody will ever read this disk after a crash of the host. */
 static int encode_open(struct buf *out)
 {
-	int r = qmp_encode(out, "blockdev-add",
-			   "{\"driver\":\"luks\",\"node-name\":\"volume\",\"key-secret\":\"key\",\"file\":{\"driver\":\"file\","
-			   "\"filename\":\"/dev/fdset/1\",\"locking\":\"off\",\"cache\":{\"no-flush\":true}}}",
-			   COMMAND_BLOCKDEV_ADD);
+	int r = qmp_encode(out, "blockdev-add", COMMAND_BLOCKDEV_ADD, "{s:s, s:s, s:s, s:{s:s, s:s, s:s, s:{s:b}}}", "driver", "luks",
+			   "node-name", "volume", "key-secret", "key", "file", "driver", "file", "filename", "/dev/fdset/1", "locking",
+			   "off", "cache", "no-flush", 1);
 
 	if (r == 0)
-		r = qmp_encode(out, "object-del", "{\"id\":\"key\"}", COMMAND_SECRET_DEL);
+		r = qmp_encode(out, "object-del", COMMAND_SECRET_DEL, "{s:s}", "id", "key");
 	if (r == 0)
-		r = qmp_encode(out, "blockdev-reopen",
-			       "{\"options\":[{\"node-name\":\"work\",\"driver\":\"raw\",\"file\":\"volume\"}]}",
-			       COMMAND_REOPEN);
+		r = qmp_encode(out, "blockdev-reopen", COMMAND_REOPEN, "{s:[{s:s, s:s, s:s}]}", "options", "node-name", "work", "driver",
+			       "raw", "file", "volume");
 	return r;
 }
 
@@ -233,7 +231,7 @@ static int qemu_attach_disk(struct vmm *vmm, int disk_fd, const struct secret *k
 
 	if (r < 0)
 		return r;
-	r = qmp_encode(&add_fd, "add-fd", "{\"fdset-id\":1}", COMMAND_ADD_FD);
+	r = qmp_encode(&add_fd, "add-fd", COMMAND_ADD_FD, "{s:i}", "fdset-id", 1);
 	if (r == 0)
 		r = encode_open(&open);
 	if (r < 0)
@@ -256,7 +254,7 @@ static int qemu_attach_disk(struct vmm *vmm, int disk_fd, const struct secret *k
 static int qemu_agent_listens(struct vmm *vmm, struct err *err)
 {
 	struct buf out = { 0 };
-	int r = qmp_encode(&out, "set-action", "{\"reboot\":\"shutdown\"}", COMMAND_SET_ACTION);
+	int r = qmp_encode(&out, "set-action", COMMAND_SET_ACTION, "{s:s}", "reboot", "shutdown");
 
 	r = r < 0 ? err_set(err, ERR_HOST, -r, "a QMP command") : send_all(vmm, out.data, out.len, -1, err);
 	buf_free(&out);

@@ -10,8 +10,6 @@
 #include "host/disk/drive.h"
 #include "host/names.h"
 
-#define DISK_KEY_BYTES 64 /* hex text of a 256-bit keyslot secret */
-
 enum disk_form {
 	DISK_FORM_NONE,  /* never asked for: what was not filled in is no form */
 	DISK_FORM_LUKS1, /* a file in LUKS1, which the VMM opens itself */

@@ -6,6 +6,8 @@
 #include "base/own.h"
 #include "base/secret.h"
 
+#define DISK_KEY_BYTES 64 /* hex text of a 256-bit keyslot secret */
+
 enum drive_kind {
 	DRIVE_NONE,
 	DRIVE_FILE, /* an encrypted file: the VMM decrypts it and needs its key */

@@ -4,7 +4,6 @@
 #include <stdbool.h>
 
 #include "base/err.h"
-#include "host/disk/disk.h"
 #include "host/disk/drive.h"
 #include "host/names.h"
 
