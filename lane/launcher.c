@@ -44,12 +44,12 @@ void launch_plan_clear(struct launch_plan *plan)
 	close_fd(&plan->guest_fd);
 }
 
-static int spawn(const struct host_place *place, const char *libexec_dir, const char *vm_id, uint32_t uid,
-		 const struct jail_profile *jail, const struct launch *launch, const struct launch_plan *plan, int *ret_guard_fd,
+static int spawn(const struct host_place *place, const char *libexec_dir, const struct jail_profile *jail,
+		 const struct launch *launch, const struct launch_plan *plan, int *ret_guard_fd,
 		 struct err *err)
 {
-	const struct vm_plan vm = { .id = vm_id,
-				    .uid = uid,
+	const struct vm_plan vm = { .id = launch->vm_id,
+				    .uid = launch->uid,
 				    .memory_mib = launch->memory_mib,
 				    .cpus = launch->cpus,
 				    .file_mib = plan->file_mib,
@@ -64,11 +64,12 @@ static int spawn(const struct host_place *place, const char *libexec_dir, const 
 	return vm_spawn(place, libexec_dir, &vm, ret_guard_fd, err);
 }
 
-int launcher_start(const struct host_place *place, const char *libexec_dir, enum launcher_kind kind, const char *vm_id,
-		   uint32_t uid, const struct launch *launch, struct launch_ends *ret, struct err *err)
+int launcher_start(const struct host_place *place, const char *libexec_dir, enum launcher_kind kind, const struct launch *launch,
+		   struct launch_ends *ret, struct err *err)
 {
 	const struct launcher *launcher = launcher_of(kind);
 	cleanup_(launch_plan_clear) struct launch_plan plan;
+	cleanup_fd int guard_fd = -1; /* closed: it kills */
 	int r;
 
 	launch_plan_init(&plan);
@@ -76,9 +77,12 @@ int launcher_start(const struct host_place *place, const char *libexec_dir, enum
 		return err_set(err, ERR_BUG, EINVAL, "a launcher %d, which is none", (int)kind);
 	r = launcher->plan(place, launch, &plan, err);
 	if (r == 0)
-		r = spawn(place, libexec_dir, vm_id, uid, launcher->jail, launch, &plan, &ret->guard_fd, err);
+		r = spawn(place, libexec_dir, launcher->jail, launch, &plan, &guard_fd, err);
+	if (r == 0 && launcher->connect)
+		r = launcher->connect(&plan, err);
 	if (r < 0)
 		return r;
+	ret->guard_fd = take_fd(&guard_fd);
 	ret->control_fd = take_fd(&plan.control_fd);
 	ret->guest_fd = take_fd(&plan.guest_fd);
 	return 0;
@@ -87,14 +91,16 @@ int launcher_start(const struct host_place *place, const char *libexec_dir, enum
 int launcher_probe(const struct host_place *place, const char *libexec_dir, enum launcher_kind kind, enum accel accel,
 		   uint64_t guard_deadline_boot_ms, char name[NAMES_PROBE_MAX], struct launch_ends *ret, struct err *err)
 {
-	const struct launch launch = { .accel = accel,
+	char images[PATH_MAX], id[NAMES_PROBE_MAX];
+	const struct launch launch = { .vm_id = id,
+				       .uid = UID_PROBE,
+				       .accel = accel,
 				       .memory_mib = PROBE_MEMORY_MIB,
 				       .cpus = 1,
 				       .disk_mib = PROBE_DISK_MIB,
 				       .tsc_khz = launcher_tsc_khz(),
 				       .deadline_boot_ms = guard_deadline_boot_ms,
 				       .limit_boot_ms = guard_deadline_boot_ms };
-	char images[PATH_MAX], id[NAMES_PROBE_MAX];
 
 	workspaces_remove_old_probes(place);
 	names_probe(guard_deadline_boot_ms, (int)getpid(), id);
@@ -103,5 +109,5 @@ int launcher_probe(const struct host_place *place, const char *libexec_dir, enum
 	names_images_dir(place, images);
 	if (access(images, R_OK | X_OK) < 0)
 		return err_set(err, ERR_HOST, errno, "look into the images folder '%s'", images);
-	return launcher_start(place, libexec_dir, kind, id, UID_PROBE, &launch, ret, err);
+	return launcher_start(place, libexec_dir, kind, &launch, ret, err);
 }

@@ -34,6 +34,8 @@ enum launcher_guest {
 
 /* What is to be started. All of it is borrowed. */
 struct launch {
+	const char *vm_id;
+	uint32_t uid;	   /* of the VMM: its slot's */
 	const char *image; /* NULL: a microVM that only says hello, without image and disk */
 	enum accel accel;
 	uint32_t memory_mib, cpus, disk_mib;
@@ -45,8 +47,8 @@ struct launch {
 /* What a launcher makes of it. */
 struct launch_plan {
 	const char *argv[LAUNCHER_MAX_ARGS]; /* of the VMM, path inside its jail; NULL-terminated */
-	char text[4][256];		     /* for what in argv is no constant */
-	int fds[VM_MAX_FDS];		     /* become 3, 4, ... of the VMM */
+	char text[8][256];		     /* for what in argv is no constant */
+	int fds[VM_MAX_FDS];		     /* the first n_fds become 3, 4, ... of the VMM; the rest is the launcher's own */
 	unsigned n_fds;
 	int control_fd, guest_fd; /* the engine's ends */
 	uint32_t file_mib;	  /* the largest file that the VMM may write */
@@ -60,6 +62,9 @@ struct launcher {
 	/* ERR_INPUT when the image is not on this host, ERR_HOST when the host's bundle is not. On failure `ret` may be half
 	 * filled: launch_plan_clear(). */
 	int (*plan)(const struct host_place *place, const struct launch *launch, struct launch_plan *ret, struct err *err);
+	/* Once the VMM was started: connect what it makes itself, within moments. On failure it is killed. NULL: all sockets are
+	 * there from the start. */
+	int (*connect)(struct launch_plan *plan, struct err *err);
 };
 
 /* NULL: there is none of that kind. */
@@ -73,9 +78,9 @@ struct launch_ends {
 	int control_fd, guest_fd, guard_fd;
 };
 
-/* Plan it, and start it in its jail under its guard, as workspace `vm_id`. */
-int launcher_start(const struct host_place *place, const char *libexec_dir, enum launcher_kind kind, const char *vm_id,
-		   uint32_t uid, const struct launch *launch, struct launch_ends *ret, struct err *err);
+/* Plan it, and start it in its jail under its guard. */
+int launcher_start(const struct host_place *place, const char *libexec_dir, enum launcher_kind kind, const struct launch *launch,
+		   struct launch_ends *ret, struct err *err);
 
 /* A microVM that is only to say hello: no image, no disk, the uid UID_PROBE, a name that is no workspace's (names_probe()), which
  * goes to `name` unless that is NULL. ERR_HOST also when the images folder cannot be looked into. */

@@ -43,7 +43,9 @@ static int start(struct lane_context *context, const struct lane_vm_start *start
 		 struct launch_ends *ret, struct err *err)
 {
 	const struct lane_setup *setup = context->setup;
-	const struct launch launch = { .image = start->image,
+	const struct launch launch = { .vm_id = start->vm_id,
+				       .uid = setup->slot_uid_base + start->slot,
+				       .image = start->image,
 				       .accel = setup->accel,
 				       .memory_mib = start->memory_mib,
 				       .cpus = start->cpus,
@@ -58,8 +60,7 @@ static int start(struct lane_context *context, const struct lane_vm_start *start
 		return r;
 	if (start->slot >= setup->n_slots)
 		return err_set(err, ERR_BUG, ERANGE, "slot %u of %u", start->slot, setup->n_slots);
-	return launcher_start(&setup->place, setup->libexec_dir, start->launcher, start->vm_id, setup->slot_uid_base + start->slot,
-			      &launch, ret, err);
+	return launcher_start(&setup->place, setup->libexec_dir, start->launcher, &launch, ret, err);
 }
 
 int lane_op_vm_start(struct lane_context *context, struct lane_request *request, struct lane_reply *reply, struct err *err)

@@ -256,6 +256,7 @@ static void kill_member(const char *procs, int pid)
 /* How many processes were there to be killed. `kill_fd` takes them all at once, those of other pid namespaces too. */
 static size_t kill_all(const char *hierarchy, const char *path, int kill_fd)
 {
+	ssize_t killed;
 	cleanup_file FILE *stream = NULL;
 	char procs[PATH_MAX];
 	size_t n = 0;
@@ -268,8 +269,10 @@ static size_t kill_all(const char *hierarchy, const char *path, int kill_fd)
 			kill_member(procs, pid);
 		n++;
 	}
-	if (kill_fd >= 0 && n)
-		(void)write(kill_fd, "1", 1); /* the next round sees what is left */
+	if (kill_fd < 0 || !n)
+		return n;
+	killed = write(kill_fd, "1", 1);
+	(void)killed; /* the next round sees what is left */
 	return n;
 }
 

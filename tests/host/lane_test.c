@@ -1,5 +1,7 @@
 /* The vmm lane and the guard it starts, asked as the engine asks: a deadline is a time, not a length, so nothing that hangs
  * before it moves it. */
+#include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
@@ -96,9 +98,9 @@ static void ask(struct fixture *fixture, const struct lane_request *request)
 	assert_int_equal(lane_send_request(fixture->fd, fixture->buffer, request, ++fixture->seq, &err), 0);
 }
 
-static void ask_start(struct fixture *fixture, uint64_t deadline_boot_ms)
+static struct lane_request start_request(uint64_t deadline_boot_ms)
 {
-	const struct lane_request request = { .op = LANE_OP_VM_START,
+	return (struct lane_request){ .op = LANE_OP_VM_START,
 					      .deadline_boot_ms = clock_boot_ms() + LONG_MS,
 					      .of.vm_start = { .vm_id = ID,
 							       .image = "base",
@@ -107,6 +109,11 @@ static void ask_start(struct fixture *fixture, uint64_t deadline_boot_ms)
 							       .memory_mib = 128,
 							       .disk_mib = 64,
 							       .guard_deadline_boot_ms = deadline_boot_ms } };
+}
+
+static void ask_start(struct fixture *fixture, uint64_t deadline_boot_ms)
+{
+	const struct lane_request request = start_request(deadline_boot_ms);
 
 	ask(fixture, &request);
 }
@@ -229,12 +236,67 @@ static void test_one_that_is_too_far_is_refused(void **state)
 	assert_false(has_vm(fixture));
 }
 
+/* Nobody uses a name twice: what is there is not harmed. */
+static void test_a_name_is_used_once(void **state)
+{
+	struct fixture *fixture = *state;
+	struct pollfd guard = { .events = POLLIN };
+	cleanup_fd int guard_fd = -1;
+
+	ask_start(fixture, clock_boot_ms() + LONG_MS);
+	assert_int_equal(answer(fixture), 0);
+	guard_fd = take_fd(&fixture->reply.fds[2]);
+	for (int waited_ms = 0; !has_vm(fixture) && waited_ms < PATIENCE_MS; waited_ms++)
+		(void)poll(NULL, 0, 1); /* its guard makes the group */
+	ask_start(fixture, clock_boot_ms() + LONG_MS);
+	assert_int_equal(answer(fixture), EEXIST);
+	assert_int_equal(fixture->fault.kind, ERR_BUG);
+	assert_true(has_vm(fixture));
+	guard.fd = guard_fd;
+	assert_int_equal(poll(&guard, 1, 0), 0); /* and it has nothing to say */
+}
+
+/* QEMU is given its disk later, over QMP. */
+static void test_a_disk_for_who_wants_none_is_refused(void **state)
+{
+	struct lane_request request = start_request(clock_boot_ms() + LONG_MS);
+	struct fixture *fixture = *state;
+	struct err err;
+
+	request.of.vm_start.drive = DRIVE_FILE;
+	assert_int_equal(secret_new(DISK_KEY_BYTES, &request.secret, &err), 0);
+	request.fds[request.n_fds++] = open("/dev/null", O_RDWR | O_CLOEXEC);
+	ask(fixture, &request);
+	lane_request_clear(&request);
+	assert_int_equal(answer(fixture), EINVAL);
+	assert_int_equal(fixture->fault.kind, ERR_BUG);
+	assert_false(has_vm(fixture));
+}
+
+static void test_a_request_of_another_lane_ends_it(void **state)
+{
+	const struct lane_request request = { .op = LANE_OP_DISK_ERASE, .deadline_boot_ms = clock_boot_ms() + LONG_MS, .of.vm.vm_id = ID };
+	struct fixture *fixture = *state;
+	struct pollfd pollfd = { .fd = fixture->fd, .events = POLLIN };
+	struct err err, fault;
+	struct lane_reply reply;
+	uint64_t seq;
+
+	ask(fixture, &request);
+	assert_int_equal(poll(&pollfd, 1, PATIENCE_MS), 1);
+	assert_true(lane_receive_reply(fixture->fd, fixture->buffer, &reply, &fault, &seq, &err) < 0);
+	assert_int_equal(err.kind, ERR_BUSY); /* the end, and not a word */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_what_is_too_late_starts_nothing, start, end),
 		cmocka_unit_test_setup_teardown(test_a_late_start_does_not_move_it, start, end),
 		cmocka_unit_test_setup_teardown(test_one_that_is_too_far_is_refused, start, end),
+		cmocka_unit_test_setup_teardown(test_a_name_is_used_once, start, end),
+		cmocka_unit_test_setup_teardown(test_a_disk_for_who_wants_none_is_refused, start, end),
+		cmocka_unit_test_setup_teardown(test_a_request_of_another_lane_ends_it, start, end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
