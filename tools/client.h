@@ -25,7 +25,7 @@ struct client_delivery {
 	void *opaque;
 	int32_t partition;
 	int64_t offset;
-	const char *why; /* NULL: it is in Kafka; borrowed during the call */
+	const char *why; /* NULL: it is in Kafka, and only then partition and offset are known; borrowed during the call */
 };
 
 struct client_record {

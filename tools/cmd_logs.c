@@ -25,8 +25,8 @@ struct logs {
 	uint64_t since_ms; /* wall clock; 0: whatever Kafka has */
 	struct history history;
 	struct client_range output; /* where its chunks are */
-	uint32_t attempt;	    /* whose output it is: what earlier ones printed is forgotten */
-	int64_t start_ms;	    /* Kafka's time of its first chunk, or earlier */
+	uint32_t attempt;	    /* whose output it is: what earlier ones printed is forgotten; 0: none is known yet */
+	int64_t start_ms;	    /* Kafka's time of its first chunk, or earlier; 0 while there is no attempt */
 	bool is_over;		    /* `history.finished` is of this task */
 	struct printer printer;
 };

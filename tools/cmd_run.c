@@ -34,9 +34,9 @@ struct run {
 	bool is_delivered, is_started, is_finished, is_hinted;
 	char undelivered[160]; /* why it could not be submitted, "" */
 	bool is_shared;	       /* another record is the same task: now the result of that one is waited for */
-	int32_t partition;     /* of the task's record */
+	int32_t partition;     /* this and offset: the place of the task's record, once is_delivered */
 	int64_t offset;
-	struct result result;
+	struct result result; /* once is_finished */
 	struct printer printer;
 	struct screen_step step;
 };

@@ -14,7 +14,7 @@
 
 struct history {
 	bool has_started, has_finished;
-	struct result started, finished; /* the latest of each */
+	struct result started, finished; /* the latest of each, where has_started, has_finished; so with what follows of them */
 	int64_t started_offset, finished_offset;
 	int64_t started_time_ms; /* Kafka's, of `started` */
 	struct client_range after; /* in the results: what comes after all that was read */

@@ -1,3 +1,7 @@
+/* Each part is looked at twice a second. It is alive; or it has ended, and is due to be started at a time. That time is a delay
+ * away: the first one is a second, each further end doubles it, and a part that has lived for a minute begins again with the
+ * first. A part is started under the stack's lock only: while `mayfly dev start` has that, nothing is due. The keeper itself ends
+ * by SIGTERM, before `mayfly dev stop` ends the parts. */
 #include "tools/keeper.h"
 
 #include <errno.h>
@@ -15,7 +19,7 @@
 
 struct care {
 	uint64_t delay_ms;
-	uint64_t due_mono_ms; /* of the next start; 0: it was alive at the last look */
+	uint64_t due_mono_ms; /* of the next start; 0: it was alive when it was looked at last */
 };
 
 static void start_again(struct stack *stack, enum stack_part part, struct care *care)
