@@ -89,22 +89,27 @@ void host_sweep_list(struct host_sweep *sweep)
 	list_next(sweep);
 }
 
-size_t host_sweep_next(struct host_sweep *sweep, struct reap_find out[REAP_BATCH_MAX])
+size_t host_sweep_next(struct host_sweep *sweep, struct leftover_find out[REAP_BATCH_MAX])
 {
 	return leftovers_next(&sweep->leftovers, &sweep->cursor, clock_mono_ms(), out);
 }
 
-void host_sweep_judge(struct host_sweep *sweep, const char *id, int64_t number)
+void host_sweep_judge(struct host_sweep *sweep, const char *vm_id, bool is_held)
 {
-	leftovers_judge(&sweep->leftovers, id, number, clock_mono_ms());
+	leftovers_judge(&sweep->leftovers, vm_id, is_held, clock_mono_ms());
 }
 
-void host_sweep_note_left(struct host_sweep *sweep, const char *id, const char *why)
+void host_sweep_trust_all(struct host_sweep *sweep)
+{
+	leftovers_trust_all(&sweep->leftovers);
+}
+
+void host_sweep_note_left(struct host_sweep *sweep, const char *vm_id, const char *id, const char *why)
 {
 	unsigned n_failures;
-	uint64_t pause_ms = leftovers_failed(&sweep->leftovers, id, clock_mono_ms(), &n_failures);
+	uint64_t pause_ms = leftovers_failed(&sweep->leftovers, vm_id, clock_mono_ms(), &n_failures);
 
-	log_error("reaper.left", "id=%s tries=%u again_in_ms=%llu message=\"%s\"", id, n_failures,
+	log_error("reaper.left", "id=%s vm_id=%s tries=%u again_in_ms=%llu message=\"%s\"", id, vm_id, n_failures,
 		  (unsigned long long)pause_ms, why);
 }
 
@@ -115,6 +120,7 @@ int host_sweep_new(const struct host_sweep_config *config, struct host_sweep **r
 	if (!sweep)
 		return err_set(err, ERR_HOST, ENOMEM, "set up the sweep of this host");
 	sweep->config = *config;
+	sweep->leftovers.suspect_ms = config->lease_ms + config->grace_ms;
 	sweep->leftovers.grace_ms = config->grace_ms;
 	sweep->scans_to_go = EVERY_SCANS;
 	*ret = sweep;

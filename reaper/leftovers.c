@@ -2,10 +2,10 @@
 
 #include <string.h>
 
-static struct leftover *find(struct leftovers *leftovers, const char *id)
+static struct leftover *find(struct leftovers *leftovers, const char *vm_id)
 {
 	for (size_t i = 0; i < leftovers->n; i++)
-		if (strcmp(leftovers->finds[i].id, id) == 0)
+		if (strcmp(leftovers->finds[i].vm_id, vm_id) == 0)
 			return &leftovers->finds[i];
 	return NULL;
 }
@@ -17,21 +17,21 @@ void leftovers_list_begin(struct leftovers *leftovers)
 }
 
 /* NULL: there is no room for it. */
-static struct leftover *find_or_add(struct leftovers *leftovers, const char *id)
+static struct leftover *find_or_add(struct leftovers *leftovers, const char *vm_id)
 {
-	struct leftover *known = find(leftovers, id);
+	struct leftover *known = find(leftovers, vm_id);
 
 	if (!known && leftovers->n < LEFTOVERS_MAX) {
 		known = &leftovers->finds[leftovers->n++];
 		*known = (struct leftover){ .suspect_since_ms = 0 };
-		memcpy(known->id, id, strnlen(id, IDENT_ID_MAX));
+		memcpy(known->vm_id, vm_id, strnlen(vm_id, IDENT_ID_MAX));
 	}
 	return known;
 }
 
-void leftovers_list_add(struct leftovers *leftovers, const char *id)
+void leftovers_list_add(struct leftovers *leftovers, const char *vm_id)
 {
-	struct leftover *known = find_or_add(leftovers, id);
+	struct leftover *known = find_or_add(leftovers, vm_id);
 
 	if (known)
 		known->is_listed = true;
@@ -48,29 +48,35 @@ void leftovers_list_end(struct leftovers *leftovers)
 }
 
 size_t leftovers_next(const struct leftovers *leftovers, size_t *cursor, uint64_t now_mono_ms,
-		      struct reap_find out[REAP_BATCH_MAX])
+		      struct leftover_find out[REAP_BATCH_MAX])
 {
 	size_t n = 0;
 
 	for (; *cursor < leftovers->n && n < REAP_BATCH_MAX; (*cursor)++) {
 		const struct leftover *one = &leftovers->finds[*cursor];
-		bool is_old = one->suspect_since_ms && now_mono_ms - one->suspect_since_ms >= leftovers->grace_ms;
+		bool is_old = one->suspect_since_ms && now_mono_ms - one->suspect_since_ms >= leftovers->suspect_ms;
 
-		out[n++] = (struct reap_find){ .id = one->id, .may_take = is_old && now_mono_ms >= one->not_before_ms };
+		out[n++] = (struct leftover_find){ .vm_id = one->vm_id, .may_erase = is_old && now_mono_ms >= one->not_before_ms };
 	}
 	return n;
 }
 
-void leftovers_judge(struct leftovers *leftovers, const char *id, int64_t number, uint64_t now_mono_ms)
+void leftovers_judge(struct leftovers *leftovers, const char *vm_id, bool is_held, uint64_t now_mono_ms)
 {
-	struct leftover *one = find(leftovers, id);
+	struct leftover *one = find(leftovers, vm_id);
 
 	if (!one)
 		return;
-	if (number == 0)
+	if (is_held)
 		one->suspect_since_ms = 0;
 	else if (!one->suspect_since_ms)
 		one->suspect_since_ms = now_mono_ms;
+}
+
+void leftovers_trust_all(struct leftovers *leftovers)
+{
+	for (size_t i = 0; i < leftovers->n; i++)
+		leftovers->finds[i].suspect_since_ms = 0;
 }
 
 static uint64_t pause_ms(const struct leftovers *leftovers, unsigned n_failures)
@@ -84,9 +90,9 @@ static uint64_t pause_ms(const struct leftovers *leftovers, unsigned n_failures)
 							      : LEFTOVERS_PAUSE_MAX_MS;
 }
 
-uint64_t leftovers_failed(struct leftovers *leftovers, const char *id, uint64_t now_mono_ms, unsigned *ret_n_failures)
+uint64_t leftovers_failed(struct leftovers *leftovers, const char *vm_id, uint64_t now_mono_ms, unsigned *ret_n_failures)
 {
-	struct leftover *one = find_or_add(leftovers, id);
+	struct leftover *one = find_or_add(leftovers, vm_id);
 	unsigned n_failures = one ? ++one->n_failures : 1;
 	uint64_t pause = pause_ms(leftovers, n_failures);
 

@@ -4,14 +4,16 @@
  *	not listed --(the lane names it)-->                KNOWN
  *	KNOWN      --(Redis: nobody holds it)-->           SUSPECT, since now
  *	SUSPECT    --(Redis: somebody holds it)-->         KNOWN
- *	SUSPECT    --(it has been one for the grace)-->    may be taken, and erased
+ *	SUSPECT    --(the connection to Redis is lost)-->  KNOWN
+ *	SUSPECT    --(for a lease and the grace)-->        may be erased
  *	any        --(a whole listing without it)-->       not listed
  *
- * When something of it cannot be erased it stays what it is, and is not taken before a pause is over, which doubles
+ * When something of it cannot be erased it stays what it is, and is not tried before a pause is over, which doubles
  * each time. So it is tried for ever.
  *
- * One look is not enough. A worker makes objects after it has claimed and removes them before it finishes; but the
- * listing and what Redis says are of two moments, and in between a claim may have come. */
+ * One look is not enough. Redis says "held" of a workspace when a live lease names it and an entry of the host's VM table
+ * leads there. A live lease may have no entry for a while: before its first renewal, or when Redis lost the entry. The
+ * next renewal writes it. A worker whose lease was not renewed for a whole lease has given the workspace up. */
 #pragma once
 
 #include <stdbool.h>
@@ -25,30 +27,40 @@
 #define LEFTOVERS_PAUSE_MAX_MS 60000 /* between two tries of erasing the same workspace, unless the grace is longer */
 
 struct leftover {
-	char id[IDENT_ID_MAX + 1];
+	char vm_id[IDENT_ID_MAX + 1];
 	uint64_t suspect_since_ms; /* monotonic; 0: no suspicion */
 	uint64_t not_before_ms;	   /* monotonic; the end of its pause */
 	unsigned n_failures;	   /* of erasing it, one after the other */
 	bool is_listed;		   /* in the listing at hand */
 };
 
+/* A workspace to ask Redis about. */
+struct leftover_find {
+	const char *vm_id;
+	bool may_erase; /* if it is not held */
+};
+
 struct leftovers {
+	uint64_t suspect_ms; /* how long nobody must have held it: a lease and the grace */
 	uint64_t grace_ms;
 	size_t n;
 	struct leftover finds[LEFTOVERS_MAX];
 };
 
 void leftovers_list_begin(struct leftovers *leftovers);
-void leftovers_list_add(struct leftovers *leftovers, const char *id);
+void leftovers_list_add(struct leftovers *leftovers, const char *vm_id);
 void leftovers_list_end(struct leftovers *leftovers); /* forgets what was not listed */
 
 /* The next finds to ask Redis about, from *cursor (0 at first) on; 0 at the end. The ids are borrowed until the next
  * listing. */
 size_t leftovers_next(const struct leftovers *leftovers, size_t *cursor, uint64_t now_mono_ms,
-		      struct reap_find out[REAP_BATCH_MAX]);
+		      struct leftover_find out[REAP_BATCH_MAX]);
 
-/* What Redis answered (bus/reap.h: reap_heal). */
-void leftovers_judge(struct leftovers *leftovers, const char *id, int64_t number, uint64_t now_mono_ms);
+/* What Redis answered (bus/reap.h: reap_find). */
+void leftovers_judge(struct leftovers *leftovers, const char *vm_id, bool is_held, uint64_t now_mono_ms);
+
+/* What Redis said before counts no more. */
+void leftovers_trust_all(struct leftovers *leftovers);
 
 /* Something of it could not be erased. Answers for how long it is left alone now, and how often that has happened. */
-uint64_t leftovers_failed(struct leftovers *leftovers, const char *id, uint64_t now_mono_ms, unsigned *ret_n_failures);
+uint64_t leftovers_failed(struct leftovers *leftovers, const char *vm_id, uint64_t now_mono_ms, unsigned *ret_n_failures);

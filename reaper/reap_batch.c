@@ -7,12 +7,14 @@
 #include "base/log.h"
 #include "reaper/reap_batch_steps.h"
 
-static const batch_step_fn steps[] = { step_take,    step_erase, step_fence,  step_settle, step_announce,
-				       step_confirm, step_tell,	 step_lookup, step_settle, NULL };
+static const batch_step_fn lease_steps[] = { step_take,	   step_erase, step_fence,  step_settle, step_announce,
+					     step_confirm, step_tell,  step_lookup, step_settle, NULL };
+static const batch_step_fn leftover_steps[] = { step_erase, step_note, NULL };
 
-static void begin(struct reap_batch *batch, size_t n, uint64_t now_ms)
+static void begin(struct reap_batch *batch, const batch_step_fn *steps, size_t n, uint64_t now_ms)
 {
 	assert(batch->n == 0 && n > 0 && n <= REAP_BATCH_MAX);
+	batch->steps = steps;
 	batch->n = n;
 	batch->now_ms = now_ms;
 	batch->step = 0;
@@ -21,7 +23,7 @@ static void begin(struct reap_batch *batch, size_t n, uint64_t now_ms)
 
 void reap_batch_leases(struct reap_batch *batch, const struct reap_lease *leases, size_t n, uint64_t now_ms)
 {
-	begin(batch, n, now_ms);
+	begin(batch, lease_steps, n, now_ms);
 	for (size_t i = 0; i < n; i++) {
 		struct batch_item *item = &batch->items[i];
 
@@ -31,43 +33,45 @@ void reap_batch_leases(struct reap_batch *batch, const struct reap_lease *leases
 	reap_batch_run(batch);
 }
 
-static void take_leftover(struct reap_batch *batch, size_t index, int64_t number, const struct reap_lease *lease)
+static void take_leftover(struct reap_batch *batch, size_t index, const struct reap_found *found)
 {
-	const struct reap_find *find = &batch->finds[index];
+	const struct leftover_find *find = &batch->finds[index];
 	struct batch_item *item = &batch->items[index];
+	struct reap_lease *lease = &item->what.lease;
 
-	batch->config.on_judged(batch->config.ctx, find->id, number);
+	batch->config.on_judged(batch->config.ctx, find->vm_id, found->is_held);
 	*item = (struct batch_item){ .plan = LEASE_PLAN_LEAVE };
-	if (!find->may_take || number == 0)
+	if (!find->may_erase || found->is_held)
 		return;
-	item->plan = number > 0 ? LEASE_PLAN_REAP : LEASE_PLAN_ERASE;
-	if (number > 0)
-		item->what.lease = *lease;
-	(void)snprintf(item->what.lease.id, sizeof(item->what.lease.id), "%s", find->id); /* an id fits */
-	(void)snprintf(item->what.lease.host, sizeof(item->what.lease.host), "%s", batch->config.host);
-	item->what.is_expired = number > 0 && lease->expires_ms <= batch->now_ms;
-	log_warn("reaper.leftover", "id=%s message=\"objects on this host that nobody holds\"", item->what.lease.id);
+	item->plan = LEASE_PLAN_ERASE;
+	(void)snprintf(lease->id, sizeof(lease->id), "%s", found->id[0] ? found->id : "-"); /* all three fit */
+	(void)snprintf(lease->vm_id, sizeof(lease->vm_id), "%s", find->vm_id);
+	(void)snprintf(lease->host, sizeof(lease->host), "%s", batch->config.host);
+	log_warn("reaper.leftover", "id=%s vm_id=%s message=\"objects on this host that nobody holds\"", lease->id, lease->vm_id);
 }
 
-static void on_leftovers_taken(void *ctx, const int64_t *numbers, const struct reap_lease *leases)
+static void on_found(void *ctx, const struct reap_found *found)
 {
 	struct reap_batch *batch = ctx;
 
-	if (!numbers) {
+	if (!found || batch->config.is_stopping(batch->config.ctx)) {
 		reap_batch_end(batch);
 		return;
 	}
 	for (size_t i = 0; i < batch->n; i++)
-		take_leftover(batch, i, numbers[i], &leases[i]);
-	reap_batch_end_step(batch);
+		take_leftover(batch, i, &found[i]);
+	reap_batch_run(batch);
 }
 
-/* Here the request to Redis is the step take. */
-void reap_batch_leftovers(struct reap_batch *batch, const struct reap_find *finds, size_t n, uint64_t now_ms)
+void reap_batch_leftovers(struct reap_batch *batch, const struct leftover_find *finds, size_t n)
 {
-	begin(batch, n, now_ms);
+	const char *vm_ids[REAP_BATCH_MAX];
+
+	begin(batch, leftover_steps, n, 0);
 	memcpy(batch->finds, finds, n * sizeof(*finds));
-	reap_heal(batch->config.reap, batch->finds, n, on_leftovers_taken, batch);
+	for (size_t i = 0; i < n; i++)
+		vm_ids[i] = finds[i].vm_id;
+	reap_find(batch->config.reap, vm_ids, n, on_found, batch);
 }
 
 int reap_batch_new(const struct reap_batch_config *config, struct reap_batch **ret, struct err *err)
@@ -77,7 +81,6 @@ int reap_batch_new(const struct reap_batch_config *config, struct reap_batch **r
 	if (!batch)
 		return err_set(err, ERR_HOST, ENOMEM, "set up the reaper's batches");
 	batch->config = *config;
-	batch->steps = steps;
 	*ret = batch;
 	return 0;
 }

@@ -31,8 +31,14 @@
  * - after tell: a lease that says ended, of a record that is told. Announce answers TOLD to the next reaper, which
  *   closes it.
  *
- * What must not happen: to erase what a worker holds (only with the lease's token, or when Redis says that nobody
- * holds it), to tell without a lease of ours (confirm), to tell twice (the ledger).
+ * A batch of leftovers, which a sweep of the host found, has no leases and only these steps:
+ *
+ *	find      Redis     does a worker or reaper hold a lease that names it, here? Then it is left alone
+ *	erase     this host as above; without a lease, because nobody can ever make an object of that name again
+ *	note      Redis     what came of the key, into the line that still names it
+ *
+ * What must not happen: to erase what a worker holds (only with the lease's token, or when reaper/leftovers.h says so),
+ * to tell without a lease of ours (confirm), to tell twice (the ledger).
  *
  * An item of which Redis or Kafka did not answer is left as it is. What could not be erased is found again, without
  * a lease, by sweeping the host (reaper/host_sweep.h). */
@@ -40,6 +46,7 @@
 
 #include "base/err.h"
 #include "base/own.h"
+#include "reaper/leftovers.h"
 #include "reaper/reap_batch_config.h"
 
 struct reap_batch;
@@ -50,7 +57,7 @@ int reap_batch_new(const struct reap_batch_config *config, struct reap_batch **r
 void reap_batch_leases(struct reap_batch *batch, const struct reap_lease *leases, size_t n, uint64_t now_ms);
 
 /* Workspaces found on this host; their ids are borrowed until on_done. */
-void reap_batch_leftovers(struct reap_batch *batch, const struct reap_find *finds, size_t n, uint64_t now_ms);
+void reap_batch_leftovers(struct reap_batch *batch, const struct leftover_find *finds, size_t n);
 
 void reap_batch_free(struct reap_batch *batch);
 

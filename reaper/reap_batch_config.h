@@ -18,10 +18,10 @@ struct reap_batch_config {
 	bool (*is_stopping)(void *ctx);
 	/* The batch is over. */
 	void (*on_done)(void *ctx);
-	/* What reap_heal() answered for a find. */
-	void (*on_judged)(void *ctx, const char *id, int64_t number);
-	/* Something of it could not be erased. */
-	void (*on_left)(void *ctx, const char *id, const char *why);
+	/* What Redis answered of a workspace that was found on this host. */
+	void (*on_judged)(void *ctx, const char *vm_id, bool is_held);
+	/* Something of it could not be erased. `id`: of its task; "-": not known. */
+	void (*on_left)(void *ctx, const char *vm_id, const char *id, const char *why);
 	/* No memory: the reaper cannot go on. */
 	void (*on_fault)(void *ctx, const char *why);
 	void *ctx;

@@ -2,8 +2,8 @@
  *
  * The VM first: as long as it is there it has the key, and can write to the disk's file what was there before.
  * Nothing that follows depends on it: an item whose objects stay is reaped all the same, and the sweep finds the
- * objects again. But it has its time: what was not begun when the leases run out is not begun, because a worker may
- * have objects of that name by then. */
+ * objects again. But it has its time: what was not begun when the leases run out is not begun, because another reaper
+ * has it by then, and who waits for results waits for us. */
 #include <string.h>
 
 #include "base/clock.h"
@@ -19,7 +19,7 @@ static bool is_here(const struct reap_batch *batch, const struct batch_item *ite
 {
 	bool has_objects = item->plan == LEASE_PLAN_REAP || item->plan == LEASE_PLAN_ERASE;
 
-	return has_objects && strcmp(item->what.lease.host, batch->config.host) == 0;
+	return has_objects && strcmp(item->what.lease.vm_id, "-") != 0 && strcmp(item->what.lease.host, batch->config.host) == 0;
 }
 
 static void note_why(struct reap_batch *batch, enum lane_op op, const char *why)
@@ -59,9 +59,8 @@ static void leave_the_rest(struct reap_batch *batch)
 
 		if (!is_here(batch, item))
 			continue;
-		log_warn("reaper.late",
-			 "id=%s message=\"not erased yet: erasing what came before it took as long as a lease\"",
-			 item->what.lease.id);
+		log_warn("reaper.late", "id=%s vm_id=%s message=\"not erased yet: erasing what came before it took as long as a lease\"",
+			 item->what.lease.id, item->what.lease.vm_id);
 		if (!batch->erase.has_failed)
 			item->plan = LEASE_PLAN_LEAVE;
 	}
@@ -72,10 +71,11 @@ static void end_item(struct reap_batch *batch)
 	const struct reap_lease *lease = &batch->items[batch->erase.at].what.lease;
 	bool is_left = batch->erase.why_left[0] != '\0';
 
-	log_info("reaper.erased", "id=%s complete=%d key_destroyed=%d", lease->id, !is_left, lease->is_key_destroyed);
+	log_info("reaper.erased", "id=%s vm_id=%s complete=%d key_destroyed=%d", lease->id, lease->vm_id, !is_left,
+		 lease->is_key_destroyed);
 	batch->erase.has_failed |= is_left;
 	if (is_left)
-		batch->config.on_left(batch->config.ctx, lease->id, batch->erase.why_left);
+		batch->config.on_left(batch->config.ctx, lease->vm_id, lease->id, batch->erase.why_left);
 	batch->erase.why_left[0] = '\0';
 	batch->erase.op = 0;
 	batch->erase.at++;
@@ -94,12 +94,12 @@ static void on_erased(void *ctx, struct lane_reply *reply, const struct err *err
 	erase_next(batch);
 }
 
-static void ask_lane(struct reap_batch *batch, const char *id)
+static void ask_lane(struct reap_batch *batch, const char *vm_id)
 {
 	struct lane_request request = { .op = erase_ops[batch->erase.op],
 					.deadline_boot_ms = clock_boot_ms() + LANE_PATIENCE_MS };
 
-	(void)snprintf(request.of.vm.vm_id, sizeof(request.of.vm.vm_id), "%s", id); /* the same bound */
+	(void)snprintf(request.of.vm.vm_id, sizeof(request.of.vm.vm_id), "%s", vm_id); /* the same bound */
 	if (lane_client_call(batch->config.lane, &request, on_erased, batch) < 0)
 		batch->config.on_fault(batch->config.ctx, "out of memory");
 }
@@ -113,7 +113,7 @@ static void erase_next(struct reap_batch *batch)
 	if (batch->erase.at == batch->n)
 		reap_batch_end_step(batch);
 	else
-		ask_lane(batch, batch->items[batch->erase.at].what.lease.id);
+		ask_lane(batch, batch->items[batch->erase.at].what.lease.vm_id);
 }
 
 bool step_erase(struct reap_batch *batch)

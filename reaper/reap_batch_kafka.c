@@ -55,9 +55,6 @@ static void on_fenced(void *ctx, const struct kafka_reply *reply)
 
 bool step_fence(struct reap_batch *batch)
 {
-	for (size_t i = 0; i < batch->n; i++) /* objects that nobody owned: what is left of them is found again */
-		if (batch->items[i].plan == LEASE_PLAN_REAP && strcmp(batch->items[i].what.lease.topic, "-") == 0)
-			batch->items[i].verb = REAP_VERB_DELETE;
 	if (!reap_batch_choose(batch, LEASE_PLAN_REAP))
 		return false;
 	call_kafka(batch, KAFKA_OP_FENCE, on_fenced);

@@ -1,4 +1,4 @@
-/* The steps of a batch in Redis: take, settle and close, confirm. */
+/* The steps of a batch in Redis: take, settle and close, confirm; of leftovers, note. */
 #include <string.h>
 
 #include "base/log.h"
@@ -13,9 +13,8 @@ static void take_item(struct batch_item *item, uint64_t token)
 	if (lease->state == REAP_STATE_RUNNING)
 		memcpy(lease->victim, lease->owner, sizeof(lease->victim));
 	if (lease->state != REAP_STATE_TOLD)
-		log_info("reaper.take", "id=%s was=%s victim=%s attempt=%u host=%s expired=%d", lease->id,
-			 reap_state_name(lease->state), lease->victim, lease->attempt, lease->host,
-			 item->what.is_expired);
+		log_info("reaper.take", "id=%s vm_id=%s was=%s victim=%s attempt=%u host=%s expired=%d", lease->id, lease->vm_id,
+			 reap_state_name(lease->state), lease->victim, lease->attempt, lease->host, item->what.is_expired);
 }
 
 static void on_taken(void *ctx, const int64_t *numbers)
@@ -53,8 +52,7 @@ static bool settle(struct reap_batch *batch, reap_numbers_fn fn)
 		settlements[batch->n_chosen] = (struct reap_settlement){ .id = lease->id,
 									 .token = lease->token,
 									 .verb = item->verb,
-									 .is_key_destroyed = lease->is_key_destroyed,
-									 .lost_ms = lease->lost_ms };
+									 .is_key_destroyed = lease->is_key_destroyed };
 		batch->chosen[batch->n_chosen++] = i;
 	}
 	if (batch->n_chosen == 0)
@@ -111,4 +109,25 @@ bool step_confirm(struct reap_batch *batch)
 		if (batch->items[i].is_announced)
 			batch->items[i].verb = REAP_VERB_ENDED;
 	return settle(batch, on_confirmed);
+}
+
+/* Nothing waits for it: a key of which Redis did not hear is told as not seen. */
+static void on_noted(void *ctx, const int64_t *numbers)
+{
+	(void)numbers;
+	reap_batch_end_step(ctx);
+}
+
+bool step_note(struct reap_batch *batch)
+{
+	const char *vm_ids[REAP_BATCH_MAX];
+	size_t n = 0;
+
+	for (size_t i = 0; i < batch->n; i++)
+		if (batch->items[i].what.lease.is_key_destroyed)
+			vm_ids[n++] = batch->items[i].what.lease.vm_id;
+	if (n == 0)
+		return false;
+	reap_note(batch->config.reap, vm_ids, n, on_noted, batch);
+	return true;
 }

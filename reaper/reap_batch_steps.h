@@ -3,6 +3,7 @@
 #pragma once
 
 #include "reaper/kafka_request.h"
+#include "reaper/leftovers.h"
 #include "reaper/lease_plan.h"
 #include "reaper/reap_batch_config.h"
 
@@ -25,12 +26,12 @@ struct reap_batch {
 	struct reap_batch_config config;
 	const batch_step_fn *steps; /* in their order; NULL ends them */
 	unsigned step;
-	uint64_t now_ms;	     /* Redis's clock when it began */
+	uint64_t now_ms;	     /* Redis's clock when a batch of leases began */
 	uint64_t ours_until_mono_ms; /* afterwards another reaper may have given a lease to a worker, here */
 	struct batch_item items[REAP_BATCH_MAX];
-	size_t n;				/* 0: no batch is on its way */
-	struct reap_find finds[REAP_BATCH_MAX]; /* of a batch of leftovers only */
-	size_t chosen[REAP_BATCH_MAX];		/* items of the request at hand */
+	size_t n;				    /* 0: no batch is on its way */
+	struct leftover_find finds[REAP_BATCH_MAX]; /* of a batch of leftovers only */
+	size_t chosen[REAP_BATCH_MAX];		    /* items of the request at hand */
 	size_t n_chosen;
 	struct {			  /* valid in step erase only */
 		size_t at;		  /* index of the item */
@@ -44,6 +45,7 @@ struct reap_batch {
 
 bool step_take(struct reap_batch *batch);
 bool step_erase(struct reap_batch *batch);
+bool step_note(struct reap_batch *batch);
 bool step_fence(struct reap_batch *batch);
 bool step_settle(struct reap_batch *batch); /* close is the same again */
 bool step_announce(struct reap_batch *batch);

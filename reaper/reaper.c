@@ -46,8 +46,7 @@ struct reaper {
 	bool has_more; /* the last scan filled a batch */
 	int status;
 	uint64_t quiet_until_mono_ms;
-	uint64_t redis_ms, redis_mono_ms; /* Redis's clock at the last scan, and ours */
-	uint64_t tidy_mono_ms;		  /* when it is due */
+	uint64_t tidy_mono_ms; /* when it is due */
 };
 
 static void stop_loop(struct reaper *reaper)
@@ -120,13 +119,12 @@ static bool may_go_on(const struct reaper *reaper)
 
 static void look(struct reaper *reaper)
 {
-	struct reap_find finds[REAP_BATCH_MAX];
-	uint64_t redis_now_ms = reaper->redis_ms + (clock_mono_ms() - reaper->redis_mono_ms);
+	struct leftover_find finds[REAP_BATCH_MAX];
 	size_t n = host_sweep_next(reaper->sweep, finds);
 
 	reaper->state = STATE_LOOKING;
 	if (n && may_go_on(reaper))
-		reap_batch_leftovers(reaper->batch, finds, n, redis_now_ms);
+		reap_batch_leftovers(reaper->batch, finds, n);
 	else
 		rest(reaper);
 }
@@ -156,18 +154,18 @@ static void on_batch_done(void *ctx)
 		sweep_or_rest(reaper);
 }
 
-static void on_judged(void *ctx, const char *id, int64_t number)
+static void on_judged(void *ctx, const char *vm_id, bool is_held)
 {
 	struct reaper *reaper = ctx;
 
-	host_sweep_judge(reaper->sweep, id, number);
+	host_sweep_judge(reaper->sweep, vm_id, is_held);
 }
 
-static void on_left(void *ctx, const char *id, const char *why)
+static void on_left(void *ctx, const char *vm_id, const char *id, const char *why)
 {
 	struct reaper *reaper = ctx;
 
-	host_sweep_note_left(reaper->sweep, id, why);
+	host_sweep_note_left(reaper->sweep, vm_id, id, why);
 }
 
 static void on_tidied(void *ctx, const struct kafka_reply *reply)
@@ -204,9 +202,7 @@ static void on_scan(void *ctx, const struct reap_scan *scan)
 		rest(reaper);
 		return;
 	}
-	reaper->redis_ms = scan->now_ms;
-	reaper->redis_mono_ms = clock_mono_ms();
-	if (due_leases_select(&reaper->due, scan, reaper->redis_mono_ms, leases, &n) == DUE_VERDICT_BRAKED)
+	if (due_leases_select(&reaper->due, scan, clock_mono_ms(), leases, &n) == DUE_VERDICT_BRAKED)
 		say_braked(reaper, scan);
 	reaper->has_more = n == REAP_BATCH_MAX;
 	if (n) {
@@ -245,6 +241,7 @@ static void on_redis(void *ctx, const struct reap_server *server, const char *wh
 	struct reaper *reaper = ctx;
 
 	due_leases_reset(&reaper->due);
+	host_sweep_trust_all(reaper->sweep);
 	reaper->is_usable = server != NULL;
 	if (!server) {
 		log_warn("reaper.redis", "message=\"lost (%s); nothing is reaped until it is back\"", why);
@@ -308,6 +305,7 @@ static int open_batch(struct reaper *reaper, struct err *err)
 static int open_sweep(struct reaper *reaper, struct err *err)
 {
 	const struct host_sweep_config config = { .lane = reaper->lane,
+						  .lease_ms = reaper->settings->lease_ms,
 						  .grace_ms = reaper->settings->grace_ms,
 						  .is_stopping = is_stopping,
 						  .on_listed = on_listed,

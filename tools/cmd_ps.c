@@ -9,7 +9,7 @@
 #include "tools/leases_now.h"
 #include "tools/screen.h"
 
-#define LINE_FORMAT "%-36s  %s%-8s%s %7s %9s %9s  %-20s %s\n"
+#define LINE_FORMAT "%-36s  %s%-8s%s %7s %9s %9s  %-36s  %-20s %s\n"
 
 enum { OPTION_JSON = 1 };
 
@@ -33,14 +33,14 @@ static void print_line(const struct reap_lease *lease, uint64_t now_ms)
 	(void)snprintf(attempt, sizeof(attempt), "%u", lease->attempt);
 	(void)printf(LINE_FORMAT, lease->id,
 		     screen_code(stdout, lease->state == REAP_STATE_RUNNING ? SCREEN_GOOD : SCREEN_WARN),
-		     reap_state_name(lease->state), screen_code(stdout, SCREEN_PLAIN), attempt, due, ttl, lease->host,
-		     lease->owner);
+		     reap_state_name(lease->state), screen_code(stdout, SCREEN_PLAIN), attempt, due, ttl, lease->vm_id,
+		     lease->host, lease->owner);
 }
 
 static void print_table(const struct leases_now *now)
 {
 	(void)printf(LINE_FORMAT, "TASK", screen_code(stdout, SCREEN_BOLD), "STATE", screen_code(stdout, SCREEN_PLAIN),
-		     "ATTEMPT", "LEASE", "TTL", "HOST", "HELD BY");
+		     "ATTEMPT", "LEASE", "TTL", "VM", "HOST", "HELD BY");
 	for (size_t i = 0; i < now->n; i++)
 		print_line(&now->leases[i], now->now_ms);
 	if (!now->n)
@@ -58,12 +58,13 @@ static int print_json(const struct leases_now *now)
 {
 	for (size_t i = 0; i < now->n; i++) {
 		const struct reap_lease *lease = &now->leases[i];
-		json_auto_t *object = json_pack("{ss ss ss sI si ss so so ss si sI}", "id", lease->id, "state",
+		json_auto_t *object = json_pack("{ss ss ss sI si ss so so ss si sI ss ss}", "id", lease->id, "state",
 					   reap_state_name(lease->state), "owner", lease->owner, "token",
 					   (json_int_t)lease->token, "attempt", (int)lease->attempt, "host",
 					   lease->host, "lease_ms", left_json(lease->due_ms, now->now_ms), "ttl_ms",
 					   left_json(lease->expires_ms, now->now_ms), "topic", lease->topic,
-					   "partition", (int)lease->partition, "offset", (json_int_t)lease->offset);
+					   "partition", (int)lease->partition, "offset", (json_int_t)lease->offset, "vm_id",
+					   lease->vm_id, "tenant", lease->tenant);
 		cleanup_free char *line = object ? json_dumps(object, JSON_COMPACT) : NULL;
 
 		if (!line || puts(line) < 0)
@@ -116,7 +117,8 @@ const struct command cmd_ps = {
 		"usage: mayfly ps [--json]\n\n"
 		"One line per lease in Redis: state (running; reaping, orphan, ended, told: its worker was lost, see\n"
 		"schemas/lease.md), attempt, time until the lease ends if it is not renewed, what is left of the life of its\n"
-		"workspace (--ttl), host, holder; \"-\" where no such time runs: an orphan waits in the queue.\n"
+		"workspace (--ttl), the name of its VM on the host, host, holder; \"-\" where there is none, or no\n"
+		"such time runs: an orphan waits in the queue, and its VM is gone.\n"
 		"Tasks that still wait in Kafka have no lease and are not listed.\n",
 	.run = main_ps,
 };

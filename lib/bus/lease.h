@@ -16,6 +16,7 @@
 
 #include "base/err.h"
 #include "base/ident.h"
+#include "bus/lease_reply.h"
 #include "wire/record_place.h"
 
 struct leases;
@@ -47,38 +48,6 @@ struct lease_source {
 	const char *content; /* what the task is, in a word: a digest */
 	const struct record_place *answered; /* NULL, or another record of the id that was answered: its orphan is in nobody's way */
 };
-
-/* What the library in Redis says, in words (lua/claim.lua and the others). */
-enum lease_verdict {
-	/* Of a claim: it is granted. */
-	LEASE_VERDICT_CLAIMED,
-	LEASE_VERDICT_EXHAUSTED, /* too often by now: only so that the caller can answer `lost` */
-	/* Of a claim: the state in which the lease of the same record is somebody else's. But for TOLD: ask again later. */
-	LEASE_VERDICT_RUNNING, /* a worker's */
-	LEASE_VERDICT_REAPING, /* a reaper's, or it has yet to come */
-	LEASE_VERDICT_ENDED,   /* a reaper's, which has yet to tell the result */
-	LEASE_VERDICT_TOLD,    /* the reaper answered for this record: mark it done, tell nothing */
-	/* Of a claim: another record has the id. */
-	LEASE_VERDICT_DUPLICATE, /* `holder`, of the same content */
-	LEASE_VERDICT_CONFLICT,	 /* `holder`, of other content */
-	LEASE_VERDICT_FOREIGN,	 /* one of a topic that is not ours, or what the id's key holds is no lease: ask again later */
-	/* Of a renewal, finish, release or abandoning. */
-	LEASE_VERDICT_DONE,
-	LEASE_VERDICT_GONE, /* missing or another's. Stop the job now, publish nothing */
-	/* Redis did not answer in time: nothing is known. */
-	LEASE_VERDICT_UNKNOWN,
-	LEASE_VERDICT_COUNT
-};
-
-struct lease_grant {
-	enum lease_verdict verdict;
-	uint64_t token;
-	uint32_t attempt;	   /* from 1 */
-	uint64_t deadline_mono_ms; /* local monotonic end of the lease, grace not included */
-	struct record_place holder; /* valid with DUPLICATE and CONFLICT: the record that has the id. Its topic is the config's pointer */
-};
-
-const char *lease_verdict_name(enum lease_verdict verdict);
 
 typedef void (*lease_fn)(void *ctx, const struct lease_grant *grant);
 

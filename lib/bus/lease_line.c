@@ -46,7 +46,7 @@ static const char *read_word(struct line_reader *reader, enum lease_field field,
 	return "";
 }
 
-/* What Kafka allows in a topic's name; "-", for none, is such a word, too. */
+/* What Kafka allows in a topic's name. */
 static bool is_topic(const char *word)
 {
 	return word[strspn(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")] == '\0';
@@ -139,7 +139,7 @@ static void read_fields(struct line_reader *reader, struct reap_lease *ret)
 	ret->state = read_state(reader);
 	read_owner(reader, ret);
 	ret->token = read_number(reader, LEASE_FIELD_TOKEN, 1, LEASE_NUMBER_MAX);
-	ret->attempt = (uint32_t)read_number(reader, LEASE_FIELD_ATTEMPT, 0, LEASE_ATTEMPT_MAX);
+	ret->attempt = (uint32_t)read_number(reader, LEASE_FIELD_ATTEMPT, 1, LEASE_ATTEMPT_MAX);
 	read_text(reader, LEASE_FIELD_HOST, ret->host, sizeof(ret->host), is_name);
 	(void)read_number(reader, LEASE_FIELD_SLOT, 0, UINT32_MAX); /* for people who look */
 	ret->expires_ms = read_number(reader, LEASE_FIELD_EXPIRES_MS, 0, LEASE_NUMBER_MAX);

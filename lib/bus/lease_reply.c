@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <hiredis/hiredis.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 

@@ -24,10 +24,12 @@ struct reap {
 	size_t n;
 	reap_scan_fn scan_fn;
 	reap_numbers_fn numbers_fn;
-	reap_heal_fn heal_fn;
+	reap_find_fn find_fn;
 	void *ctx;
 	struct reap_lease leases[REAP_SCAN_MAX]; /* of the last answer */
 	int64_t numbers[REAP_BATCH_MAX];
+	struct reap_found found[REAP_BATCH_MAX];
+	char cursor[REAP_CURSOR_MAX + 1]; /* where the tidying of this host's VM table goes on */
 };
 
 static void begin(struct reap *reap, size_t n, void *ctx)
@@ -110,38 +112,45 @@ void reap_settle(struct reap *reap, const struct reap_settlement *settlements, s
 		redis_args_add_number(&args, settlements[i].token);
 		redis_args_add(&args, verb_names[settlements[i].verb]);
 		redis_args_add(&args, settlements[i].is_key_destroyed ? "destroyed" : "-");
-		redis_args_add_number(&args, settlements[i].lost_ms);
 	}
 	lease_library_call(reap->redis, &reap->keys, "settle", &args, on_numbers, reap);
 }
 
-static void on_heal(void *ctx, const struct redisReply *reply)
+static void on_find(void *ctx, const struct redisReply *reply)
 {
 	struct reap *reap = ctx;
 	struct err err;
-	int r = reply ? reap_reply_heal(reply, reap->n, reap->numbers, reap->leases, &err) : -ETIMEDOUT;
+	int r = reply ? reap_reply_find(reply, reap->n, reap->cursor, reap->found, &err) : -ETIMEDOUT;
 
 	reap->is_busy = false;
 	if (reply && r < 0)
-		log_error("reap.heal", "error=\"%s\"", err.msg);
-	reap->heal_fn(reap->ctx, r < 0 ? NULL : reap->numbers, reap->leases);
+		log_error("reap.find", "error=\"%s\"", err.msg);
+	reap->find_fn(reap->ctx, r < 0 ? NULL : reap->found);
 }
 
-void reap_heal(struct reap *reap, const struct reap_find *finds, size_t n, reap_heal_fn fn, void *ctx)
+void reap_find(struct reap *reap, const char *const *vm_ids, size_t n, reap_find_fn fn, void *ctx)
 {
 	struct redis_args args = { 0 };
 
 	begin(reap, n, ctx);
-	reap->heal_fn = fn;
-	redis_args_add(&args, reap->owner);
-	redis_args_add_number(&args, reap->lease_ms);
+	reap->find_fn = fn;
 	redis_args_add(&args, reap->host);
-	for (size_t i = 0; i < n; i++) {
-		redis_args_add(&args, finds[i].id);
-		redis_args_add(&args, finds[i].may_take ? "1" : "0");
-		(void)snprintf(reap->leases[i].id, sizeof(reap->leases[i].id), "%s", finds[i].id); /* an id fits */
-	}
-	lease_library_call(reap->redis, &reap->keys, "heal", &args, on_heal, reap);
+	redis_args_add(&args, reap->cursor);
+	for (size_t i = 0; i < n; i++)
+		redis_args_add(&args, vm_ids[i]);
+	lease_library_call(reap->redis, &reap->keys, "find", &args, on_find, reap);
+}
+
+void reap_note(struct reap *reap, const char *const *vm_ids, size_t n, reap_numbers_fn fn, void *ctx)
+{
+	struct redis_args args = { 0 };
+
+	begin(reap, n, ctx);
+	reap->numbers_fn = fn;
+	redis_args_add(&args, reap->host);
+	for (size_t i = 0; i < n; i++)
+		redis_args_add(&args, vm_ids[i]);
+	lease_library_call(reap->redis, &reap->keys, "note", &args, on_numbers, reap);
 }
 
 static void on_info(void *ctx, const struct redisReply *reply)
@@ -197,6 +206,7 @@ int reap_new(struct event_base *base, const struct reap_config *config,
 	reap->lost_after_ms = config->lost_after_ms;
 	reap->on_change = on_change;
 	reap->change_ctx = ctx;
+	memcpy(reap->cursor, "0", 2);
 	r = lease_keys_name(config->prefix, &reap->keys, err);
 	if (r >= 0)
 		r = redis_new(base, &redis, on_redis, reap, &reap->redis, err);

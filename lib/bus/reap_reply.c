@@ -10,7 +10,7 @@
 
 #define SCAN_HEAD      3    /* now, number of leases, of those due */
 #define SCAN_FIELDS    3    /* id, score, line */
-#define HEAL_FIELDS    3    /* number, line, when an orphan is to be lost */
+#define FIND_FIELDS    2    /* word, id */
 
 static int bad_reply(const redisReply *reply, const char *expected, struct err *err)
 {
@@ -38,7 +38,6 @@ static bool read_row(redisReply *const *row, struct reap_lease *ret)
 		return false;
 	memcpy(ret->id, row[0]->str, row[0]->len + 1);
 	ret->due_ms = (uint64_t)row[1]->integer;
-	ret->lost_ms = 0;
 	return true;
 }
 
@@ -83,21 +82,34 @@ int reap_reply_numbers(const redisReply *reply, size_t n, int64_t *numbers, stru
 	return 0;
 }
 
-int reap_reply_heal(const redisReply *reply, size_t n, int64_t *numbers, struct reap_lease *leases, struct err *err)
+static bool read_cursor(const redisReply *reply, char cursor[REAP_CURSOR_MAX + 1])
 {
-	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != HEAL_FIELDS * n)
-		return bad_reply(reply, "a list of number, lease and time", err);
-	for (size_t i = 0; i < n; i++) {
-		redisReply *const *row = &reply->element[HEAL_FIELDS * i];
+	if (!is_text(reply) || reply->len == 0 || reply->len > REAP_CURSOR_MAX || strspn(reply->str, "0123456789") != reply->len)
+		return false;
+	memcpy(cursor, reply->str, reply->len + 1);
+	return true;
+}
 
-		if (!is_number(row[0]) || !is_text(row[1]) || !is_number(row[2]) || row[2]->integer < 0)
-			return bad_reply(reply, "a list of number, lease and time", err);
-		numbers[i] = row[0]->integer;
-		if (numbers[i] > 1 && lease_line_parse(row[1]->str, row[1]->len, &leases[i], err) < 0)
-			return -EBADMSG;
-		leases[i].lost_ms = (uint64_t)row[2]->integer;
-	}
-	return 0;
+static bool read_found(redisReply *const *row, struct reap_found *ret)
+{
+	*ret = (struct reap_found){ 0 };
+	if (!is_text(row[0]) || !is_text(row[1]))
+		return false;
+	ret->is_held = strcmp(row[0]->str, "held") == 0;
+	if (!ret->is_held && strcmp(row[0]->str, "free") != 0)
+		return false;
+	if (ident_is_id(row[1]->str, row[1]->len)) /* of a key that an operator made up it is none */
+		memcpy(ret->id, row[1]->str, row[1]->len + 1);
+	return true;
+}
+
+int reap_reply_find(const redisReply *reply, size_t n, char cursor[REAP_CURSOR_MAX + 1], struct reap_found *found, struct err *err)
+{
+	bool is_good = reply->type == REDIS_REPLY_ARRAY && reply->elements == 1 + FIND_FIELDS * n && read_cursor(reply->element[0], cursor);
+
+	for (size_t i = 0; i < n && is_good; i++)
+		is_good = read_found(&reply->element[1 + FIND_FIELDS * i], &found[i]);
+	return is_good ? 0 : bad_reply(reply, "a cursor and a list of word and id", err);
 }
 
 /* The value of "name:" at the beginning of a line, or NULL. */

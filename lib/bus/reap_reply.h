@@ -3,9 +3,31 @@
 
 #include <stddef.h>
 
-#include "bus/reap.h"
+#include "bus/lease_line.h"
+
+#define REAP_BATCH_MAX 32  /* leases in one request but a scan */
+#define REAP_SCAN_MAX  256 /* leases in the answer to a scan */
+#define REAP_CURSOR_MAX 20 /* digits of a 64-bit number */
 
 struct redisReply;
+
+struct reap_scan {
+	uint64_t now_ms; /* Redis's wall clock */
+	uint64_t n_all;	 /* leases in any state */
+	uint64_t n_due;	 /* of them; `leases` has at most REAP_SCAN_MAX */
+	const struct reap_lease *leases;
+	size_t n;
+};
+
+struct reap_found {
+	bool is_held;
+	char id[IDENT_ID_MAX + 1]; /* of the task whose lease names it; "": none is known */
+};
+
+struct reap_server {
+	uint64_t uptime_ms;
+	bool is_evicting; /* a maxmemory policy other than noeviction: leases may vanish */
+};
 
 /* A scan into `leases` (REAP_SCAN_MAX). A lease whose line is not one is left out and counted in *ret_bad: one broken
  * key must not stop the reaper. 0 or -EBADMSG. */
@@ -15,8 +37,8 @@ int reap_reply_scan(const struct redisReply *reply, struct reap_scan *ret, struc
 /* `n` integers. */
 int reap_reply_numbers(const struct redisReply *reply, size_t n, int64_t *numbers, struct err *err);
 
-/* `n` times an integer, a line and a time; lines are parsed where the integer is a token. */
-int reap_reply_heal(const struct redisReply *reply, size_t n, int64_t *numbers, struct reap_lease *leases,
+/* A cursor of REAP_CURSOR_MAX digits at most, then `n` times a word and an id. */
+int reap_reply_find(const struct redisReply *reply, size_t n, char cursor[REAP_CURSOR_MAX + 1], struct reap_found *found,
 		    struct err *err);
 
 /* The text of INFO. */

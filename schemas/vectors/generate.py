@@ -260,7 +260,7 @@ LEASE_MOST = {"state": "told", "owner": "O" + "w" * 127, "token": (1 << 53) - 1,
               "slot": (1 << 32) - 1, "expires_ms": (1 << 53) - 1, "topic": "t" * 249, "partition": (1 << 31) - 1,
               "offset": (1 << 63) - 2, "victim": "V" + "v" * 127, "key": "destroyed", "content": "f" * 32, "vm_id": "D" + "d" * 63,
               "tenant": "T" + "n" * 63}
-LEASE_LEAST = {"state": "ended", "owner": "r", "token": 1, "attempt": 0, "host": "h", "slot": 0, "expires_ms": 0, "topic": "t",
+LEASE_LEAST = {"state": "ended", "owner": "r", "token": 1, "attempt": 1, "host": "h", "slot": 0, "expires_ms": 0, "topic": "t",
                "partition": 0, "offset": 0, "victim": "v"}
 
 
@@ -280,7 +280,6 @@ def good_leases():
         "orphan-no-key": {**orphan, "victim": "w1.abc", "key": "-"},
         "running-content": LEASE_CONTENT, "running-vm": LEASE_VM, "running-tenant": {**LEASE_VM, "tenant": "team-1"},
         "running-no-vm": {**LEASE_VM, "vm_id": "-"},
-        "healed": {**LEASE, "state": "reaping", "attempt": 0, "expires_ms": 0, "topic": "-", "offset": 0, "victim": "-"},
         "most": LEASE_MOST, "least": LEASE_LEAST, "names": {**LEASE, "owner": "0.-_Z", "host": "9._-", "topic": "._-9"},
     }.items():
         yield f"lease-{name}", line(fields), fields

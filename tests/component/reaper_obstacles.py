@@ -24,7 +24,7 @@ class Holding(ReaperCase):
         super().tearDown()
 
     def lefts(self, task_id):
-        return [line for line in self.fleet.log().splitlines() if "reaper.left" in line and f"id={task_id} " in line]
+        return [line for line in self.fleet.log().splitlines() if "reaper.left" in line and f"vm_id={self.vm_id(task_id)} " in line]
 
     def hold_disk(self, task_id):
         subprocess.run(["chattr", "+i", self.disk(task_id)], check=True)
@@ -94,9 +94,10 @@ class Holding(ReaperCase):
         self.hold_disk(task_id)
         self.fleet.start_reaper(scan_ms=100)
         wait_until("it was tried", lambda: len(self.lefts(task_id)) >= 2)
-        self.wait_state(task_id, None)  # the id is free for a worker, whose lane looks itself
+        self.assertIn("id=- ", self.lefts(task_id)[0])  # no lease says whose it was
+        self.assertIsNone(self.state(task_id))
         self.release_disk(task_id)
-        self.wait_state(task_id, None)
+        self.assertIsNone(self.state(task_id))  # nobody took a lease for it
         self.assertEqual(self.fleet.told(), {})
 
     @unittest.skipUnless(FREEZER, "no freezer of version 1: nothing survives SIGKILL here")
@@ -170,14 +171,46 @@ class Caution(ReaperCase):
 
     def test_objects_without_a_lease_are_erased(self):
         abandoned, live, elsewhere = self.new_id(), self.lease(due_in_ms=HOUR_MS), self.lease(due_in_ms=HOUR_MS, host="other")
-        sleepers = {i: self.make_objects(i) for i in (abandoned, live, elsewhere)}
+        planted, earlier = self.new_id(), self.new_id()
+        sleepers = {i: self.make_objects(i) for i in (abandoned, live, elsewhere, planted, earlier)}
+        # These lead to a lease that names another workspace, or another host.
+        self.redis("HSET", self.vm_table(), self.vm_id(planted), live, self.vm_id(earlier), live, self.vm_id(elsewhere), elsewhere)
+        self.redis("HSET", self.vm_table(), "finished", self.new_id())
         self.fleet.start_reaper(scan_ms=100)
-        for gone in (abandoned, elsewhere):
+        for gone in (abandoned, elsewhere, planted, earlier):
             wait_until(f"it is erased\n{self.fleet.log()[-1500:]}", lambda: not os.path.exists(self.disk(gone)) and not self.groups(gone))
             wait_until("its process is gone", lambda: sleepers[gone].poll() is not None)
-        self.wait_state(abandoned, None)
         self.assert_objects(live, sleepers[live], True)
-        self.assertEqual((self.state(live), self.state(elsewhere)), ("running", "running"))
+        self.assertEqual((self.state(abandoned), self.state(live), self.state(elsewhere)), (None, "running", "running"))
+        wait_until("only what counts is in the VM table", lambda: self.redis("HGETALL", self.vm_table()) == {self.vm_id(live): live})
+
+    def test_a_workspace_whose_entry_is_lost(self):
+        """The next renewal writes it again; then it was never without one for long enough. Without renewals it is nobody's."""
+        live, given_up = self.lease(due_in_ms=HOUR_MS), self.lease(due_in_ms=HOUR_MS)
+        sleepers = {i: self.make_objects(i) for i in (live, given_up)}
+        self.redis("DEL", self.vm_table())
+        self.fleet.start_reaper(scan_ms=100)
+        while os.path.exists(self.disk(given_up)):
+            self.entry(live)
+            time.sleep(LEASE_MS / 10000)
+            self.redis("DEL", self.vm_table())
+            time.sleep(LEASE_MS / 10000)
+            self.assert_objects(live, sleepers[live], True)
+        self.assertEqual(self.state(given_up), "running")
+
+    def test_what_becomes_of_a_key_later_is_told(self):
+        """The disk held fast while its lease was reaped, and is erased without a lease before its result is told."""
+        task_id = self.lease(due_in_ms=0)
+        self.make_objects(task_id)
+        subprocess.run(["chattr", "+i", self.disk(task_id)], check=True)
+        self.addCleanup(subprocess.run, ["chattr", "-i", self.disk(task_id)], stderr=subprocess.DEVNULL, check=False)
+        self.fleet.start_reaper(scan_ms=100, lost_after_ms=HOUR_MS)
+        self.wait_state(task_id, "orphan")
+        self.assertNotIn("destroyed", self.redis("GET", self.key(task_id)))
+        subprocess.run(["chattr", "-i", self.disk(task_id)], check=True)
+        wait_until("its line says so", lambda: " destroyed " in self.redis("GET", self.key(task_id)))
+        self.redis("ZADD", self.deadlines, 1, task_id)
+        self.assertIs(self.one_result(task_id, "lost")["key_destroyed"], True)
 
     def test_nothing_is_destroyed_while_redis_is_away_or_new(self):
         own = Services()

@@ -264,6 +264,8 @@ class Queue(History, QueueCase):
         self.assertGreaterEqual(time.monotonic() - started, 2)
         running = lines_of(mayfly(fleet, "ps", "--json").stdout)
         self.assertEqual([(r["state"], r["host"], r["attempt"]) for r in running], [("running", fleet.name, 1)])
+        self.assertNotEqual(running[0]["vm_id"], "-")
+        self.assertEqual(running[0]["tenant"], "-")
         self.assertIn(b"running", mayfly(fleet, "ps").stdout)
 
     def test_nothing_runs(self):

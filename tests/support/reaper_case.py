@@ -48,6 +48,7 @@ class ReaperCase(unittest.TestCase):
         self.fleet = Fleet(self.services, lease_ms=LEASE_MS, grace_ms=GRACE_MS)
         self.sleepers = []
         self.offset = 0
+        self.vm_ids = {}  # task -> what its objects are named by
         for kind in ("tasks", "results"):
             self.make_topic(kind)
 
@@ -86,6 +87,16 @@ class ReaperCase(unittest.TestCase):
     def new_id(self):
         return "task-" + uuid.uuid4().hex[:12]
 
+    def vm_id(self, task_id):
+        return self.vm_ids.setdefault(task_id, str(uuid.uuid4()))
+
+    def vm_table(self, host=None):
+        return f"{self.fleet.name}:{{mayfly}}:vms:{host or self.fleet.name}"
+
+    def entry(self, task_id, host=None):
+        """In the VM table, as a renewal writes it."""
+        self.redis("HSET", self.vm_table(host), self.vm_id(task_id), task_id)
+
     def lease(self, task_id=None, state="running", owner="w1.dead", attempt=1, host=None, due_in_ms=None,
               expires_in_ms=HOUR_MS, partition=0, offset=None):
         """A lease as a worker's or reaper's script writes it; by default it ends one lease from now."""
@@ -96,8 +107,9 @@ class ReaperCase(unittest.TestCase):
         due = now + (LEASE_MS if due_in_ms is None else due_in_ms)
         self.redis("SET", self.key(task_id),
                    f"{state} {owner} {now * 1000} {attempt} {host or self.fleet.name} 0 {now + expires_in_ms} "
-                   f"{self.fleet.topic('tasks')} {partition} {offset}")
+                   f"{self.fleet.topic('tasks')} {partition} {offset} - - {'0' * 32} {self.vm_id(task_id)} -")
         self.redis("ZADD", self.deadlines, due, task_id)
+        self.entry(task_id, host)
         return task_id
 
     def state(self, task_id):
@@ -134,10 +146,10 @@ class ReaperCase(unittest.TestCase):
         return sleeper
 
     def disk(self, task_id):
-        return os.path.join(self.fleet.state, "scratch", task_id + ".luks")
+        return os.path.join(self.fleet.state, "scratch", self.vm_id(task_id) + ".luks")
 
     def group_paths(self, task_id):
-        return [os.path.join(root, "mayfly." + self.fleet.name, "vm-" + task_id) for root in cgroup_roots()]
+        return [os.path.join(root, "mayfly." + self.fleet.name, "vm-" + self.vm_id(task_id)) for root in cgroup_roots()]
 
     def groups(self, task_id):
         return [path for path in self.group_paths(task_id) if os.path.isdir(path)]

@@ -33,7 +33,8 @@ static int claims(const char *bytes, size_t n, struct lease_grant *grants)
 	return r;
 }
 
-#define NOBODY "$0\r\n\r\n"
+#define NOBODY	"$0\r\n\r\n"
+#define CONTENT "0123456789abcdef0123456789abcdef"
 
 static void test_claims(void **state)
 {
@@ -126,13 +127,17 @@ static void test_line(void **state)
 	assert_int_equal(lease.partition, 4);
 	assert_int_equal(lease.offset, 5);
 	assert_string_equal(lease.victim, "-");
-	assert_int_equal(parse("told r 1 0 h 0 0 - 0 9223372036854775806 w1", &lease), 0);
+	assert_int_equal(parse("told r 1 1 h 0 0 t 0 9223372036854775806 w1", &lease), 0);
 	assert_string_equal(lease.victim, "w1");
 	assert_false(lease.is_key_destroyed);
-	assert_int_equal(parse("orphan - 1 0 h 0 0 - 0 9 w1 -", &lease), 0);
+	assert_int_equal(parse("orphan - 1 1 h 0 0 t 0 9 w1 -", &lease), 0);
 	assert_false(lease.is_key_destroyed);
-	assert_int_equal(parse("orphan - 1 0 h 0 0 - 0 9 w1 destroyed", &lease), 0);
+	assert_int_equal(parse("orphan - 1 1 h 0 0 t 0 9 w1 destroyed", &lease), 0);
 	assert_true(lease.is_key_destroyed);
+	assert_string_equal(lease.vm_id, "-");
+	assert_int_equal(parse("running w 1 1 h 0 0 t 0 9 - - " CONTENT " vm-1 team-1", &lease), 0);
+	assert_string_equal(lease.vm_id, "vm-1");
+	assert_string_equal(lease.tenant, "team-1");
 }
 
 static void test_bad_lines(void **state)
@@ -144,7 +149,10 @@ static void test_bad_lines(void **state)
 		"running w1.a 17 2 h1 3 99 t 4",
 		"running  17 2 h1 3 99 t 4 5",
 		"running w1.a 17 2 h1 3 99 t 4 5 v w",
+		"running w1.a 17 0 h1 3 99 t 4 5",
 		"running w1.a 17 2 h1 3 99 t 4 5 v destroyed -",
+		"running w1.a 17 2 h1 3 99 t 4 5 v - " CONTENT " vm/1 -",
+		"running w1.a 17 2 h1 3 99 t 4 5 v - " CONTENT " vm-1 - -",
 		"running w1.a 17 2 h1 3 99 t 4 5 ",
 		"running w1.a -1 2 h1 3 99 t 4 5",
 		"running w1.a 1x 2 h1 3 99 t 4 5",
@@ -202,6 +210,48 @@ static void test_scan(void **state)
 	freeReplyObject(reply);
 }
 
+static int find(const char *bytes, size_t n, char cursor[REAP_CURSOR_MAX + 1], struct reap_found *found)
+{
+	redisReply *reply = read_reply(bytes);
+	struct err err = { 0 };
+	int r = reap_reply_find(reply, n, cursor, found, &err);
+
+	assert_true((r == 0) == (err.msg[0] == '\0'));
+	freeReplyObject(reply);
+	return r;
+}
+
+static void test_find(void **state)
+{
+	static const char *const bad[] = {
+		"*1\r\n$1\r\n0\r\n",
+		"*3\r\n:0\r\n$4\r\nheld\r\n" NOBODY,
+		"*3\r\n$0\r\n\r\n$4\r\nheld\r\n" NOBODY,
+		"*3\r\n$2\r\n1x\r\n$4\r\nheld\r\n" NOBODY,
+		"*3\r\n$21\r\n000000000000000000000\r\n$4\r\nheld\r\n" NOBODY,
+		"*3\r\n$1\r\n0\r\n$4\r\nHELD\r\n" NOBODY,
+		"*3\r\n$1\r\n0\r\n:1\r\n" NOBODY,
+		"*3\r\n$1\r\n0\r\n$4\r\nheld\r\n$-1\r\n",
+		"-OOM no\r\n",
+	};
+	char cursor[REAP_CURSOR_MAX + 1];
+	struct reap_found found[3];
+
+	(void)state;
+	assert_int_equal(find("*7\r\n$20\r\n18446744073709551615\r\n$4\r\nheld\r\n$1\r\na\r\n$4\r\nfree\r\n" NOBODY
+			      "$4\r\nfree\r\n$4\r\nx\033/y\r\n",
+			      3, cursor, found),
+			 0);
+	assert_string_equal(cursor, "18446744073709551615");
+	assert_true(found[0].is_held);
+	assert_string_equal(found[0].id, "a");
+	assert_false(found[1].is_held);
+	assert_string_equal(found[1].id, "");
+	assert_string_equal(found[2].id, ""); /* no id: it does not go to a log */
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(find(bad[i], 1, cursor, found), -EBADMSG);
+}
+
 static void test_server(void **state)
 {
 	redisReply *reply = read_reply("$58\r\nuptime_in_seconds:12\r\nmaxmemory:0\r\nmaxmemory_policy:noev\r\n\r\n");
@@ -223,7 +273,8 @@ int main(void)
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_claims), cmocka_unit_test(test_bad_claims),
 					    cmocka_unit_test(test_line),   cmocka_unit_test(test_bad_lines),
 					    cmocka_unit_test(test_message_of_a_bad_line),
-					    cmocka_unit_test(test_scan),   cmocka_unit_test(test_server) };
+					    cmocka_unit_test(test_scan),   cmocka_unit_test(test_find),
+					    cmocka_unit_test(test_server) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,12 +6,12 @@
 #include "reaper/leftovers.h"
 
 static struct leftovers leftovers;
-static struct reap_find finds[REAP_BATCH_MAX];
+static struct leftover_find finds[REAP_BATCH_MAX];
 
 static int set_up(void **state)
 {
 	(void)state;
-	leftovers = (struct leftovers){ .grace_ms = 5000 };
+	leftovers = (struct leftovers){ .suspect_ms = 5000, .grace_ms = 5000 };
 	return 0;
 }
 
@@ -23,50 +23,62 @@ static void list(const char *const *ids)
 	leftovers_list_end(&leftovers);
 }
 
-static bool may_take(const char *id, uint64_t now_ms)
+static bool may_erase(const char *vm_id, uint64_t now_ms)
 {
 	size_t cursor = 0, n = leftovers_next(&leftovers, &cursor, now_ms, finds);
 
 	for (size_t i = 0; i < n; i++)
-		if (strcmp(finds[i].id, id) == 0)
-			return finds[i].may_take;
-	fail_msg("%s is not among the finds", id);
+		if (strcmp(finds[i].vm_id, vm_id) == 0)
+			return finds[i].may_erase;
+	fail_msg("%s is not among the finds", vm_id);
 	return false;
 }
 
-static void test_a_find_is_taken_after_the_grace(void **state)
+static void test_a_find_is_erased_when_nobody_held_it_for_long(void **state)
 {
 	(void)state;
 	list((const char *const[]){ "a", "b", NULL });
-	assert_false(may_take("a", 1000));
-	leftovers_judge(&leftovers, "a", 1, 1000);
-	leftovers_judge(&leftovers, "b", 0, 1000);
+	assert_false(may_erase("a", 1000));
+	leftovers_judge(&leftovers, "a", false, 1000);
+	leftovers_judge(&leftovers, "b", true, 1000);
 	list((const char *const[]){ "b", "a", NULL });
-	assert_false(may_take("a", 5999));
-	assert_true(may_take("a", 6000));
-	assert_false(may_take("b", 6000));
+	assert_false(may_erase("a", 5999));
+	assert_true(may_erase("a", 6000));
+	assert_false(may_erase("b", 6000));
 }
 
 static void test_a_lease_in_between_starts_anew(void **state)
 {
 	(void)state;
 	list((const char *const[]){ "a", NULL });
-	leftovers_judge(&leftovers, "a", -1, 1000);
-	leftovers_judge(&leftovers, "a", 0, 3000);
-	leftovers_judge(&leftovers, "a", 1, 4000);
-	assert_false(may_take("a", 6000));
-	assert_true(may_take("a", 9000));
+	leftovers_judge(&leftovers, "a", false, 1000);
+	leftovers_judge(&leftovers, "a", true, 3000);
+	leftovers_judge(&leftovers, "a", false, 4000);
+	assert_false(may_erase("a", 6000));
+	assert_true(may_erase("a", 9000));
+}
+
+static void test_redis_lost_sight_starts_anew(void **state)
+{
+	(void)state;
+	list((const char *const[]){ "a", NULL });
+	leftovers_judge(&leftovers, "a", false, 1000);
+	leftovers_trust_all(&leftovers);
+	assert_false(may_erase("a", 7000));
+	leftovers_judge(&leftovers, "a", false, 7000);
+	assert_false(may_erase("a", 11999));
+	assert_true(may_erase("a", 12000));
 }
 
 static void test_what_was_gone_is_new(void **state)
 {
 	(void)state;
 	list((const char *const[]){ "a", NULL });
-	leftovers_judge(&leftovers, "a", 1, 1000);
+	leftovers_judge(&leftovers, "a", false, 1000);
 	list((const char *const[]){ NULL });
-	leftovers_judge(&leftovers, "a", 1, 2000); /* an answer about what is no more */
+	leftovers_judge(&leftovers, "a", false, 2000); /* an answer about what is no more */
 	list((const char *const[]){ "a", NULL });
-	assert_false(may_take("a", 6000));
+	assert_false(may_erase("a", 6000));
 }
 
 static void test_pauses_grow_and_end(void **state)
@@ -76,15 +88,15 @@ static void test_pauses_grow_and_end(void **state)
 
 	(void)state;
 	list((const char *const[]){ "a", "b", NULL });
-	leftovers_judge(&leftovers, "a", 1, 1000);
-	leftovers_judge(&leftovers, "b", 1, 1000);
+	leftovers_judge(&leftovers, "a", false, 1000);
+	leftovers_judge(&leftovers, "b", false, 1000);
 	for (unsigned i = 0; i < 8; i++) {
 		pauses[i] = leftovers_failed(&leftovers, "a", now_ms, &n_failures);
 		assert_int_equal(n_failures, i + 1);
-		assert_false(may_take("a", now_ms + pauses[i] - 1));
-		assert_true(may_take("b", now_ms)); /* another's failure is not its own */
+		assert_false(may_erase("a", now_ms + pauses[i] - 1));
+		assert_true(may_erase("b", now_ms)); /* another's failure is not its own */
 		now_ms += pauses[i];
-		assert_true(may_take("a", now_ms)); /* for ever */
+		assert_true(may_erase("a", now_ms)); /* for ever */
 	}
 	assert_int_equal(pauses[0], 5000);
 	assert_int_equal(pauses[1], 10000);
@@ -99,8 +111,8 @@ static void test_a_failure_in_a_round_is_remembered(void **state)
 	list((const char *const[]){ NULL });
 	(void)leftovers_failed(&leftovers, "a", 1000, &n_failures);
 	list((const char *const[]){ "a", NULL });
-	leftovers_judge(&leftovers, "a", 1, 1000);
-	assert_true(may_take("a", 6000));
+	leftovers_judge(&leftovers, "a", false, 1000);
+	assert_true(may_erase("a", 6000));
 	assert_int_equal(leftovers_failed(&leftovers, "a", 6000, &n_failures), 10000);
 	assert_int_equal(n_failures, 2);
 }
@@ -126,8 +138,9 @@ static void test_many(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(test_a_find_is_taken_after_the_grace, set_up),
+		cmocka_unit_test_setup(test_a_find_is_erased_when_nobody_held_it_for_long, set_up),
 		cmocka_unit_test_setup(test_a_lease_in_between_starts_anew, set_up),
+		cmocka_unit_test_setup(test_redis_lost_sight_starts_anew, set_up),
 		cmocka_unit_test_setup(test_what_was_gone_is_new, set_up),
 		cmocka_unit_test_setup(test_pauses_grow_and_end, set_up),
 		cmocka_unit_test_setup(test_a_failure_in_a_round_is_remembered, set_up),

@@ -9,8 +9,9 @@
 -- Redis Cluster allows because the hash tag {mayfly} puts all of them in one slot.
 --
 -- A lease is one line of text. Its owner and token say who holds it: a worker in the state running, a reaper in the states
--- reaping, ended and told. Nobody holds an orphan. Whoever is not the holder changes nothing. When
--- somebody has to look is not in the line but is the lease's score in the deadlines, so that a renewal leaves the line as it is.
+-- reaping, ended and told. Nobody holds an orphan. Whoever is not the holder changes nothing, but
+-- for the key of a disk that is destroyed (note.lua). When somebody has to look is not in the line but is the lease's score in the
+-- deadlines, so that a renewal leaves the line as it is.
 --
 -- A VM table (one hash per host: vm_id -> task id) leads from a workspace that a reaper finds on its host to the lease that may
 -- name it. It only helps to find: what counts is what the line says. A renewal and a reaper's taking write it, a claim does not,
@@ -91,3 +92,23 @@ local function give_back(key, id, line, uncounted, destroyed)
   set(field, F_KEY, destroyed)
   write(key, id, field, never)
 end
+
+-- The task ids to which the host's VM table leads from the vm_ids in ARGV[first] and behind it; "" where it has no entry.
+local function entries_of(host, first)
+  local vm_ids, ids = {}, {}
+  for i = first, #ARGV do vm_ids[#vm_ids + 1] = ARGV[i] end
+  if #vm_ids > 0 then ids = redis.call('HMGET', KEYS[4] .. host, unpack(vm_ids)) end
+  for n = 1, #vm_ids do ids[n] = ids[n] or '' end
+  return vm_ids, ids
+end
+
+-- The fields of these tasks' leases; none where there is no lease.
+local function leases_of(ids)
+  local keys, fields = {}, {}
+  for n = 1, #ids do keys[n] = KEYS[2] .. ids[n] end
+  local lines = #keys > 0 and redis.call('MGET', unpack(keys)) or {}
+  for n = 1, #ids do fields[n] = fields_of(lines[n]) end
+  return fields
+end
+
+local function names(field, vm_id, host) return field[F_VM_ID] == vm_id and field[F_HOST] == host end
