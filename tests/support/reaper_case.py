@@ -99,7 +99,7 @@ class ReaperCase(unittest.TestCase):
 
     def lease(self, task_id=None, state="running", owner="w1.dead", attempt=1, host=None, due_in_ms=None,
               expires_in_ms=HOUR_MS, partition=0, offset=None):
-        """A lease as a worker's or reaper's script writes it; by default it ends one lease from now."""
+        """A lease as a worker or reaper writes it, with its entry in the VM table; by default it ends one lease from now."""
         task_id = task_id or self.new_id()
         if offset is None:
             offset, self.offset = self.offset, self.offset + 1
