@@ -122,17 +122,17 @@ static void reap(struct execs *execs)
 	execs->is_reaping = true;
 	for (int n = 0; n < REAPS_PER_TURN; n++) {
 		siginfo_t info = { .si_pid = 0 };
-		struct rusage usage;
 		struct exec *exec;
-		int wait_status;
 
 		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == 0) {
 			execs->is_reaping = false;
 			return;
 		}
 		exec = find_parent(execs, info.si_pid);
-		if (wait4(info.si_pid, &wait_status, WNOHANG, &usage) == info.si_pid && exec)
-			program_reaped(&exec->program, info.si_pid, wait_status, &usage);
+		if (exec)
+			program_reap(&exec->program, info.si_pid);
+		else
+			(void)waitpid(info.si_pid, NULL, WNOHANG);
 	}
 }
 

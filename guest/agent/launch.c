@@ -22,6 +22,8 @@
 #include "guest/agent/executable.h"
 
 #define REPORT_FD   3
+#define FORKNOEXEC  0x40 /* in the kernel's flags of a process (PF_FORKNOEXEC): it is a child that has not executed anything */
+#define STAT_BYTES  512  /* the start of /proc/PID/stat */
 #define OPEN_FILES_MAX \
 	4096 /* descriptors of one process: Debian's hard limit for users is higher, its soft one lower */
 
@@ -179,13 +181,10 @@ static int become_task(void)
 
 static int execute(const struct frame *run, struct executable_failure *failure)
 {
-	static const struct report about_to_execute = { .step = STEP_EXEC };
 	char **argv = make_argv(run), **env = make_env(run);
 
 	if (!argv || !env)
 		return -ENOMEM;
-	if (write(REPORT_FD, &about_to_execute, sizeof(about_to_execute)) != sizeof(about_to_execute))
-		return -EIO;
 	return executable_exec(argv, env, failure);
 }
 
@@ -247,24 +246,37 @@ static ssize_t read_report(int fd, struct report *ret)
 	return n < 0 ? -errno : n;
 }
 
+void launch_look(struct launch *launch)
+{
+	char path[32], text[STAT_BYTES];
+	unsigned flags = FORKNOEXEC;
+	const char *at;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/stat", launch->pid);
+	launch->is_looked_at = true;
+	if (read_file(path, text, sizeof(text)) < 0)
+		return;
+	at = strrchr(text, ')'); /* the end of its name, which may hold anything */
+	launch->has_executed = at && sscanf(at, ") %*c %*d %*d %*d %*d %*d %u", &flags) == 1 && !(flags & FORKNOEXEC);
+}
+
 enum launch_news launch_hear(struct launch *launch, struct err *err)
 {
 	struct report report;
 	ssize_t n = read_report(launch->report_fd, &report);
 
-	if (n == sizeof(report) && report.errnum == 0 && !launch->is_about_to_execute) {
-		launch->is_about_to_execute = true;
-		n = read_report(launch->report_fd, &report);
-	}
 	if (n == -EAGAIN)
 		return LAUNCH_UNDER_WAY;
 	close_fd(&launch->report_fd);
-	if (n == 0 && launch->is_about_to_execute)
+	if (n == 0 && !launch->is_looked_at)
+		launch_look(launch);
+	if (n == 0 && launch->has_executed)
 		return LAUNCH_DONE;
 	if (n == sizeof(report))
 		(void)explain(launch, &report, err);
 	else
-		(void)err_set(err, ERR_HOST, n < 0 ? (int)-n : 0, "the launcher of '%s' ended without a word", launch->name);
+		(void)err_set(err, ERR_HOST, n < 0 ? (int)-n : 0, "'%s' ended before it was executed; did another program of the task kill it?",
+			      launch->name);
 	return LAUNCH_FAILED;
 }
 

@@ -1,10 +1,11 @@
 /* The way from the agent to the task's program: what happens between fork and exec, in the child. It gives up everything
  * that is the agent's before the first byte of the task's code runs, and says which step failed.
  *
- * The agent does not wait for it: once the child is the task's user, another program of the task can stop it. It reports through a pipe:
- * first that it is about to execute; then the pipe closes by itself when that succeeded. Anything else is a failure. */
+ * The agent does not wait for it: once the child is the task's user, another program of the task can stop it, or kill it. It reports a
+ * failure through a pipe. When that ends without a word, exec(2) closed it, or the child's end did: the kernel knows which. */
 #pragma once
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "base/err.h"
@@ -15,10 +16,13 @@
 struct launch {
 	pid_t pid;		 /* of the child, then of the program's first process */
 	int report_fd;		 /* while it is on its way; else -1 */
-	bool is_about_to_execute;
+	bool is_looked_at, has_executed; /* the former: the latter is known */
 	char name[LAUNCH_SHOWN_BYTES + 1];
 	char missing[FRAME_MISSING_MAX + 1]; /* filled on failure: the name of a program that the image lacks, or "" */
 };
+
+/* Before the child is reaped: did it become the program? */
+void launch_look(struct launch *launch);
 
 enum launch_news { LAUNCH_UNDER_WAY, LAUNCH_DONE, LAUNCH_FAILED };
 

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -104,13 +105,21 @@ void program_signal(struct program *program, int signal)
 		(void)kill(program->launch.pid, signal);
 }
 
-void program_reaped(struct program *program, pid_t pid, int wait_status, const struct rusage *usage)
+void program_reap(struct program *program, pid_t pid)
 {
-	program->cpu_us += (uint64_t)(usage->ru_utime.tv_sec + usage->ru_stime.tv_sec) * 1000000 +
-			   (uint64_t)(usage->ru_utime.tv_usec + usage->ru_stime.tv_usec);
-	if ((uint64_t)usage->ru_maxrss > program->max_rss_kib)
-		program->max_rss_kib = (uint64_t)usage->ru_maxrss;
-	if (pid != program->launch.pid || program->is_reaped)
+	bool is_first = pid == program->launch.pid && !program->is_reaped;
+	struct rusage usage;
+	int wait_status;
+
+	if (is_first && program->state == PROGRAM_STARTING)
+		launch_look(&program->launch);
+	if (wait4(pid, &wait_status, WNOHANG, &usage) != pid)
+		return;
+	program->cpu_us += (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000 +
+			   (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+	if ((uint64_t)usage.ru_maxrss > program->max_rss_kib)
+		program->max_rss_kib = (uint64_t)usage.ru_maxrss;
+	if (!is_first)
 		return;
 	program->is_reaped = true;
 	program->wait_status = wait_status;

@@ -15,7 +15,7 @@
 
 #include <poll.h>
 #include <stdbool.h>
-#include <sys/resource.h>
+#include <sys/types.h>
 
 #include "guest/agent/cgroup.h"
 #include "guest/agent/input.h"
@@ -52,8 +52,8 @@ int program_start(struct program *program, const struct frame *run, struct memor
 /* SIGKILL to everything in the cgroup, any other signal to the first process. Nothing when that is gone. */
 void program_signal(struct program *program, int signal);
 
-/* One of its processes was reaped. */
-void program_reaped(struct program *program, pid_t pid, int wait_status, const struct rusage *usage);
+/* One of its processes ended: reap it. */
+void program_reap(struct program *program, pid_t pid);
 
 /* Whatever can be done now. 0, or a negative errno once when it could not be started; launch.missing may say more. */
 int program_step(struct program *program, struct err *err);

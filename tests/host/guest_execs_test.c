@@ -96,19 +96,32 @@ static void test_bad_neighbours(void **state)
 	assert_exit(0);
 }
 
-/* A program of the task can stop every other one of the task, also one that is on its way to be one. Its time passes. */
+/* A PATH in which a child that has become the task's user looks for long. */
+static const char *long_path(void)
+{
+	static char path[100001];
+
+	for (size_t i = 0; i < sizeof(path) - 1; i += 4)
+		memcpy(path + i, "/no:", 4);
+	return path;
+}
+
+/* A program of the task can stop every other one of the task, also one that is on its way to be one. Their time passes, and the agent
+ * has not waited for them. */
 static void test_a_neighbour_that_stops_everybody(void **state)
 {
-	const struct plan stopped = { .script = "while :; do :; done", .timeout_ms = 3000 };
-	uint32_t bully_id, stopped_id;
+	const struct plan running = { .script = "while :; do :; done", .timeout_ms = 3000 };
+	const struct plan starting = { .program = "sleep", .path = long_path(), .timeout_ms = 3000 };
+	uint32_t bully_id, running_id, starting_id;
 
 	(void)state;
 	bully_id = begin("echo begun; exec perl -e 'kill STOP => -1 while 1'", NULL);
 	await_output(bully_id, "begun\n");
-	stopped_id = send_run(&stopped);
-	finish(stopped_id);
-	assert_true(result->exit.is_timed_out ||
-		    strcmp(result->failure, "'/bin/sh' could not be executed within its timeout") == 0);
+	running_id = send_run(&running);
+	starting_id = send_run(&starting);
+	assert_failed(starting_id, "'sleep' could not be executed within its timeout");
+	finish(running_id);
+	assert_true(result_of(running_id)->exit.is_timed_out || result_of(running_id)->failure[0]);
 	send_kill(bully_id, SIGKILL);
 	finish(bully_id);
 	run_script("echo alive");

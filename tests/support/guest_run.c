@@ -80,13 +80,13 @@ uint32_t send_run(const struct plan *plan)
 	struct frame_text shell[] = { TEXT("/bin/sh"), TEXT("-c"), TEXT(plan->script ? plan->script : ""),
 				      TEXT("sh"), TEXT(plan->argument ? plan->argument : "") };
 	struct frame_text program[] = { TEXT(plan->program ? plan->program : "") };
-	struct frame_pair env[] = { { TEXT("GREETING"), TEXT("hello there") } };
+	struct frame_pair env[] = { { TEXT("GREETING"), TEXT("hello there") }, { TEXT("PATH"), TEXT(plan->path ? plan->path : "") } };
 	struct frame run = { .type = FRAME_RUN,
 			     .exec = ++exec,
 			     .argv = plan->program ? program : shell,
 			     .n_argv = plan->program ? 1 : plan->argument ? 5 : 4,
 			     .env = env,
-			     .n_env = 1,
+			     .n_env = plan->path ? 2 : 1,
 			     .timeout_ms = plan->timeout_ms ? plan->timeout_ms : 120000,
 			     .output_limit_bytes = plan->output_limit_bytes ? plan->output_limit_bytes : OUTPUT_LIMIT,
 			     .window = FRAME_WINDOW_BYTES,

@@ -37,6 +37,7 @@ struct plan {
 	const char *script;   /* of /bin/sh */
 	const char *argument; /* its $1, may be NULL */
 	const char *program;  /* instead */
+	const char *path;     /* its PATH; NULL: the usual one */
 	const char *input;
 	uint64_t timeout_ms, output_limit_bytes; /* 0: two minutes, 16 MiB */
 	bool oom_ends_one;
