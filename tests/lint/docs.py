@@ -14,7 +14,7 @@ DOCUMENTS = ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/opera
 MOST_LINES = {"docs/architecture.md": 200, "CONTRIBUTING.md": 60}
 CODE = re.compile(r"```\w*\n(.*?)```|`([^`\n]+)`", re.S)
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
-ROOMS = ("lib/", "worker/", "reaper/", "guest/", "jail/", "schemas/", "tools/", "tests/", "docs/", "deploy/", "cmake/", ".ci/")
+ROOMS = ("lib/", "lane/", "worker/", "reaper/", "guest/", "jail/", "schemas/", "tools/", "tests/", "docs/", "deploy/", "cmake/", ".ci/")
 PATH = re.compile(r"(?<![\w/.<-])((?:%s)[\w./*{},<>-]*)" % "|".join(map(re.escape, ROOMS)))
 SUDO = re.compile(r"\bsudo +(?:mayfly\b|\S*[/.$-])")  # a command to be typed; a bare Debian has no sudo, so they are written for root
 SAID = ["tests/run", "tools/quickstart", "tools/bench", "tools/install-deps", *sorted(glob.glob("tools/*.c", root_dir=REPO))]
