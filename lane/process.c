@@ -1,30 +1,18 @@
 #include "lane/process.h"
 
 #include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 
 #include "base/clock.h"
 #include "base/own.h"
+#include "host/child.h"
 
 #define RESTART_MS 200	 /* at least, between two starts: one that dies at once must not spin */
-#define FAREWELL_MS 2000 /* to end what it has in hand; for one that was killed, which may hang in the kernel */
 
-/* Signals are as in a fresh process, but for those that end daemons: a lane ends when its engine has. */
-static _Noreturn void become_lane(const struct lane_process *lane, pid_t parent, int fd)
+/* It ends when its engine has. */
+static _Noreturn void become_lane(const struct lane_process *lane, int fd)
 {
-	sigset_t none;
-
-	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != parent)
-		_exit(1);
-	(void)signal(SIGTERM, SIG_IGN);
-	(void)signal(SIGINT, SIG_IGN);
-	sigemptyset(&none);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL); /* cannot fail with a valid set */
 	lane->on_child(lane->ctx);
 	log_init(lane_name(lane->kind), lane->setup->log_level);
 	exit(lane_main(lane->kind, fd, lane->setup)); /* exit(3): the leak check is an exit handler */
@@ -32,15 +20,14 @@ static _Noreturn void become_lane(const struct lane_process *lane, pid_t parent,
 
 int lane_process_start(struct lane_process *lane, int *ret_fd, struct err *err)
 {
-	pid_t parent = getpid();
 	int pair[2];
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return err_set(err, ERR_HOST, errno, "a socket for the %s", lane_name(lane->kind));
-	lane->pid = fork();
+	lane->pid = child_fork(CHILD_STOP_BY_SOCKET);
 	if (lane->pid == 0) {
 		(void)close(pair[0]);
-		become_lane(lane, parent, pair[1]);
+		become_lane(lane, pair[1]);
 	}
 	if (lane->pid < 0) {
 		int r = err_set(err, ERR_HOST, errno, "fork the %s", lane_name(lane->kind));
@@ -54,17 +41,6 @@ int lane_process_start(struct lane_process *lane, int *ret_fd, struct err *err)
 	lane->started_mono_ms = clock_mono_ms();
 	*ret_fd = pair[0];
 	return 0;
-}
-
-/* Answers whether it has ended. */
-static bool await(pid_t pid)
-{
-	uint64_t deadline_ms = clock_mono_ms() + FAREWELL_MS;
-	pid_t ended;
-
-	while ((ended = waitpid(pid, NULL, WNOHANG)) == 0 && clock_mono_ms() < deadline_ms)
-		(void)poll(NULL, 0, 1);
-	return ended != 0;
 }
 
 static pid_t *place_of(struct lane_process *lane, pid_t pid)
@@ -81,8 +57,7 @@ static void kill_lane(struct lane_process *lane)
 
 	if (!lane->pid)
 		return;
-	(void)kill(lane->pid, SIGKILL); /* ours, not yet waited for */
-	if (!await(lane->pid)) {
+	if (!child_kill(lane->pid)) {
 		log_error("lane.stuck", "lane=%s pid=%d message=\"killed, and hangs in the kernel; going on without it\"",
 			  lane_name(lane->kind), (int)lane->pid);
 		if (place)
@@ -121,7 +96,7 @@ bool lane_process_has_ended(struct lane_process *lane, pid_t pid)
 
 void lane_process_leave(struct lane_process *lane)
 {
-	if (lane->pid && await(lane->pid))
+	if (lane->pid && child_await(lane->pid))
 		lane->pid = 0;
 	kill_lane(lane);
 }

@@ -5,7 +5,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -16,17 +15,17 @@
 #include "base/log.h"
 #include "base/own.h"
 #include "bus/access.h"
+#include "host/child.h"
 #include "host/confine.h"
 #include "lane/process.h"
 #include "reaper/credentials.h"
-#include "reaper/reaper.h"
 #include "reaper/kafka_process.h"
+#include "reaper/reaper.h"
 
 #define RESTART_MIN_MS 200 /* between two starts: what fails at once must not spin */
 #define RESTART_MAX_MS 5000
 #define HEALTHY_MS     10000 /* after this long the next failure is a new one */
 #define STOP_MS	       60000 /* for the engine's step at hand: the patience of its helpers */
-#define FAREWELL_MS    2000  /* for helpers to see their socket's end; for what was killed, which may hang in the kernel */
 
 enum child { CHILD_KAFKA, CHILD_ENGINE, CHILD_COUNT }; /* beside the lane */
 
@@ -47,11 +46,9 @@ struct supervisor {
 
 struct sockets {
 	int lane;      /* the engine's end */
-	int kafka[2]; /* [0] the engine's end, [1] the helper's */
+	int kafka[2];  /* [0] the engine's end, [1] the helper's */
 	int engine[2]; /* [0] the engine's end, [1] ours */
 };
-
-#define NO_SOCKETS { -1, { -1, -1 }, { -1, -1 } }
 
 static void sockets_close(struct sockets *sockets)
 {
@@ -83,7 +80,9 @@ static void fill_lane(struct supervisor *supervisor)
 	(void)snprintf(setup->place.state_dir, sizeof(setup->place.state_dir), "%s", settings->state_dir);
 	(void)snprintf(setup->libexec_dir, sizeof(setup->libexec_dir), "%s", settings->libexec_dir);
 	setup->log_level = settings->log_level;
-	supervisor->lane = (struct lane_process){ .kind = LANE_REAP, .setup = setup, .on_child = on_lane_child, .ctx = supervisor };
+	supervisor->lane = (struct lane_process){
+		.kind = LANE_REAP, .setup = setup, .on_child = on_lane_child, .ctx = supervisor
+	};
 }
 
 /* Read what only root may, then give that up. Answers 0, or the process's exit status. */
@@ -114,40 +113,29 @@ static int run_confined(const struct supervisor *supervisor, enum child child, s
 }
 
 /* Every descriptor that is another child's is closed first: the end of a socket must be seen. */
-static _Noreturn void become(const struct supervisor *supervisor, enum child child, struct sockets *sockets,
-			     pid_t parent)
+static _Noreturn void become(const struct supervisor *supervisor, enum child child, struct sockets *sockets)
 {
-	sigset_t none;
-
-	sigemptyset(&none);
-	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != parent)
-		_exit(1);
 	log_init(child_names[child], supervisor->settings->log_level);
 	close_own_fds(supervisor);
 	close_fd(&sockets->engine[1]);
-	if (child != CHILD_ENGINE) {
-		(void)signal(SIGTERM, SIG_IGN); /* a helper ends when the engine has */
-		(void)signal(SIGINT, SIG_IGN);
+	if (child == CHILD_ENGINE) {
+		close_fd(&sockets->kafka[1]);
+	} else {
 		close_fd(&sockets->lane);
 		close_fd(&sockets->kafka[0]);
 		close_fd(&sockets->engine[0]);
 	}
-	if (child != CHILD_KAFKA)
-		close_fd(&sockets->kafka[1]);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL); /* cannot fail with a valid set */
 	exit(run_confined(supervisor, child, sockets)); /* exit(3): the leak check is an exit handler */
 }
 
 static int start_child(struct supervisor *supervisor, enum child child, struct sockets *sockets, struct err *err)
 {
-	pid_t parent = getpid();
-	pid_t pid = fork();
+	pid_t pid = child_fork(child == CHILD_ENGINE ? CHILD_STOP_BY_SIGNAL : CHILD_STOP_BY_SOCKET);
 
 	if (pid == 0)
-		become(supervisor, child, sockets, parent);
+		become(supervisor, child, sockets);
 	if (pid < 0)
-		return err_set(err, ERR_HOST, errno, "fork the reaper's %s", child_names[child]);
+		return err_set(err, ERR_HOST, errno, "fork the reaper's %s process", child_names[child]);
 	supervisor->pids[child] = pid;
 	return 0;
 }
@@ -161,7 +149,7 @@ static int make_socket(int pair[2], struct err *err)
 
 static int start_children(struct supervisor *supervisor, struct err *err)
 {
-	cleanup_(sockets_close) struct sockets sockets = NO_SOCKETS;
+	cleanup_(sockets_close) struct sockets sockets = { .lane = -1, .kafka = { -1, -1 }, .engine = { -1, -1 } };
 	int r = lane_process_start(&supervisor->lane, &sockets.lane, err); /* first: it has no other socket's end */
 
 	if (r == 0)
@@ -191,8 +179,9 @@ static void note_exit(struct supervisor *supervisor, pid_t pid, int status, int 
 	if (child == CHILD_ENGINE)
 		*ret_engine_status = WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 	if (!supervisor->is_stopping)
-		log_warn("reaper.child", "process=%s status=%d signal=%d message=\"ended; starting all anew\"", child_names[child],
-			 WIFEXITED(status) ? WEXITSTATUS(status) : -1, WIFSIGNALED(status) ? WTERMSIG(status) : 0);
+		log_warn("reaper.child", "process=%s status=%d signal=%d message=\"ended; starting all anew\"",
+			 child_names[child], WIFEXITED(status) ? WEXITSTATUS(status) : -1,
+			 WIFSIGNALED(status) ? WTERMSIG(status) : 0);
 }
 
 static bool is_any_running(const struct supervisor *supervisor)
@@ -230,21 +219,12 @@ static void reap_children(struct supervisor *supervisor, int *ret_engine_status)
 		note_exit(supervisor, pid, status, ret_engine_status);
 }
 
-/* Kill it and wait a moment. One that hangs in the kernel is left to itself: it ends when that lets it go. */
-static void end_child(struct supervisor *supervisor, enum child child, int *ret_engine_status)
+static void end_child(struct supervisor *supervisor, enum child child)
 {
-	uint64_t deadline_ms = clock_mono_ms() + FAREWELL_MS;
-
-	if (supervisor->pids[child])
-		(void)kill(supervisor->pids[child], SIGKILL); /* ours, not yet waited for */
-	while (supervisor->pids[child] && clock_mono_ms() < deadline_ms) {
-		reap_children(supervisor, ret_engine_status);
-		(void)poll(NULL, 0, 5);
-	}
-	if (!supervisor->pids[child])
-		return;
-	log_error("reaper.child", "process=%s pid=%d message=\"killed, and hangs in the kernel; going on without it\"",
-		  child_names[child], supervisor->pids[child]);
+	if (supervisor->pids[child] && !child_kill(supervisor->pids[child]))
+		log_error("reaper.child",
+			  "process=%s pid=%d message=\"killed, and hangs in the kernel; going on without it\"",
+			  child_names[child], supervisor->pids[child]);
 	supervisor->pids[child] = 0;
 }
 
@@ -309,29 +289,15 @@ static void end_children(struct supervisor *supervisor, int *ret_engine_status)
 		(void)read_signals(supervisor); /* asked again or not, we are at it */
 		reap_children(supervisor, ret_engine_status);
 	}
-	deadline_ms = clock_mono_ms() + FAREWELL_MS;
+	deadline_ms = clock_mono_ms() + CHILD_FAREWELL_MS;
 	while (is_any_running(supervisor) && !supervisor->pids[CHILD_ENGINE] && clock_mono_ms() < deadline_ms) {
 		wait_for_signal(supervisor, 50);
 		(void)read_signals(supervisor);
 		reap_children(supervisor, ret_engine_status);
 	}
 	for (int child = 0; child < CHILD_COUNT; child++)
-		end_child(supervisor, (enum child)child, ret_engine_status);
+		end_child(supervisor, (enum child)child);
 	lane_process_leave(&supervisor->lane);
-}
-
-static int open_signals(struct supervisor *supervisor, struct err *err)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGCHLD);
-	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
-		return err_set(err, ERR_HOST, errno, "block signals");
-	supervisor->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	return supervisor->signal_fd < 0 ? err_set(err, ERR_HOST, errno, "a signalfd") : 0;
 }
 
 /* One life of the three processes. Answers the engine's exit status. */
@@ -349,19 +315,13 @@ static int live_once(struct supervisor *supervisor)
 	return engine_status;
 }
 
-static _Noreturn void become_checker(const struct supervisor *supervisor, pid_t parent)
+static _Noreturn void become_checker(const struct supervisor *supervisor)
 {
 	cleanup_(redis_door_freep) struct redis_door *redis = NULL;
-	sigset_t none;
 	int r;
 
-	sigemptyset(&none);
-	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != parent)
-		_exit(1);
 	log_init("credentials", supervisor->settings->log_level);
-	(void)close(supervisor->signal_fd); /* ours; only read */
-	(void)sigprocmask(SIG_SETMASK, &none, NULL); /* cannot fail with a valid set */
+	close_own_fds(supervisor);
 	r = enter_confined(supervisor->settings, &redis);
 	if (r == 0)
 		r = credentials_check_main(supervisor->settings, redis);
@@ -372,11 +332,11 @@ static _Noreturn void become_checker(const struct supervisor *supervisor, pid_t 
 /* Before anything else runs, in a process of its own: are we let in? Answers false when we are not, or shall stop. */
 static bool check_credentials(struct supervisor *supervisor)
 {
-	pid_t parent = getpid(), pid = fork(), ended;
+	pid_t pid = child_fork(CHILD_STOP_BY_SIGNAL), ended;
 	int status = 0;
 
 	if (pid == 0)
-		become_checker(supervisor, parent);
+		become_checker(supervisor);
 	if (pid < 0)
 		return true; /* the next fork will say so */
 	while ((ended = waitpid(pid, &status, WNOHANG)) == 0) {
@@ -384,7 +344,8 @@ static bool check_credentials(struct supervisor *supervisor)
 			(void)kill(pid, SIGKILL); /* ours, not yet waited for */
 		wait_for_signal(supervisor, 100);
 	}
-	return !supervisor->is_stopping && !(ended == pid && WIFEXITED(status) && WEXITSTATUS(status) == ACCESS_EXIT_REFUSED);
+	return !supervisor->is_stopping &&
+	       !(ended == pid && WIFEXITED(status) && WEXITSTATUS(status) == ACCESS_EXIT_REFUSED);
 }
 
 int supervise(const struct reaper_settings *settings)
@@ -394,7 +355,7 @@ int supervise(const struct reaper_settings *settings)
 	struct err err;
 
 	fill_lane(&supervisor);
-	if (open_signals(&supervisor, &err) < 0) {
+	if (child_signals_open(&supervisor.signal_fd, &err) < 0) {
 		log_error("reaper.start", "message=\"%s\"", err.msg);
 		return 1;
 	}

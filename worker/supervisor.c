@@ -1,19 +1,13 @@
 #include "worker/supervisor.h"
 
-#include <assert.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,12 +15,12 @@
 #include "base/fd_pass.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "host/child.h"
 #include "host/disk/disk.h"
 #include "lane/accel_probe.h"
 #include "lane/process.h"
 #include "worker/engine.h"
-
-#define FAREWELL_MS 2000 /* for an engine that was killed, which may hang in the kernel */
+#include "worker/unfit_mark.h"
 
 struct supervisor {
 	const struct settings *settings;
@@ -78,19 +72,6 @@ static void close_own_fds(const struct supervisor *supervisor)
 		(void)close(supervisor->engine_fd);
 }
 
-/* The engine's ends of the lanes stay, signals are as in a fresh process, and it dies with its parent. */
-static void become_engine(const struct supervisor *supervisor, pid_t parent)
-{
-	sigset_t none;
-
-	sigemptyset(&none);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL); /* cannot fail with a valid set */
-	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != parent)
-		_exit(1);
-	close_own_fds(supervisor);
-}
-
 static void close_lane_fds(struct supervisor *supervisor)
 {
 	for (unsigned i = 0; i < ENGINE_LANE_COUNT; i++)
@@ -104,49 +85,9 @@ static void on_lane_child(void *ctx)
 	close_lane_fds(ctx);
 }
 
-/* There from an engine's end because the host was not fit until a look of a later one finds that it is: until then none joins the
- * group, however often they end in between. */
-static void unfit_path(const struct settings *settings, char out[PATH_MAX])
-{
-	(void)snprintf(out, PATH_MAX, "%s/unfit/%s", settings->state_dir, settings->worker);
-}
-
-/* One that cannot be written costs what it would have saved: the records that the next engine takes before it sees the same again. */
-static void note_unfit(const struct settings *settings)
-{
-	char path[PATH_MAX];
-	cleanup_fd int fd = -1;
-
-	(void)snprintf(path, sizeof(path), "%s/unfit", settings->state_dir);
-	(void)mkdir(path, 0755); /* open() says when it is not there */
-	unfit_path(settings, path);
-	fd = open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd < 0)
-		log_warn("supervisor.unfit", "message=\"make '%s': %s\"", path, strerror(errno));
-}
-
-static bool is_noted_unfit(const struct settings *settings)
-{
-	char path[PATH_MAX];
-	struct stat st;
-
-	unfit_path(settings, path);
-	return lstat(path, &st) == 0;
-}
-
-static void forget_unfit(const struct settings *settings)
-{
-	char path[PATH_MAX];
-
-	unfit_path(settings, path);
-	if (unlink(path) < 0 && errno != ENOENT)
-		log_warn("supervisor.unfit", "message=\"remove '%s': %s\"", path, strerror(errno));
-}
-
 static int start_engine(struct supervisor *supervisor, const char *accel, struct err *err)
 {
-	struct engine_ends ends = { .accel = accel, .must_prove_host = is_noted_unfit(supervisor->settings) };
-	pid_t parent = getpid();
+	struct engine_ends ends = { .accel = accel, .must_prove_host = unfit_mark_exists(supervisor->settings) };
 	int pair[2];
 	int r = 0;
 
@@ -156,10 +97,10 @@ static int start_engine(struct supervisor *supervisor, const char *accel, struct
 		return r;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return err_set(err, ERR_HOST, errno, "a socket for the engine");
-	supervisor->engine = fork();
-	if (supervisor->engine == 0) {
+	supervisor->engine = child_fork(CHILD_STOP_BY_SIGNAL);
+	if (supervisor->engine == 0) { /* the engine's ends of the lanes stay */
 		close_fd(&pair[0]);
-		become_engine(supervisor, parent);
+		close_own_fds(supervisor);
 		log_init("engine", supervisor->settings->log_level);
 		ends.supervisor_fd = pair[1];
 		memcpy(ends.lane_fds, supervisor->lane_fds, sizeof(ends.lane_fds));
@@ -169,26 +110,6 @@ static int start_engine(struct supervisor *supervisor, const char *accel, struct
 	close_lane_fds(supervisor);
 	supervisor->engine_fd = pair[0];
 	return supervisor->engine < 0 ? err_set(err, ERR_HOST, errno, "fork the engine") : 0;
-}
-
-/* Answers whether it has ended. */
-static bool await_child(pid_t pid)
-{
-	uint64_t deadline_ms = clock_mono_ms() + FAREWELL_MS;
-	pid_t ended;
-
-	while ((ended = waitpid(pid, NULL, WNOHANG)) == 0 && clock_mono_ms() < deadline_ms)
-		(void)poll(NULL, 0, 1);
-	return ended != 0;
-}
-
-static void end_child(pid_t *pid)
-{
-	if (*pid <= 0)
-		return;
-	(void)kill(*pid, SIGKILL); /* ours, not yet waited for */
-	(void)await_child(*pid);
-	*pid = 0;
 }
 
 /* A worker without a lane could do nothing but hold its tasks: when none can be made, it ends, and its tasks run elsewhere. */
@@ -248,7 +169,7 @@ static int take_message(struct supervisor *supervisor, short revents)
 		if (message < ENGINE_LANE_COUNT)
 			return replace_lane(supervisor, message);
 		if (message == HOST_IS_FIT)
-			forget_unfit(supervisor->settings);
+			unfit_mark_remove(supervisor->settings);
 	} else if (revents & (POLLHUP | POLLERR)) {
 		close_fd(&supervisor->engine_fd); /* its exit follows */
 	}
@@ -271,20 +192,6 @@ static int watch(struct supervisor *supervisor)
 			status = take_signal(supervisor);
 	}
 	return status;
-}
-
-static int open_signals(struct supervisor *supervisor, struct err *err)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGCHLD);
-	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
-		return err_set(err, ERR_HOST, errno, "block signals");
-	supervisor->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	return supervisor->signal_fd < 0 ? err_set(err, ERR_HOST, errno, "a signalfd") : 0;
 }
 
 /* What microVMs run on here: KVM where a guest really ran, else TCG where that was allowed. */
@@ -351,16 +258,18 @@ int supervise(const struct settings *settings)
 	int status = 1;
 
 	fill_setup(&supervisor);
-	if (choose_accel(&supervisor, &accel, &err) < 0 || prepare_disks(&supervisor, &err) < 0 || open_signals(&supervisor, &err) < 0 ||
+	if (choose_accel(&supervisor, &accel, &err) < 0 || prepare_disks(&supervisor, &err) < 0 ||
+	    child_signals_open(&supervisor.signal_fd, &err) < 0 ||
 	    start_engine(&supervisor, accel, &err) < 0)
 		log_error("supervisor.start", "message=\"%s\"", err.msg);
 	else
 		status = watch(&supervisor);
 	if (status == ENGINE_EXIT_UNFIT) {
-		note_unfit(settings);
+		unfit_mark_make(settings);
 		status = 1;
 	}
-	end_child(&supervisor.engine);
+	if (supervisor.engine > 0)
+		(void)child_kill(supervisor.engine); /* one that hangs in the kernel is left to itself */
 	for (unsigned i = 0; i < ENGINE_LANE_COUNT; i++)
 		lane_process_leave(&supervisor.lanes[i]);
 	close_fd(&supervisor.engine_fd);
