@@ -83,10 +83,10 @@ static int pack_json(struct pack *pack, json_t *json, unsigned depth, struct err
 		pack_text(pack, json_string_value(json), json_string_length(json));
 		return 0;
 	case JSON_INTEGER:
-		(void)msgpack_pack_int64(&pack->packer, json_integer_value(json)); /* a failure sticks in the pack */
+		pack_int(pack, json_integer_value(json));
 		return 0;
 	case JSON_REAL:
-		(void)msgpack_pack_double(&pack->packer, json_real_value(json)); /* the same */
+		pack_double(pack, json_real_value(json));
 		return 0;
 	case JSON_TRUE:
 	case JSON_FALSE:

@@ -21,6 +21,7 @@
 
 #include "base/log.h"
 #include "base/own.h"
+#include "base/tally.h"
 #include "wire/ledger.h"
 
 struct question {
@@ -41,6 +42,7 @@ struct answered {
 	char *workers, *reapers; /* groups */
 	struct event *begin;
 	struct questions waiting, asked;
+	struct tally open; /* questions of each ctx in these lists */
 };
 
 static bool is_ours(const struct answered *answered, const struct question *question)
@@ -56,6 +58,7 @@ static void answer_all(struct answered *answered)
 	TAILQ_CONCAT(&asked, &answered->asked, link);
 	while ((question = TAILQ_FIRST(&asked))) {
 		TAILQ_REMOVE(&asked, question, link);
+		tally_drop(&answered->open, question->ctx);
 		if (question->fn)
 			question->fn(question->ctx, question->verdict);
 		free(question);
@@ -222,6 +225,7 @@ void answered_ask(struct answered *answered, const struct record_place *place, a
 	assert(question); /* a few bytes a job */
 	*question = (struct question){ .place = *place, .fn = fn, .ctx = ctx };
 	TAILQ_INSERT_TAIL(&answered->waiting, question, link);
+	tally_add(&answered->open, ctx);
 	event_active(answered->begin, EV_TIMEOUT, 0);
 }
 
@@ -236,6 +240,8 @@ static void forget_in(struct questions *list, const void *ctx)
 
 void answered_forget(struct answered *answered, const void *ctx)
 {
+	if (!tally_may_have(&answered->open, ctx))
+		return;
 	forget_in(&answered->waiting, ctx);
 	forget_in(&answered->asked, ctx);
 }

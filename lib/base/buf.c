@@ -20,6 +20,8 @@ int buf_reserve(struct buf *buf, size_t extra)
 	cap = buf->cap ? buf->cap : 256;
 	while (cap < need)
 		cap = cap > SIZE_MAX / 2 ? need : cap * 2;
+	if (buf->max && cap > buf->max)
+		cap = buf->max;
 	grown = realloc(buf->data, cap);
 	if (!grown)
 		return -ENOMEM;

@@ -22,12 +22,18 @@ size_t utf8_extent(const uint8_t *p, size_t len)
 	return extent;
 }
 
+/* Nearly all text is: it need not be looked at twice. */
+static bool is_printable_ascii(uint8_t byte)
+{
+	return byte >= 0x20 && byte < 0x7f;
+}
+
 bool utf8_is_valid(const char *text, size_t len)
 {
 	const uint8_t *p = (const uint8_t *)text;
 
 	while (len) {
-		size_t extent = utf8_extent(p, len);
+		size_t extent = is_printable_ascii(*p) ? 1 : utf8_extent(p, len);
 
 		if (extent == 0)
 			return false;
@@ -82,7 +88,7 @@ void utf8_mend(char *text, size_t len)
 	uint8_t *p = (uint8_t *)text;
 
 	while (len) {
-		size_t extent = utf8_extent(p, len);
+		size_t extent = is_printable_ascii(*p) ? 1 : utf8_extent(p, len);
 
 		if (extent == 0 || *p < 0x20 || *p == 0x7f) {
 			*p = '?';

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "base/tally.h"
 #include "bus/lease_keys.h"
 #include "bus/lease_library.h"
 #include "bus/lease_reply.h"
@@ -57,6 +58,7 @@ struct leases {
 	struct redis *redis;
 	struct timer *send_timer;
 	struct lease_batch *next[LEASE_OP_COUNT]; /* being collected; NULL: nothing yet */
+	struct tally waiting; /* requests of each ctx that are not answered */
 	struct lease_batches in_flight;
 	struct lease_batches lost; /* to be sent again when the connection is back */
 	unsigned n_lost;
@@ -150,9 +152,11 @@ static void on_answer(void *ctx, const struct redisReply *reply)
 
 	if (batch->n) /* else nobody waits for it any more */
 		read_grants(batch, reply, grants);
-	for (size_t i = 0; i < batch->n; i++)
+	for (size_t i = 0; i < batch->n; i++) {
+		tally_drop(&leases->waiting, batch->waiters[i].ctx);
 		if (batch->waiters[i].fn) /* looked up here: an answer may make the owner forget a later one */
 			batch->waiters[i].fn(batch->waiters[i].ctx, &grants[i]);
+	}
 	TAILQ_REMOVE(&leases->in_flight, batch, entry);
 	if (!reply && batch->args_again.n && leases->n_lost < LEASE_LOST_MAX)
 		send_again_later(leases, batch);
@@ -200,6 +204,7 @@ static struct lease_batch *collect(struct leases *leases, enum lease_op op, leas
 	}
 	if (!batch)
 		batch = leases->next[op] = batch_new(leases, op);
+	tally_add(&leases->waiting, ctx);
 	batch->waiters[batch->n++] = (struct lease_waiter){ .fn = fn, .ctx = ctx, .token = token };
 	timer_set_soon(leases->send_timer);
 	return batch;
@@ -279,6 +284,8 @@ void lease_forget(struct leases *leases, const void *ctx)
 {
 	struct lease_batch *batch;
 
+	if (!tally_may_have(&leases->waiting, ctx))
+		return;
 	for (int op = 0; op < LEASE_OP_COUNT; op++)
 		batch_forget(leases->next[op], ctx);
 	TAILQ_FOREACH(batch, &leases->in_flight, entry)

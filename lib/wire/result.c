@@ -9,6 +9,8 @@
 #include "wire/pack.h"
 #include "wire/unpack.h"
 
+#define TYPICAL_BYTES 1024 /* of a result with little output */
+
 static const char *const event_names[] = { "started", "finished", "refused", "duplicate" };
 static_assert(ARRAY_SIZE(event_names) == RESULT_EVENT_COUNT, "a name for every result_event");
 
@@ -258,6 +260,7 @@ int result_encode(const struct result *result, struct buf *out)
 	struct pack_map map;
 
 	pack_init(&pack, out);
+	(void)buf_reserve(out, TYPICAL_BYTES); /* at once instead of in steps; what cannot be had is missed below */
 	map = pack_map_begin(&pack);
 	pack_uint_field(&pack, &map, "v", RESULT_SCHEMA_VERSION);
 	pack_string_field(&pack, &map, "event", event_names[result->event]);

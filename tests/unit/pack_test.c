@@ -1,6 +1,7 @@
 #include "wire/pack.h"
 
 #include <errno.h>
+#include <msgpack.h>
 #include <string.h>
 
 #include "base/utf8.h"
@@ -86,6 +87,73 @@ static void test_text_of_unknown_origin_is_mended(void **state)
 	buf_free(&buf);
 }
 
+static int on_write(void *ctx, const char *data, size_t len)
+{
+	return buf_append(ctx, data, len);
+}
+
+/* msgpack-c is asked for the same values: around every length at which the form of a value changes. */
+static void test_forms_are_the_librarys(void **state)
+{
+	static const uint64_t edges[] = { 0, 0x0f, 0x1f, 0x7f, 0xff, 0xffff, 0xffffffff, UINT64_MAX - 1 };
+	static char data[0x10002];
+	struct buf ours = { 0 }, theirs = { 0 };
+	msgpack_packer packer;
+	struct pack pack;
+
+	(void)state;
+	msgpack_packer_init(&packer, &theirs, on_write);
+	pack_init(&pack, &ours);
+	for (size_t i = 0; i < 2 * sizeof(edges) / sizeof(edges[0]); i++) {
+		uint64_t number = edges[i / 2] + i % 2;
+
+		pack_uint(&pack, number);
+		(void)msgpack_pack_uint64(&packer, number);
+		pack_bool(&pack, i % 2);
+		(void)(i % 2 ? msgpack_pack_true(&packer) : msgpack_pack_false(&packer));
+		if (number <= UINT32_MAX)
+			pack_array(&pack, number);
+		if (number <= UINT32_MAX)
+			(void)msgpack_pack_array(&packer, number);
+		if (number >= sizeof(data))
+			continue;
+		pack_text(&pack, data, number);
+		(void)(msgpack_pack_str(&packer, number), msgpack_pack_str_body(&packer, data, number));
+		pack_bytes(&pack, data, number);
+		(void)(msgpack_pack_bin(&packer, number), msgpack_pack_bin_body(&packer, data, number));
+	}
+	assert_int_equal(pack_finish(&pack), 0);
+	assert_int_equal(ours.len, theirs.len);
+	assert_memory_equal(ours.data, theirs.data, ours.len);
+	buf_free(&ours);
+	buf_free(&theirs);
+}
+
+static void test_numbers_are_the_librarys(void **state)
+{
+	static const int64_t edges[] = { 0, -1, -32, -128, -32768, INT32_MIN, INT64_MIN + 1, INT64_MAX };
+	struct buf ours = { 0 }, theirs = { 0 };
+	msgpack_packer packer;
+	struct pack pack;
+
+	(void)state;
+	msgpack_packer_init(&packer, &theirs, on_write);
+	pack_init(&pack, &ours);
+	for (size_t i = 0; i < 2 * sizeof(edges) / sizeof(edges[0]); i++) {
+		int64_t number = edges[i / 2] - (int64_t)(i % 2);
+
+		pack_int(&pack, number);
+		(void)msgpack_pack_int64(&packer, number);
+		pack_double(&pack, (double)number / 3);
+		(void)msgpack_pack_double(&packer, (double)number / 3);
+	}
+	assert_int_equal(pack_finish(&pack), 0);
+	assert_int_equal(ours.len, theirs.len);
+	assert_memory_equal(ours.data, theirs.data, ours.len);
+	buf_free(&ours);
+	buf_free(&theirs);
+}
+
 static void test_utf8(void **state)
 {
 	static const char *const bad[] = {
@@ -127,6 +195,8 @@ int main(void)
 		cmocka_unit_test(test_failure_leaves_the_buffer_as_it_was),
 		cmocka_unit_test(test_failure_at_the_head),
 		cmocka_unit_test(test_text_of_unknown_origin_is_mended),
+		cmocka_unit_test(test_forms_are_the_librarys),
+		cmocka_unit_test(test_numbers_are_the_librarys),
 		cmocka_unit_test(test_utf8),
 	};
 
