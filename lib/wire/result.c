@@ -260,7 +260,7 @@ int result_encode(const struct result *result, struct buf *out)
 	struct pack_map map;
 
 	pack_init(&pack, out);
-	(void)buf_reserve(out, TYPICAL_BYTES); /* at once instead of in steps; what cannot be had is missed below */
+	pack.r = buf_reserve(out, TYPICAL_BYTES); /* at once instead of in steps */
 	map = pack_map_begin(&pack);
 	pack_uint_field(&pack, &map, "v", RESULT_SCHEMA_VERSION);
 	pack_string_field(&pack, &map, "event", event_names[result->event]);
