@@ -23,8 +23,8 @@ struct host_sweep;
 struct host_sweep_config {
 	struct lane_client *lane;
 	uint64_t lease_ms, grace_ms;
-	bool (*is_stopping)(void *ctx); /* between two names; true ends the listing there */
-	void (*on_listed)(void *ctx);	/* look now */
+	bool (*is_stopping)(void *ctx);		      /* between two names; true ends the listing there */
+	void (*on_listed)(void *ctx);		      /* look now */
 	void (*on_fault)(void *ctx, const char *why); /* no memory */
 	void *ctx;
 };
@@ -37,7 +37,8 @@ bool host_sweep_is_due(struct host_sweep *sweep);
 /* List, then on_listed, never from inside the call. */
 void host_sweep_list(struct host_sweep *sweep);
 
-/* After on_listed: the next workspaces to ask Redis about; 0: all have been. Their ids are borrowed until the next listing. */
+/* After on_listed: the next workspaces to ask Redis about; 0: all have been. Their ids are borrowed until the next
+ * listing. */
 size_t host_sweep_next(struct host_sweep *sweep, struct leftover_find out[REAP_BATCH_MAX]);
 
 /* What Redis answered of one. */

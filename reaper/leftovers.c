@@ -56,7 +56,8 @@ size_t leftovers_next(const struct leftovers *leftovers, size_t *cursor, uint64_
 		const struct leftover *one = &leftovers->finds[*cursor];
 		bool is_old = one->suspect_since_ms && now_mono_ms - one->suspect_since_ms >= leftovers->suspect_ms;
 
-		out[n++] = (struct leftover_find){ .vm_id = one->vm_id, .may_erase = is_old && now_mono_ms >= one->not_before_ms };
+		out[n++] = (struct leftover_find){ .vm_id = one->vm_id,
+						   .may_erase = is_old && now_mono_ms >= one->not_before_ms };
 	}
 	return n;
 }
@@ -90,7 +91,8 @@ static uint64_t pause_ms(const struct leftovers *leftovers, unsigned n_failures)
 							      : LEFTOVERS_PAUSE_MAX_MS;
 }
 
-uint64_t leftovers_failed(struct leftovers *leftovers, const char *vm_id, uint64_t now_mono_ms, unsigned *ret_n_failures)
+uint64_t leftovers_failed(struct leftovers *leftovers, const char *vm_id, uint64_t now_mono_ms,
+			  unsigned *ret_n_failures)
 {
 	struct leftover *one = find_or_add(leftovers, vm_id);
 	unsigned n_failures = one ? ++one->n_failures : 1;

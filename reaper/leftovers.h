@@ -11,9 +11,10 @@
  * When something of it cannot be erased it stays what it is, and is not tried before a pause is over, which doubles
  * each time. So it is tried for ever.
  *
- * One look is not enough. Redis says "held" of a workspace when a live lease names it and an entry of the host's VM table
- * leads there. A live lease may have no entry for a while: before its first renewal, or when Redis lost the entry. The
- * next renewal writes it. A worker whose lease was not renewed for a whole lease has given the workspace up. */
+ * One look is not enough. Redis says "held" of a workspace when a live lease names it and an entry of the host's VM
+ * table leads there. A live lease may have no entry for a while: before its first renewal, or when Redis lost the
+ * entry. The next renewal writes it. A worker whose lease was not renewed for a whole lease has given the workspace
+ * up. */
 #pragma once
 
 #include <stdbool.h>
@@ -63,4 +64,5 @@ void leftovers_judge(struct leftovers *leftovers, const char *vm_id, bool is_hel
 void leftovers_trust_all(struct leftovers *leftovers);
 
 /* Something of it could not be erased. Answers for how long it is left alone now, and how often that has happened. */
-uint64_t leftovers_failed(struct leftovers *leftovers, const char *vm_id, uint64_t now_mono_ms, unsigned *ret_n_failures);
+uint64_t leftovers_failed(struct leftovers *leftovers, const char *vm_id, uint64_t now_mono_ms,
+			  unsigned *ret_n_failures);

@@ -47,7 +47,8 @@ static void take_leftover(struct reap_batch *batch, size_t index, const struct r
 	(void)snprintf(lease->id, sizeof(lease->id), "%s", found->id[0] ? found->id : "-"); /* all three fit */
 	(void)snprintf(lease->vm_id, sizeof(lease->vm_id), "%s", find->vm_id);
 	(void)snprintf(lease->host, sizeof(lease->host), "%s", batch->config.host);
-	log_warn("reaper.leftover", "id=%s vm_id=%s message=\"objects on this host that nobody holds\"", lease->id, lease->vm_id);
+	log_warn("reaper.leftover", "id=%s vm_id=%s message=\"objects on this host that nobody holds\"", lease->id,
+		 lease->vm_id);
 }
 
 static void on_found(void *ctx, const struct reap_found *found)

@@ -19,7 +19,8 @@ static bool is_here(const struct reap_batch *batch, const struct batch_item *ite
 {
 	bool has_objects = item->plan == LEASE_PLAN_REAP || item->plan == LEASE_PLAN_ERASE;
 
-	return has_objects && strcmp(item->what.lease.vm_id, "-") != 0 && strcmp(item->what.lease.host, batch->config.host) == 0;
+	return has_objects && strcmp(item->what.lease.vm_id, "-") != 0 &&
+	       strcmp(item->what.lease.host, batch->config.host) == 0;
 }
 
 static void note_why(struct reap_batch *batch, enum lane_op op, const char *why)
@@ -59,8 +60,10 @@ static void leave_the_rest(struct reap_batch *batch)
 
 		if (!is_here(batch, item))
 			continue;
-		log_warn("reaper.late", "id=%s vm_id=%s message=\"not erased yet: erasing what came before it took as long as a lease\"",
-			 item->what.lease.id, item->what.lease.vm_id);
+		log_warn(
+			"reaper.late",
+			"id=%s vm_id=%s message=\"not erased yet: erasing what came before it took as long as a lease\"",
+			item->what.lease.id, item->what.lease.vm_id);
 		if (!batch->erase.has_failed)
 			item->plan = LEASE_PLAN_LEAVE;
 	}

@@ -13,8 +13,9 @@ static void take_item(struct batch_item *item, uint64_t token)
 	if (lease->state == REAP_STATE_RUNNING)
 		memcpy(lease->victim, lease->owner, sizeof(lease->victim));
 	if (lease->state != REAP_STATE_TOLD)
-		log_info("reaper.take", "id=%s vm_id=%s was=%s victim=%s attempt=%u host=%s expired=%d", lease->id, lease->vm_id,
-			 reap_state_name(lease->state), lease->victim, lease->attempt, lease->host, item->what.is_expired);
+		log_info("reaper.take", "id=%s vm_id=%s was=%s victim=%s attempt=%u host=%s expired=%d", lease->id,
+			 lease->vm_id, reap_state_name(lease->state), lease->victim, lease->attempt, lease->host,
+			 item->what.is_expired);
 }
 
 static void on_taken(void *ctx, const int64_t *numbers)
