@@ -1,5 +1,5 @@
 /* The VMM stage: a jailed VMM under its guard, its control socket and the guest channel. The guard's socket is the lifeline:
- * a byte on it, or its end, kills the VM; what the guard says on it is how the VM ended. */
+ * KILL on it, or its end, kills the VM; what the guard says on it is how the VM ended (host/guard.h). */
 #include "worker/stages.h"
 
 #include <string.h>
