@@ -1,5 +1,5 @@
-/* Control groups: one for each program, below one for all of them. Whatever descends from a program lives and dies in its own; what
- * programs have together (memory) is limited and watched above. */
+/* Control groups: one for each program, below one for all of them. Whatever descends from a program lives and dies in
+ * its own; what programs have together (memory) is limited and watched above. */
 #pragma once
 
 #include <stdbool.h>
@@ -35,7 +35,8 @@ uint32_t cgroup_of_process(int pid);
 uint64_t cgroup_number(const struct cgroup *cgroup, const char *file, const char *key);
 
 int cgroup_write(const struct cgroup *cgroup, const char *file, const char *text); /* 0 or a negative errno */
-int cgroup_open(const struct cgroup *cgroup, const char *file);			   /* to read; a descriptor or a negative errno */
+/* to read; a descriptor or a negative errno */
+int cgroup_open(const struct cgroup *cgroup, const char *file);
 
 /* The process in it that the kernel would kill first for memory, with the kernel's score. */
 struct cgroup_process {

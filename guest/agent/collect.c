@@ -41,7 +41,8 @@ static const char *open_error(const char *path, int errnum)
 	switch (errnum) {
 	case ENOENT:
 	case ENOTDIR:
-		return strpbrk(path, "*?[") ? "no such file; collect knows no patterns: name every file" : "no such file";
+		return strpbrk(path,
+			       "*?[") ? "no such file; collect knows no patterns: name every file" : "no such file";
 	case ELOOP:
 		return "it lies behind a symbolic link, which is not followed";
 	case EACCES:

@@ -1,5 +1,5 @@
-/* Files of the task's /work back to the engine: regular files only, opened with the task's own rights, bounded together; in pieces, so
- * that other programs are served meanwhile. */
+/* Files of the task's /work back to the engine: regular files only, opened with the task's own rights, bounded
+ * together; in pieces, so that other programs are served meanwhile. */
 #pragma once
 
 #include "guest/agent/channel.h"
@@ -19,8 +19,8 @@ struct collect {
 /* `frame` is a FRAME_COLLECT. 0, -ENAMETOOLONG or -ENOMEM. */
 int collect_begin(struct collect *collect, const struct frame *frame);
 
-/* Queue some of it: a bounded number of frames, and no more than the channel should hold. After the FRAME_COLLECTED none is under
- * way. 0, or a negative errno: no memory. */
+/* Queue some of it: a bounded number of frames, and no more than the channel should hold. After the FRAME_COLLECTED
+ * none is under way. 0, or a negative errno: no memory. */
 int collect_step(struct collect *collect, struct channel *channel);
 
 void collect_cancel(struct collect *collect); /* fine when none is under way */

@@ -139,7 +139,8 @@ static int mount_views(struct err *err)
 	return 0;
 }
 
-/* /work lies on the disk itself, so that the agent reaches its files without going through what the task mounted over. */
+/* /work lies on the disk itself, so that the agent reaches its files without going through what the task mounted
+ * over. */
 static int bind_work(struct err *err)
 {
 	(void)mkdir(DISK_ROOT "/work", 0755); /* mount() says when it is not there */

@@ -61,7 +61,8 @@ struct frame exec_status(const struct exec *exec)
 static int take_run(struct exec *exec, const struct frame *frame, struct memory *memory, struct err *err)
 {
 	if (exec->put.fd >= 0)
-		return err_set(err, ERR_BUG, 0, "the file '%s' did not come to its end before the program", exec->put.path);
+		return err_set(err, ERR_BUG, 0, "the file '%s' did not come to its end before the program",
+			       exec->put.path);
 	return program_start(&exec->program, frame, memory, err);
 }
 

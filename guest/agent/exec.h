@@ -1,4 +1,5 @@
-/* One exec of the guest protocol: what the peer and a program have to do with each other, from the first put or run to `end` or `fail`.
+/* One exec of the guest protocol: what the peer and a program have to do with each other, from the first put or run
+ * to `end` or `fail`.
  *
  *   program NONE            files may be put
  *   program alive           stdin, ack and kill are taken; started and out are said
@@ -6,8 +7,8 @@
  *   failure set             the program is being killed; once it is gone, fail is said, and the exec is over
  *   is_let_go               after `end`: the same, but nothing is said
  *
- * Nothing is said while the exec is not heard: the peer that knew of it is gone, and the next one has not said from where it wants to go
- * on. A program does not notice, until its output fills the window. */
+ * Nothing is said while the exec is not heard: the peer that knew of it is gone, and the next one has not said from
+ * where it wants to go on. A program does not notice, until its output fills the window. */
 #pragma once
 
 #include <poll.h>
@@ -28,7 +29,8 @@ struct exec {
 	struct program program;
 	struct collect collect;
 	char failure[sizeof(((struct err *)NULL)->msg)]; /* "": none */
-	char missing[FRAME_MISSING_MAX + 1];		 /* with `failure`: the name of a program that the image lacks, or "" */
+	/* with `failure`: the name of a program that the image lacks, or "" */
+	char missing[FRAME_MISSING_MAX + 1];
 };
 
 /* At a free place, for the peer that is there. */
@@ -49,4 +51,5 @@ struct frame exec_status(const struct exec *exec); /* FRAME_STATUS, for a new pe
 void exec_step(struct exec *exec, struct channel *channel);
 
 /* The descriptors to wait for, and how long at most (-1: for ever). */
-unsigned exec_poll(const struct exec *exec, const struct channel *channel, struct pollfd fds[EXEC_FDS_MAX], int *ret_ms);
+unsigned exec_poll(const struct exec *exec, const struct channel *channel, struct pollfd fds[EXEC_FDS_MAX],
+		   int *ret_ms);

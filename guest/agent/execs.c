@@ -33,7 +33,8 @@ static struct exec *find_place(struct execs *execs)
 /* There is no exec to fail: only the answer. A peer that does not read what it is told is told no more. */
 static void refuse(struct channel *channel, uint32_t id, const struct err *err)
 {
-	const struct frame frame = { .type = FRAME_FAIL, .exec = id, .error = { .text = err->msg, .len = strlen(err->msg) } };
+	const struct frame frame = { .type = FRAME_FAIL, .exec = id, .error = { .text = err->msg,
+			.len = strlen(err->msg) } };
 
 	if (channel_has_room(channel))
 		(void)channel_send(channel, &frame); /* without memory, the engine's patience ends */
@@ -46,11 +47,13 @@ static struct exec *begin(struct execs *execs, const struct frame *frame, struct
 
 	execs->last_id = frame->exec;
 	if (frame->type != FRAME_PUT && frame->type != FRAME_RUN) {
-		(void)err_set(err, ERR_BUG, 0, "a '%s' frame is about a program that was not asked for", frame_type_name(frame->type));
+		(void)err_set(err, ERR_BUG, 0, "a '%s' frame is about a program that was not asked for",
+			      frame_type_name(frame->type));
 		return NULL;
 	}
 	if (!exec) {
-		(void)err_set(err, ERR_BUG, 0, "there are %d programs, and no room for another; end one", FRAME_EXECS_MAX);
+		(void)err_set(err, ERR_BUG, 0, "there are %d programs, and no room for another; end one",
+			      FRAME_EXECS_MAX);
 		return NULL;
 	}
 	exec_open(exec, frame->exec);
@@ -112,7 +115,8 @@ int execs_announce(const struct execs *execs, struct channel *channel)
 static struct exec *find_parent(struct execs *execs, pid_t pid)
 {
 	for (unsigned i = 0; i < FRAME_EXECS_MAX; i++)
-		if (execs->places[i].id && execs->places[i].program.launch.pid == pid && !execs->places[i].program.is_reaped)
+		if (execs->places[i].id && execs->places[i].program.launch.pid == pid &&
+		    !execs->places[i].program.is_reaped)
 			return &execs->places[i];
 	return find(execs, cgroup_of_process(pid));
 }
@@ -165,7 +169,8 @@ static int sooner(int a_ms, int b_ms)
 	return a_ms < 0 || (b_ms >= 0 && b_ms < a_ms) ? b_ms : a_ms;
 }
 
-unsigned execs_poll(const struct execs *execs, const struct channel *channel, struct pollfd fds[EXECS_FDS_MAX], int *ret_ms)
+unsigned execs_poll(const struct execs *execs, const struct channel *channel, struct pollfd fds[EXECS_FDS_MAX],
+		    int *ret_ms)
 {
 	unsigned n = 0;
 	int ms;

@@ -1,6 +1,7 @@
 /* All execs of the VM: which number is at which place, and every one gets its turn.
  *
- * A turn is bounded for each of them, and begins with another one each time: what a program does, the others do not wait for. */
+ * A turn is bounded for each of them, and begins with another one each time: what a program does, the others do not
+ * wait for. */
 #pragma once
 
 #include "guest/agent/exec.h"
@@ -32,4 +33,5 @@ int execs_announce(const struct execs *execs, struct channel *channel);
 void execs_step(struct execs *execs, struct channel *channel);
 
 /* The descriptors to wait for, and how long at most (-1: for ever). */
-unsigned execs_poll(const struct execs *execs, const struct channel *channel, struct pollfd fds[EXECS_FDS_MAX], int *ret_ms);
+unsigned execs_poll(const struct execs *execs, const struct channel *channel, struct pollfd fds[EXECS_FDS_MAX],
+		    int *ret_ms);

@@ -101,11 +101,13 @@ static bool find_loader(const char *path, char loader[HEAD_BYTES])
 	    head.e_phentsize != sizeof(segment))
 		return false;
 	for (unsigned i = 0; i < head.e_phnum && i < SEGMENTS_MAX && segment.p_type != PT_INTERP; i++)
-		if (pread(fd, &segment, sizeof(segment), (off_t)(head.e_phoff + i * sizeof(segment))) != sizeof(segment))
+		if (pread(fd, &segment, sizeof(segment),
+			  (off_t)(head.e_phoff + i * sizeof(segment))) != sizeof(segment))
 			return false;
 	if (segment.p_type != PT_INTERP || segment.p_filesz == 0)
 		return false;
-	n = pread(fd, loader, segment.p_filesz < HEAD_BYTES ? segment.p_filesz : HEAD_BYTES - 1, (off_t)segment.p_offset);
+	n = pread(fd, loader, segment.p_filesz < HEAD_BYTES ? segment.p_filesz : HEAD_BYTES - 1,
+		  (off_t)segment.p_offset);
 	if (n <= 0)
 		return false;
 	loader[n] = '\0';
@@ -189,7 +191,8 @@ static void explain_missing_interpreter(const char *path, const char *interprete
 		    (int)(len - 1 < SHOWN_BYTES ? len - 1 : SHOWN_BYTES), interpreter);
 		return;
 	}
-	say(failure, "'%.*s', which '%.*s' names as its interpreter, does not exist", SHOWN_BYTES, interpreter, SHOWN_BYTES, path);
+	say(failure, "'%.*s', which '%.*s' names as its interpreter, does not exist", SHOWN_BYTES, interpreter,
+	    SHOWN_BYTES, path);
 	miss(failure, interpreter);
 }
 
@@ -214,7 +217,8 @@ static void explain_what_it_needs(const char *path, struct executable_failure *f
 	}
 	if (!find_loader(at, next) || access(next, F_OK) == 0)
 		return;
-	say(failure, "'%.*s', the loader that '%.*s' was built for, does not exist", SHOWN_BYTES, next, SHOWN_BYTES, at);
+	say(failure, "'%.*s', the loader that '%.*s' was built for, does not exist", SHOWN_BYTES, next, SHOWN_BYTES,
+	    at);
 }
 
 static void explain_access(const char *path, const char *what, struct executable_failure *failure)
@@ -290,7 +294,8 @@ static void explain_search(const char *name, const char *seen, int seen_errnum, 
 		return;
 	}
 	if (access(name, F_OK) == 0) /* the working directory is /work */
-		say(failure, "no folder of PATH has a program of that name; the one in /work is called './%.*s'", SHOWN_BYTES,
+		say(failure, "no folder of PATH has a program of that name; the one in /work is called './%.*s'",
+		    SHOWN_BYTES,
 		    name);
 	else
 		say(failure, "no folder of PATH has a program of that name");

@@ -17,7 +17,8 @@ int input_take(struct input *input, const struct frame *frame, struct err *err)
 	int r = 0;
 
 	if (frame->offset > input->received || (input->is_complete && skip < frame->len))
-		return err_set(err, ERR_BUG, 0, "stdin at %" PRIu64 " does not continue the %" PRIu64 " bytes before it", frame->offset,
+		return err_set(err, ERR_BUG, 0,
+			       "stdin at %" PRIu64 " does not continue the %" PRIu64 " bytes before it", frame->offset,
 			       input->received);
 	if (skip < frame->len && input->fd >= 0) /* else nobody wants it */
 		r = buf_append(&input->bytes, frame->data + skip, frame->len - (size_t)skip);

@@ -19,7 +19,8 @@ struct input {
 
 void input_open(struct input *input, int fd); /* takes the descriptor */
 
-/* `frame` is a FRAME_STDIN. What came before is not taken again. ERR_BUG: it does not continue what came; ERR_INPUT: too much. */
+/* `frame` is a FRAME_STDIN. What came before is not taken again. ERR_BUG: it does not continue what came; ERR_INPUT:
+ * too much. */
 int input_take(struct input *input, const struct frame *frame, struct err *err);
 
 void input_write(struct input *input); /* what the pipe takes */

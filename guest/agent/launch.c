@@ -141,8 +141,8 @@ static int connect_stdio(const int *fds)
 	return close_range(REPORT_FD + 1, UINT_MAX, 0) < 0 ? -errno : 0;
 }
 
-/* The initrd cannot be left by pivot_root(2): the image is moved over it instead. What lies beneath is out of reach of a
- * process without capabilities, which can neither unmount nor leave its root. */
+/* The initrd cannot be left by pivot_root(2): the image is moved over it instead. What lies beneath is out of reach
+ * of a process without capabilities, which can neither unmount nor leave its root. */
 static int enter_root(void)
 {
 	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 || chdir(DISK_ROOT) < 0 ||
@@ -231,7 +231,8 @@ static int explain(struct launch *launch, const struct report *report, struct er
 		return err_set(err, ERR_BUG, 0, "the launcher said something unknown");
 	if (report->step == STEP_EXEC) {
 		memcpy(launch->missing, report->failure.missing, sizeof(launch->missing));
-		return err_set(err, ERR_INPUT, 0, "cannot run '%s': %s", launch->name, why[0] ? why : strerror(report->errnum));
+		return err_set(err, ERR_INPUT, 0, "cannot run '%s': %s", launch->name,
+			       why[0] ? why : strerror(report->errnum));
 	}
 	return err_set(err, ERR_HOST, report->errnum, "%s", step_names[report->step]);
 }
@@ -275,12 +276,14 @@ enum launch_news launch_hear(struct launch *launch, struct err *err)
 	if (n == sizeof(report))
 		(void)explain(launch, &report, err);
 	else
-		(void)err_set(err, ERR_HOST, n < 0 ? (int)-n : 0, "'%s' ended before it was executed; did another program of the task kill it?",
+		(void)err_set(err, ERR_HOST, n < 0 ? (int)-n : 0,
+			      "'%s' ended before it was executed; did another program of the task kill it?",
 			      launch->name);
 	return LAUNCH_FAILED;
 }
 
-int launch_begin(struct launch *launch, const struct frame *run, const char *cgroup, const int stdio_fds[3], struct err *err)
+int launch_begin(struct launch *launch, const struct frame *run, const char *cgroup, const int stdio_fds[3],
+		 struct err *err)
 {
 	const struct order order = { .run = run, .cgroup = cgroup, .stdio_fds = stdio_fds };
 	cleanup_fd int read_fd = -1, write_fd = -1;

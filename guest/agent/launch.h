@@ -1,8 +1,9 @@
-/* The way from the agent to the task's program: what happens between fork and exec, in the child. It gives up everything
- * that is the agent's before the first byte of the task's code runs, and says which step failed.
+/* The way from the agent to the task's program: what happens between fork and exec, in the child. It gives up
+ * everything that is the agent's before the first byte of the task's code runs, and says which step failed.
  *
- * The agent does not wait for it: once the child is the task's user, another program of the task can stop it, or kill it. It reports a
- * failure through a pipe. When that ends without a word, exec(2) closed it, or the child's end did: the kernel knows which. */
+ * The agent does not wait for it: once the child is the task's user, another program of the task can stop it, or kill
+ * it. It reports a failure through a pipe. When that ends without a word, exec(2) closed it, or the child's end did:
+ * the kernel knows which. */
 #pragma once
 
 #include <stdbool.h>
@@ -27,7 +28,9 @@ void launch_look(struct launch *launch);
 enum launch_news { LAUNCH_UNDER_WAY, LAUNCH_DONE, LAUNCH_FAILED };
 
 /* Begin. `run` is a FRAME_RUN, `cgroup` the folder of the cgroup to enter; the child gets `stdio_fds` as 0, 1, 2. */
-int launch_begin(struct launch *launch, const struct frame *run, const char *cgroup, const int stdio_fds[3], struct err *err);
+int launch_begin(struct launch *launch, const struct frame *run, const char *cgroup, const int stdio_fds[3],
+		 struct err *err);
 
-/* What became of it. LAUNCH_FAILED with `err` filled (ERR_INPUT when the program cannot be executed): the child ends by itself. */
+/* What became of it. LAUNCH_FAILED with `err` filled (ERR_INPUT when the program cannot be executed): the child ends
+ * by itself. */
 enum launch_news launch_hear(struct launch *launch, struct err *err);

@@ -1,18 +1,18 @@
 /* mayfly-agent: PID 1 of a microVM.
  *
- * Boots, says hello, and then does what the engine says in the guest protocol (wire/frame.h): setup once; then input files, programs and
- * files back for many execs at once. It shares the kernel with programs it must not trust; they get nothing of it but the other ends
- * of three pipes. One loop does everything: it waits for the port, for signals and for what execs wait for; then each part does what can
- * be done without waiting.
+ * Boots, says hello, and then does what the engine says in the guest protocol (wire/frame.h): setup once; then input
+ * files, programs and files back for many execs at once. It shares the kernel with programs it must not trust; they
+ * get nothing of it but the other ends of three pipes. One loop does everything: it waits for the port, for signals
+ * and for what execs wait for; then each part does what can be done without waiting.
  *
  *   new          hello was said; only setup may come
  *   set up       frames about execs are taken
  *   not hearing  the peer is gone or another one has come, it sent what is no frame of the protocol, or it was refused. Only attach
  *                is taken. Programs go on, and nothing is said about them
  *
- * An attach leads from `not hearing` back to where the agent was. A setup that failed cannot be repeated: every attach is told. The
- * agent ends only together with the VM: its guard ends that, or the agent itself when it cannot go on; before it said hello, the VM
- * then starts its kernel again. */
+ * An attach leads from `not hearing` back to where the agent was. A setup that failed cannot be repeated: every
+ * attach is told. The agent ends only together with the VM: its guard ends that, or the agent itself when it cannot
+ * go on; before it said hello, the VM then starts its kernel again. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>

@@ -19,9 +19,9 @@
 #define SAMPLE_MS	 250
 #define LOG_RECORD_BYTES 2048
 
-/* Standing still, as measured: 50 to 260 KiB of files are left, each page of them is read again some hundred times a second, 33 to
- * a page fault. A program that holds all but 4 MiB and works on them reads nothing again; one that reads large files beside it reads
- * as much again, but at 3 MiB left, and with next to no page fault. */
+/* Standing still, as measured: 50 to 260 KiB of files are left, each page of them is read again some hundred times a
+ * second, 33 to a page fault. A program that holds all but 4 MiB and works on them reads nothing again; one that
+ * reads large files beside it reads as much again, but at 3 MiB left, and with next to no page fault. */
 #define FILES_LEFT_KIB	    1024
 #define FILES_LEFT_TASK_KIB 128 /* and for each process: what it is reading just now */
 #define FILES_LEFT_SHARE    16	/* but never more than this fraction of the limit */
@@ -90,8 +90,8 @@ static uint64_t left_kib(const struct memory *memory)
 	return used_kib < memory->limit_kib ? memory->limit_kib - used_kib : 0;
 }
 
-int memory_join(struct memory *memory, struct memory_share *share, uint32_t exec, const struct cgroup *cgroup, bool is_ending_all,
-		struct err *err)
+int memory_join(struct memory *memory, struct memory_share *share, uint32_t exec, const struct cgroup *cgroup,
+		bool is_ending_all, struct err *err)
 {
 	int r = cgroup_write(cgroup, "memory.oom.group", is_ending_all ? "1" : "0");
 
@@ -128,7 +128,8 @@ static struct memory_sample take_sample(const struct memory *memory)
 {
 	return (struct memory_sample){ .at_ms = clock_mono_ms(),
 				       .files_kib = files_bytes(memory) / 1024,
-				       .refaults = cgroup_number(&memory->programs, "memory.stat", "workingset_refault_file"),
+				       .refaults = cgroup_number(&memory->programs, "memory.stat",
+								 "workingset_refault_file"),
 				       .faults = cgroup_number(&memory->programs, "memory.stat", "pgmajfault") };
 }
 
@@ -136,7 +137,8 @@ static struct memory_sample take_sample(const struct memory *memory)
 static uint64_t few_files_kib(const struct memory *memory)
 {
 	uint64_t tasks = cgroup_number(&memory->programs, "pids.current", NULL); /* threads counted one by one */
-	uint64_t few_kib = FILES_LEFT_KIB + FILES_LEFT_TASK_KIB * tasks, most_kib = memory->limit_kib / FILES_LEFT_SHARE;
+	uint64_t few_kib = FILES_LEFT_KIB + FILES_LEFT_TASK_KIB * tasks,
+		most_kib = memory->limit_kib / FILES_LEFT_SHARE;
 
 	return few_kib < most_kib ? few_kib : most_kib;
 }
@@ -159,7 +161,8 @@ static void kill_process(struct memory_share *share, const struct cgroup_process
 	if (share->is_ending_all)
 		cgroup_kill(share->cgroup);
 	else
-		(void)kill(victim->pid, SIGKILL); /* read just now: its parent may have reaped it, but numbers come round late */
+		/* read just now: its parent may have reaped it, but numbers come round late */
+		(void)kill(victim->pid, SIGKILL);
 }
 
 /* As the kernel would: the largest process of all, and everything with it where that is its program's rule. */
@@ -212,8 +215,8 @@ void memory_step(struct memory *memory, struct memory_share *const *shares, unsi
 	kill_for_memory(shares, n_shares);
 }
 
-/* "oom-kill:constraint=CONSTRAINT_MEMCG,...,task_memcg=/programs/3,task=perl,pid=70,uid=1000", where the task's name may hold
- * anything, but what is before it and what follows it is the kernel's. */
+/* "oom-kill:constraint=CONSTRAINT_MEMCG,...,task_memcg=/programs/3,task=perl,pid=70,uid=1000", where the task's name
+ * may hold anything, but what is before it and what follows it is the kernel's. */
 static bool read_victim(const char *record, struct memory_share *share)
 {
 	char mine[64];

@@ -24,7 +24,8 @@ static uint64_t unacknowledged(const struct output *output)
 int output_open(struct output *output, const struct frame *run, int stdout_fd, int stderr_fd)
 {
 	*output = (struct output){ .exec = run->exec,
-				   .streams = { { .fd = stdout_fd, .last = UINT64_MAX }, { .fd = stderr_fd, .last = UINT64_MAX } },
+				   .streams = { { .fd = stdout_fd, .last = UINT64_MAX }, { .fd = stderr_fd,
+						.last = UINT64_MAX } },
 				   .limit_bytes = run->output_limit_bytes,
 				   .window = run->window };
 	for (int i = 0; i < 2; i++)
@@ -51,7 +52,8 @@ static size_t least(uint64_t a, uint64_t b)
 }
 
 /* Where the next bytes are read to, and how many at most: into the ring up to its end, or only to be dropped. */
-static uint8_t *room_of(const struct output *output, const struct output_stream *stream, uint8_t *dropped, size_t *ret_len)
+static uint8_t *room_of(const struct output *output, const struct output_stream *stream, uint8_t *dropped,
+			size_t *ret_len)
 {
 	uint64_t at = stream->kept % output->window, left = left_of(output);
 
@@ -98,7 +100,8 @@ static int send_piece(struct output *output, unsigned which, struct channel *cha
 {
 	struct output_stream *stream = &output->streams[which];
 	uint64_t at = stream->sent % output->window, len = least(stream->kept - stream->sent, output->window - at);
-	const struct frame frame = { .type = FRAME_OUT, .exec = output->exec, .stream = which + 1, .offset = stream->sent,
+	const struct frame frame = { .type = FRAME_OUT, .exec = output->exec, .stream = which + 1,
+				     .offset = stream->sent,
 				     .data = stream->ring + at, .len = least(len, FRAME_DATA_MAX) };
 	int r = channel_send(channel, &frame);
 
@@ -114,7 +117,8 @@ int output_send(struct output *output, struct channel *channel)
 	for (unsigned which = 0; which < 2; which++) {
 		const struct output_stream *stream = &output->streams[which];
 
-		for (int n = 0; r == 0 && n < PIECES_PER_TURN && stream->sent < stream->kept && channel_has_room(channel); n++)
+		for (int n = 0; r == 0 && n < PIECES_PER_TURN && stream->sent < stream->kept &&
+		     channel_has_room(channel); n++)
 			r = send_piece(output, which, channel);
 	}
 	return r;

@@ -2,12 +2,13 @@
  *
  * What is kept of a stream is a run of bytes with offsets:
  *
- *	0 ... acknowledged ... sent ... kept
+ * 	0 ... acknowledged ... sent ... kept
  *
- * Up to `acknowledged` the engine has it and the agent has forgotten it. From there to `kept` it lies in the stream's ring, of which
- * what is before `sent` was queued for the peer. A new peer says where it wants to go on, and `sent` goes back to there. At most
- * `window` bytes of both streams lie in the rings; then the pipes are left alone, and the program that writes waits. Beyond the output
- * limit everything is still read, counted and dropped, so that a program never waits for a reader that wants no more. */
+ * Up to `acknowledged` the engine has it and the agent has forgotten it. From there to `kept` it lies in the stream's
+ * ring, of which what is before `sent` was queued for the peer. A new peer says where it wants to go on, and `sent`
+ * goes back to there. At most `window` bytes of both streams lie in the rings; then the pipes are left alone, and the
+ * program that writes waits. Beyond the output limit everything is still read, counted and dropped, so that a program
+ * never waits for a reader that wants no more. */
 #pragma once
 
 #include <stdbool.h>
@@ -30,7 +31,8 @@ struct output {
 	uint64_t window;
 };
 
-/* With the read ends of the pipes, which become the output's. `run` is a FRAME_RUN. 0 or -ENOMEM; then it is closed again. */
+/* With the read ends of the pipes, which become the output's. `run` is a FRAME_RUN. 0 or -ENOMEM; then it is closed
+ * again. */
 int output_open(struct output *output, const struct frame *run, int stdout_fd, int stderr_fd);
 
 /* Is there a reason to read from the pipes now? */
@@ -58,6 +60,6 @@ void output_acknowledge(struct output *output, const struct frame *frame);
 /* `frame` is a FRAME_RESUME: go on from its offsets. False when one of them is not between `acknowledged` and `sent`. */
 bool output_resume(struct output *output, const struct frame *frame);
 
-/* Nobody wants it any more: the pipes and rings go, the numbers stay. Fine twice, and of an output that was never opened (all zero,
- * descriptors -1). */
+/* Nobody wants it any more: the pipes and rings go, the numbers stay. Fine twice, and of an output that was never
+ * opened (all zero, descriptors -1). */
 void output_close(struct output *output);

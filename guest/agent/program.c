@@ -53,7 +53,8 @@ static int take_ends(struct program *program, const struct frame *run, int pipes
 	return 0;
 }
 
-static int launch(struct program *program, const struct frame *run, struct memory *memory, int pipes[3][2], struct err *err)
+static int launch(struct program *program, const struct frame *run, struct memory *memory, int pipes[3][2],
+		  struct err *err)
 {
 	const int stdio_fds[3] = { pipes[0][0], pipes[1][1], pipes[2][1] };
 	int r = memory_open(memory, err);
@@ -91,7 +92,8 @@ int program_start(struct program *program, const struct frame *run, struct memor
 
 bool program_is_alive(const struct program *program)
 {
-	return program->state == PROGRAM_STARTING || program->state == PROGRAM_RUNNING || program->state == PROGRAM_ENDING;
+	return program->state == PROGRAM_STARTING || program->state == PROGRAM_RUNNING ||
+		program->state == PROGRAM_ENDING;
 }
 
 void program_signal(struct program *program, int signal)
@@ -156,7 +158,8 @@ static void step_ending(struct program *program)
 		end(program);
 }
 
-/* Before and after each reading: time in which the engine takes no output (a message queue that stands still) does not count. */
+/* Before and after each reading: time in which the engine takes no output (a message queue that stands still) does
+ * not count. */
 static void mind_stall(struct program *program, uint64_t now_ms)
 {
 	if (output_is_stalled(&program->output)) {
@@ -195,7 +198,8 @@ static int step_starting(struct program *program, struct err *err)
 	}
 	begin_ending(program);
 	if (program->is_timed_out)
-		return err_set(err, ERR_INPUT, 0, "'%s' could not be executed within its timeout", program->launch.name);
+		return err_set(err, ERR_INPUT, 0, "'%s' could not be executed within its timeout",
+			       program->launch.name);
 	return -ECHILD; /* `err` says why */
 }
 
@@ -252,8 +256,8 @@ unsigned program_poll(const struct program *program, struct pollfd fds[PROGRAM_F
 	return n;
 }
 
-/* Its first process died of it: with everything else, or because it was the one that was chosen. A daemon that the kernel killed
- * after the program had ended was its own affair. */
+/* Its first process died of it: with everything else, or because it was the one that was chosen. A daemon that the
+ * kernel killed after the program had ended was its own affair. */
 static bool is_killed_for_memory(const struct program *program)
 {
 	bool is_killed = WIFSIGNALED(program->wait_status) && WTERMSIG(program->wait_status) == SIGKILL;

@@ -1,4 +1,5 @@
-/* One program with everything that descends from it: processes, cgroup, pipes, memory, time. It knows nothing of the peer.
+/* One program with everything that descends from it: processes, cgroup, pipes, memory, time. It knows nothing of the
+ * peer.
  *
  *   NONE       nothing is owned
  *   STARTING   owns a child on its way to exec(2) and the pipe of its reports, the cgroup, the pipes of its standard streams.
@@ -9,8 +10,9 @@
  *   ENDED      the numbers are final; of everything above only kept output that the engine has not acknowledged is owned.
  *              -> NONE by program_close()
  *
- * The pipes' end is not waited for: another program of the task may hold them open. What lies in them when the last process is gone
- * is read, and no more. Every orphan in the VM becomes a child of the agent, which is PID 1, so nothing escapes the reaping. */
+ * The pipes' end is not waited for: another program of the task may hold them open. What lies in them when the last
+ * process is gone is read, and no more. Every orphan in the VM becomes a child of the agent, which is PID 1, so
+ * nothing escapes the reaping. */
 #pragma once
 
 #include <poll.h>
@@ -26,7 +28,8 @@
 
 #define PROGRAM_FDS_MAX 3
 
-enum program_state { PROGRAM_NONE, PROGRAM_STARTING, PROGRAM_RUNNING, PROGRAM_ENDING, PROGRAM_ENDED, PROGRAM_STATE_COUNT };
+enum program_state { PROGRAM_NONE, PROGRAM_STARTING, PROGRAM_RUNNING, PROGRAM_ENDING, PROGRAM_ENDED,
+		     PROGRAM_STATE_COUNT };
 
 struct program {
 	enum program_state state;
@@ -40,7 +43,8 @@ struct program {
 	bool is_timed_out;
 	int wait_status;
 	uint64_t started_ms, deadline_ms, run_ms; /* monotonic; run_ms from ENDING on */
-	uint64_t stalled_ms; /* since when its output waits for the engine; 0: it does not. Meanwhile the deadline does not pass */
+	/* since when its output waits for the engine; 0: it does not. Meanwhile the deadline does not pass */
+	uint64_t stalled_ms;
 	uint64_t cpu_us, max_rss_kib; /* of what was reaped; in ENDED of the whole cgroup */
 };
 

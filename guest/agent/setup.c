@@ -77,7 +77,8 @@ int setup_hosts(const struct frame *frame, struct err *err)
 
 	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP))
 		return 0; /* an image that has no such place for it */
-	if (fd < 0 || dprintf(fd, "127.0.0.1 %.*s\n::1 %.*s\n", len, frame->hostname.text, len, frame->hostname.text) < 0)
+	if (fd < 0 || dprintf(fd, "127.0.0.1 %.*s\n::1 %.*s\n", len, frame->hostname.text, len,
+			      frame->hostname.text) < 0)
 		return err_set(err, ERR_HOST, errno, "write /etc/hosts of the image");
 	return 0;
 }

@@ -22,7 +22,8 @@
 
 enum kind {
 	KIND_U32,
-	KIND_VERSION, /* a number; first of its type. With another one than FRAME_VERSION it is the only field that is read */
+	/* a number; first of its type. With another one than FRAME_VERSION it is the only field that is read */
+	KIND_VERSION,
 	KIND_U64,
 	KIND_BOOL,
 	KIND_TEXT,

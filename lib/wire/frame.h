@@ -1,8 +1,10 @@
-/* The guest protocol: frames between an engine and the agent in its microVM, over one byte stream (a virtio-serial port).
+/* The guest protocol: frames between an engine and the agent in its microVM, over one byte stream (a virtio-serial
+ * port).
  *
- * A frame is a 4-byte big-endian length (1..FRAME_MAX_BYTES) and a msgpack map whose key "t", the last one, is the type's name;
- * every other key is a field of struct frame. Both directions use one codec; each side checks that a type may come from its peer.
- * Neither side trusts the other: the agent because tasks share its kernel, the engine because a task may have taken the agent over.
+ * A frame is a 4-byte big-endian length (1..FRAME_MAX_BYTES) and a msgpack map whose key "t", the last one, is the
+ * type's name; every other key is a field of struct frame. Both directions use one codec; each side checks that a
+ * type may come from its peer. Neither side trusts the other: the agent because tasks share its kernel, the engine
+ * because a task may have taken the agent over.
  *
  * Conversation (engine: E, agent: A). The VM first, once:
  *   A hello        the agent is up
@@ -25,15 +27,16 @@
  *   E end          the engine is done with it: what still runs is killed, the agent forgets it and says nothing more about it
  *   A fail         instead of any answer: why. `missing` names the program that the image lacks, if that is it
  *
- * An exec lives, and takes one of the FRAME_EXECS_MAX places, from its first put or run until `end` or `fail`, also while its program
- * has ended. Frames about an exec that is over are ignored: they crossed its `fail`. A frame that is out of order, or about a number
- * that was never used, is answered by `fail` for that exec alone, whose program is killed; the others go on. `fail` with exec 0 is
- * about the whole guest: setup failed, the versions differ, bytes that are no frame, a frame before `ready`. Then the agent hears
- * nothing more but an attach; programs go on. The engine ends the VM at any time.
+ * An exec lives, and takes one of the FRAME_EXECS_MAX places, from its first put or run until `end` or `fail`, also
+ * while its program has ended. Frames about an exec that is over are ignored: they crossed its `fail`. A frame that
+ * is out of order, or about a number that was never used, is answered by `fail` for that exec alone, whose program is
+ * killed; the others go on. `fail` with exec 0 is about the whole guest: setup failed, the versions differ, bytes
+ * that are no frame, a frame before `ready`. Then the agent hears nothing more but an attach; programs go on. The
+ * engine ends the VM at any time.
  *
- * Versions: `hello`, `setup` and `attach` carry one. Of a frame with another version than FRAME_VERSION only type and version are
- * decoded, so that both sides can name them. The engine refuses another agent's hello, the agent another engine's setup and attach
- * (the latter after its hello).
+ * Versions: `hello`, `setup` and `attach` carry one. Of a frame with another version than FRAME_VERSION only type and
+ * version are decoded, so that both sides can name them. The engine refuses another agent's hello, the agent another
+ * engine's setup and attach (the latter after its hello).
  *
  * Another peer: programs do not need the engine. When the port has no peer, they go on until their window is full; timeouts pass, but
  * not while a program waits for the window. A new engine, which may not know what the one before it said, or how far, attaches:
@@ -45,11 +48,12 @@
  * A `status` with neither is_started nor is_running: its `run` has not come, or it could not be run, as `resume` will tell. A put, or
  * a collect, that was under way when the peer changed begins again. Execs that the engine does not resume stay; it may also `end` them.
  *
- * FRAME_SYNC makes the stream readable again, in both directions, wherever the peer before broke off. It is FRAME_SYNC_BYTES times
- * 0xff, more than what can be missing of any frame. A length never begins with 0xff (it is at most FRAME_MAX_BYTES), and a frame never
- * ends with it (its type's name is last). So a reader that meets 0xff in one of these places knows: the peer begins anew. It drops
- * the frame that was cut off, and every 0xff up to the first other byte. A reader that does not know where frames begin, because it is
- * itself new to the stream, waits for more than FRAME_DATA_MAX times 0xff; no frame has as many in a row. wire/frame_reader.h does it. */
+ * FRAME_SYNC makes the stream readable again, in both directions, wherever the peer before broke off. It is
+ * FRAME_SYNC_BYTES times 0xff, more than what can be missing of any frame. A length never begins with 0xff (it is at
+ * most FRAME_MAX_BYTES), and a frame never ends with it (its type's name is last). So a reader that meets 0xff in one
+ * of these places knows: the peer begins anew. It drops the frame that was cut off, and every 0xff up to the first
+ * other byte. A reader that does not know where frames begin, because it is itself new to the stream, waits for more
+ * than FRAME_DATA_MAX times 0xff; no frame has as many in a row. wire/frame_reader.h does it. */
 #pragma once
 
 #include <stdbool.h>
@@ -112,7 +116,8 @@ struct frame {
 	uint32_t exec;            /* all but hello setup attach ready; 0 only in fail: the whole guest */
 	const uint8_t *data;      /* put stdin out file: payload; setup: entropy */
 	size_t len;
-	uint64_t offset;          /* put stdin out file: of the payload in its file or stream; ack: the stream up to here */
+	/* put stdin out file: of the payload in its file or stream; ack: the stream up to here */
+	uint64_t offset;
 	bool is_last;             /* put stdin file */
 	struct frame_text path;   /* put file */
 	uint32_t mode;            /* put: permissions; file: set-id bits and sticky bit too */
@@ -145,7 +150,8 @@ struct frame {
 	struct frame_text oom_process; /* exit: its name */
 	uint64_t memory_kib;      /* exit: what the program could have had */
 	uint64_t stdin_bytes;     /* status: of the program's input the agent has these */
-	uint64_t stdout_bytes, stderr_bytes; /* exit: written, dropped ones too; status: acknowledged; resume: the engine has these */
+	/* exit: written, dropped ones too; status: acknowledged; resume: the engine has these */
+	uint64_t stdout_bytes, stderr_bytes;
 	uint64_t cpu_ms, max_rss_kib, run_ms; /* exit */
 	uint64_t elapsed_ms;      /* hello: since the kernel started; ready: mounts and seeding */
 	struct frame_text error;  /* fail file: a sentence; "" in file when all is well */

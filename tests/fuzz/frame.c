@@ -1,5 +1,5 @@
-/* The guest protocol, as the engine and the agent read it: a stream is cut into frames, and each is decoded; and wherever it breaks off,
- * the next peer's first frame is the next that is found. */
+/* The guest protocol, as the engine and the agent read it: a stream is cut into frames, and each is decoded; and
+ * wherever it breaks off, the next peer's first frame is the next that is found. */
 #include "wire/frame.h"
 
 #include <string.h>
@@ -24,7 +24,8 @@ static void check_frame(const struct frame *frame)
 	buf_free(&second);
 }
 
-static void read_stream(struct frame_reader *reader, const uint8_t *data, size_t len, size_t *ret_left, unsigned *ret_last)
+static void read_stream(struct frame_reader *reader, const uint8_t *data, size_t len, size_t *ret_left,
+			unsigned *ret_last)
 {
 	enum frame_read r;
 	size_t bytes;

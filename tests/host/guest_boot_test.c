@@ -57,8 +57,10 @@ static const char *const confined[] = { "CapPrm:\t0000000000000000", "CapEff:\t0
 					"devices fd full null ptmx pts random shm stderr stdin stdout tty urandom zero" };
 
 /* Of these a task gets none, and the control all. */
-static const char *const forbidden[] = { "init is seen",   "mounted",	   "init is killed", "user namespace", "net namespace",
-					 "device made",	   "chroot works", "given away",     "priority raised", "log read",
+static const char *const forbidden[] = { "init is seen",   "mounted",	   "init is killed", "user namespace",
+					 "net namespace",
+					 "device made",	   "chroot works", "given away",     "priority raised",
+						"log read",
 					 "folder of root read",	   "system written", "renamed",	     "order" };
 
 static const char *const common[] = { "kill works", "mknod works", "guest-test", "end" };
@@ -75,7 +77,8 @@ static void assert_lines(const char *const *lines, size_t n, bool is_said)
 {
 	for (size_t i = 0; i < n; i++)
 		if (says(lines[i]) != is_said)
-			fail_msg("'%s' is %s in: %s%s", lines[i], is_said ? "missing" : "there", result->streams[0].text,
+			fail_msg("'%s' is %s in: %s%s", lines[i], is_said ? "missing" : "there",
+				 result->streams[0].text,
 				 result->streams[1].text);
 }
 
@@ -94,8 +97,8 @@ static void test_confinement(void **state)
 	assert_confined(true);
 }
 
-/* The control: the same attempts by a program that the agent did not confine, with a descriptor too many, a group, and the
- * kernel's own devices and objects in place. An attempt that fails here, too, would prove nothing above. */
+/* The control: the same attempts by a program that the agent did not confine, with a descriptor too many, a group,
+ * and the kernel's own devices and objects in place. An attempt that fails here, too, would prove nothing above. */
 static void test_confinement_can_be_seen(void **state)
 {
 	(void)state;
@@ -114,7 +117,8 @@ static void test_fork_bomb(void **state)
 {
 	(void)state;
 	run_plan((struct plan){ .script = "bomb() { bomb | bomb & }; bomb; sleep 1000", .timeout_ms = 5000 });
-	assert_true(result->exit.is_timed_out || result->exit.is_oom); /* by the number of processes, or by what they hold */
+	/* by the number of processes, or by what they hold */
+	assert_true(result->exit.is_timed_out || result->exit.is_oom);
 	run_script("echo alive");
 	assert_exit(0);
 	assert_out("alive\n");

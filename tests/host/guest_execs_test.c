@@ -1,5 +1,5 @@
-/* Many programs at once in a real microVM: each has its own input, output, time, memory and end, and whatever is wrong about one of them
- * is that one's affair. */
+/* Many programs at once in a real microVM: each has its own input, output, time, memory and end, and whatever is
+ * wrong about one of them is that one's affair. */
 #include <signal.h>
 #include <string.h>
 
@@ -69,7 +69,8 @@ static void test_as_many_as_there_is_room_for(void **state)
 /* What others do keeps nobody from its end: output without acknowledgement, forks, processor time. */
 static void test_bad_neighbours(void **state)
 {
-	const struct plan loud = { .script = "while :; do echo xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; done", .is_unacknowledged = true };
+	const struct plan loud = { .script = "while :; do echo xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; done",
+				   .is_unacknowledged = true };
 	uint32_t loud_id, bomb_id, busy_id;
 
 	(void)state;
@@ -106,8 +107,8 @@ static const char *long_path(void)
 	return path;
 }
 
-/* A program of the task can stop every other one of the task, also one that is on its way to be one. Their time passes, and the agent
- * has not waited for them. */
+/* A program of the task can stop every other one of the task, also one that is on its way to be one. Their time
+ * passes, and the agent has not waited for them. */
 static void test_a_neighbour_that_stops_everybody(void **state)
 {
 	const struct plan running = { .script = "while :; do :; done", .timeout_ms = 3000 };
@@ -171,7 +172,8 @@ static void test_what_is_wrong_about_one(void **state)
 	assert_failed(id, "a 'run' frame does not belong here");
 	send_input(id, "it is over\n", true); /* and no answer comes */
 	id = begin(READS_AND_ECHOES, "1");
-	guest_vm_send(&vm, &(struct frame){ .type = FRAME_COLLECT, .exec = id, .paths = &path, .n_paths = 1, .limit_bytes = 9 });
+	guest_vm_send(&vm, &(struct frame){ .type = FRAME_COLLECT, .exec = id, .paths = &path, .n_paths = 1,
+					    .limit_bytes = 9 });
 	assert_failed(id, "a 'collect' frame does not belong here");
 	id = begin(READS_AND_ECHOES, "1");
 	result->stdin_bytes = 7;
@@ -183,7 +185,8 @@ static void test_what_is_wrong_about_one(void **state)
 	id = begin(READS_AND_ECHOES, "1");
 	guest_vm_send(&vm, &(struct frame){ .type = FRAME_RESUME, .exec = id });
 	assert_failed(id, "a 'resume' frame does not belong here");
-	guest_vm_send(&vm, &(struct frame){ .type = FRAME_PUT, .exec = id + 1, .path = path, .data = (const uint8_t *)"1", .len = 1 });
+	guest_vm_send(&vm, &(struct frame){ .type = FRAME_PUT, .exec = id + 1, .path = path,
+					    .data = (const uint8_t *)"1", .len = 1 });
 	id = begin(READS_AND_ECHOES, "1");
 	assert_failed(id, "the file 'x' did not come to its end before the program");
 	exec += 2; /* it may leave some out, but not come back to them */

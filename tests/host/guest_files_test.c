@@ -24,7 +24,8 @@ static void collect(const char *const *names, size_t n, uint64_t limit_bytes)
 	for (size_t i = 0; i < n; i++)
 		paths[i] = (struct frame_text)TEXT(names[i]);
 	guest_vm_send(&vm, &(struct frame){
-				   .type = FRAME_COLLECT, .exec = exec, .paths = paths, .n_paths = n, .limit_bytes = limit_bytes });
+				   .type = FRAME_COLLECT, .exec = exec, .paths = paths, .n_paths = n,
+					.limit_bytes = limit_bytes });
 }
 
 /* The next file is `path` with this content; or, with content NULL, could not be read. */
@@ -106,7 +107,8 @@ static void test_collect_says_why_and_what(void **state)
 	assert_exit(0);
 	collect(names, ARRAY_SIZE(names), 4000);
 	expect_refused("big", "its 5000 bytes are more than the 4000 that may still be collected", 5000, 0640);
-	expect_refused("folder", "it is a folder; collect takes files only: pack it first, with tar for example", 0, 0751);
+	expect_refused("folder", "it is a folder; collect takes files only: pack it first, with tar for example", 0,
+		       0751);
 	expect_refused("*.txt", "no such file; collect knows no patterns: name every file", 0, 0);
 	expect_refused("link", "it is a symbolic link, which is not followed", 0, 0777);
 	expect_refused("secret", "the task itself may not read it", 4, 0);

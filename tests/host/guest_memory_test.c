@@ -1,5 +1,5 @@
-/* What a program that has no memory left is told, in real microVMs: the end comes in seconds however small the pieces were, and
- * only to those who have none left. */
+/* What a program that has no memory left is told, in real microVMs: the end comes in seconds however small the pieces
+ * were, and only to those who have none left. */
 #include <signal.h>
 #include <string.h>
 
@@ -28,7 +28,8 @@ static void assert_ends_for_memory(const char *script, const char *process)
 {
 	run_plan((struct plan){ .script = script, .timeout_ms = 90000 });
 	if (!result->exit.is_oom || result->exit.is_timed_out)
-		fail_msg("%s: oom %d, timed out %d, signal %u after %llu ms", script, result->exit.is_oom, result->exit.is_timed_out,
+		fail_msg("%s: oom %d, timed out %d, signal %u after %llu ms", script, result->exit.is_oom,
+			 result->exit.is_timed_out,
 			 result->exit.signal, (unsigned long long)result->exit.run_ms);
 	assert_int_equal(result->exit.signal, SIGKILL);
 	assert_true(result->exit.oom_kills > 0);
@@ -45,9 +46,11 @@ static void test_out_of_memory_in_small_steps(void **state)
 	assert_ends_for_memory("exec awk 'BEGIN { while (1) a[i++] = \"abcdefghijklmnopqrstuvwxyz\" i }'", NULL);
 	assert_ends_for_memory("exec bash -c 's=$(printf %04000d 1); while :; do a[i++]=$s$i; done'", "bash");
 	assert_ends_for_memory("exec perl -e 'no warnings; sub f { my @x = (1 .. 10); f(@x) } f()'", "perl");
-	assert_ends_for_memory("for i in 1 2 3 4; do perl -e 'push @a, \"x\" x 100 while 1' & done; wait; echo no", "perl");
+	assert_ends_for_memory("for i in 1 2 3 4; do perl -e 'push @a, \"x\" x 100 while 1' & done; wait; echo no",
+			       "perl");
 	assert_out("");
-	/* Many stand in the kernel instead of reading their code again, so that it finds nothing left to free, and kills. */
+	/* Many stand in the kernel instead of reading their code again, so that it finds nothing left to free, and
+	 * kills. */
 	assert_ends_for_memory("for i in $(seq 40); do perl -e '$s = \"x\" x 2800000; push @a, \"x\" x 100 while 1' & done;"
 			       "wait; echo no",
 			       "perl");
@@ -71,12 +74,14 @@ static void test_out_of_memory_of_one_process(void **state)
 	assert_false(result->exit.is_oom);
 	assert_int_equal(result->exit.oom_kills, 2);
 	assert_string_equal(result->oom_process, "perl");
-	run_plan((struct plan){ .script = "exec perl -e 'push @a, \"x\" x 100 while 1'", .timeout_ms = 90000, .oom_ends_one = true });
+	run_plan((struct plan){ .script = "exec perl -e 'push @a, \"x\" x 100 while 1'", .timeout_ms = 90000,
+				.oom_ends_one = true });
 	assert_true(result->exit.is_oom);
 	assert_int_equal(result->exit.signal, SIGKILL);
 }
 
-/* Two programs at once, of which one takes all there is, at a blow or in small steps: it ends, and the other has not noticed. */
+/* Two programs at once, of which one takes all there is, at a blow or in small steps: it ends, and the other has not
+ * noticed. */
 static void expect_only_the_hog_ends(const char *hog)
 {
 	const struct plan calm = { .script = "echo calm; read x; echo $x", .has_more_input = true };
@@ -106,8 +111,9 @@ static void test_out_of_memory_beside_another(void **state)
 	expect_only_the_hog_ends("exec perl -e 'push @a, \"x\" x 100 while 1'");
 }
 
-/* The control of the above: what uses all of the memory, or nearly, and goes on working, is let alone. Between 161 and 168 MiB of
- * holding the program has less left than its own code needs, and dies of it; where that begins is not what is tested. */
+/* The control of the above: what uses all of the memory, or nearly, and goes on working, is let alone. Between 161
+ * and 168 MiB of holding the program has less left than its own code needs, and dies of it; where that begins is not
+ * what is tested. */
 static void test_hungry_but_honest(void **state)
 {
 	static const char hold[] = "cat >hold <<'X'\n"

@@ -71,7 +71,8 @@ static const struct {
 	  "'/usr/bin/python9', which './a' names as its interpreter, does not exist", "python9" },
 	{ "printf '#!/work/b\\n' >a; printf '#!/none\\n' >b; chmod 755 a b", "./a",
 	  "'/none', which '/work/b' names as its interpreter, does not exist", "none" },
-	{ "printf '#!/work/b\\n' >a; >b; chmod 755 a", "./a", "its interpreter '/work/b' is not executable (its mode is 0644)", "" },
+	{ "printf '#!/work/b\\n' >a; >b; chmod 755 a", "./a",
+	  "its interpreter '/work/b' is not executable (its mode is 0644)", "" },
 	{ "printf '#!/etc\\n' >a; chmod 755 a", "./a", "its interpreter '/etc' is a directory", "" },
 	{ "printf '\\177ELF\\1\\1\\1' >a; chmod 755 a", "./a",
 	  "it is built for another kind of machine, or damaged (this one is x86-64)", "" },
@@ -81,7 +82,8 @@ static const struct {
 	{ "ln -s /nowhere/jq a", "./a", "it is a link to '/nowhere/jq', which does not exist", "jq" },
 	{ "mkfifo a", "./a", "it is no regular file", "" },
 	{ "mkdir a; >a/b; chmod 755 a/b; chmod 0 a", "a/b", "a folder on the way to it may not be entered", "" },
-	{ ">tool", "tool", "no folder of PATH has a program of that name; the one in /work is called './tool'", "tool" },
+	{ ">tool", "tool", "no folder of PATH has a program of that name; the one in /work is called './tool'",
+	  "tool" },
 };
 
 static void test_why_it_is_not_run(void **state)
@@ -90,7 +92,8 @@ static void test_why_it_is_not_run(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(not_run); i++) {
-		run_plan((struct plan){ .script = "chmod -R u+rwx .; rm -rf ./*; eval \"$1\"", .argument = not_run[i].before });
+		run_plan((struct plan){ .script = "chmod -R u+rwx .; rm -rf ./*; eval \"$1\"",
+					.argument = not_run[i].before });
 		assert_exit(0);
 		(void)snprintf(failure, sizeof(failure), "cannot run '%s': %s", not_run[i].program, not_run[i].why);
 		run_plan((struct plan){ .program = not_run[i].program });
@@ -162,7 +165,8 @@ static void fill_window(const struct plan *plan)
 static void acknowledge(void)
 {
 	result->is_unacknowledged = false;
-	guest_vm_send(&vm, &(struct frame){ .type = FRAME_ACK, .exec = exec, .stream = 1, .offset = result->streams[0].total });
+	guest_vm_send(&vm, &(struct frame){ .type = FRAME_ACK, .exec = exec, .stream = 1,
+					    .offset = result->streams[0].total });
 }
 
 /* Without acknowledgements the agent stops at the window; with them it goes on. */
@@ -191,8 +195,8 @@ static void test_orphans(void **state)
 	assert_out("end\n");
 }
 
-/* While a host takes no output, the time is not the program's (its guard ends it then, at the end of its workspace's life); afterwards it
- * has what was left. */
+/* While a host takes no output, the time is not the program's (its guard ends it then, at the end of its workspace's
+ * life); afterwards it has what was left. */
 static void test_timeout_without_a_reader(void **state)
 {
 	const struct plan plan = {

@@ -1,5 +1,6 @@
-/* Another engine in front of a real microVM: its programs went on, and nothing that they said is lost or said twice. QEMU is given another
- * socket for its port, as it would be after a snapshot or by an engine that took a workspace over. */
+/* Another engine in front of a real microVM: its programs went on, and nothing that they said is lost or said twice.
+ * QEMU is given another socket for its port, as it would be after a snapshot or by an engine that took a workspace
+ * over. */
 #include <string.h>
 #include <unistd.h>
 
@@ -35,7 +36,8 @@ static struct frame expect_status(uint32_t id)
 
 static void resume(uint32_t id, uint64_t stdout_bytes, uint64_t stderr_bytes)
 {
-	guest_vm_send(&vm, &(struct frame){ .type = FRAME_RESUME, .exec = id, .stdout_bytes = stdout_bytes, .stderr_bytes = stderr_bytes });
+	guest_vm_send(&vm, &(struct frame){ .type = FRAME_RESUME, .exec = id, .stdout_bytes = stdout_bytes,
+					    .stderr_bytes = stderr_bytes });
 }
 
 static void expect_hello(uint32_t n_execs)
@@ -72,7 +74,8 @@ static void be_away(void)
 	guest_vm_connect_again(&vm);
 }
 
-/* How one engine follows the other: seen by the agent, or not at all, or with much on its way from here, and from there. */
+/* How one engine follows the other: seen by the agent, or not at all, or with much on its way from here, and from
+ * there. */
 static void be_replaced(void)
 {
 	guest_vm_connect_again(&vm);
@@ -82,7 +85,8 @@ static void be_replaced_in_a_frame(void)
 {
 	static const uint8_t sync_like[FRAME_DATA_MAX] = { [0 ... FRAME_DATA_MAX - 1] = FRAME_SYNC };
 
-	send_half(&(struct frame){ .type = FRAME_PUT, .exec = exec + 1, .path = TEXT("x"), .data = sync_like, .len = sizeof(sync_like) });
+	send_half(&(struct frame){ .type = FRAME_PUT, .exec = exec + 1, .path = TEXT("x"), .data = sync_like,
+				   .len = sizeof(sync_like) });
 	sleep(1); /* it arrives */
 	guest_vm_connect_again(&vm);
 }
@@ -223,7 +227,8 @@ static void test_engines_that_speak_nonsense(void **state)
 	expect_guest_fails("a frame has an impossible length");
 	expect_hello(1);
 	(void)expect_status(id);
-	guest_vm_send(&vm, &(struct frame){ .type = FRAME_SETUP, .version = FRAME_VERSION, .data = garbage, .len = sizeof(garbage) });
+	guest_vm_send(&vm, &(struct frame){ .type = FRAME_SETUP, .version = FRAME_VERSION, .data = garbage,
+					    .len = sizeof(garbage) });
 	expect_guest_fails(NULL); /* entropy is longer */
 	expect_hello(1);
 	assert_true(expect_status(id).is_running);

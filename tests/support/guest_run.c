@@ -40,7 +40,8 @@ int end_after_test(void **state)
 	return 0;
 }
 
-int guest_tests(const struct CMUnitTest *tests, size_t n_tests, unsigned memory_mib, unsigned disk_mib, int argc, char **argv)
+int guest_tests(const struct CMUnitTest *tests, size_t n_tests, unsigned memory_mib, unsigned disk_mib, int argc,
+		char **argv)
 {
 	const char *missing = guest_vm_missing(IMAGE);
 
@@ -80,7 +81,8 @@ uint32_t send_run(const struct plan *plan)
 	struct frame_text shell[] = { TEXT("/bin/sh"), TEXT("-c"), TEXT(plan->script ? plan->script : ""),
 				      TEXT("sh"), TEXT(plan->argument ? plan->argument : "") };
 	struct frame_text program[] = { TEXT(plan->program ? plan->program : "") };
-	struct frame_pair env[] = { { TEXT("GREETING"), TEXT("hello there") }, { TEXT("PATH"), TEXT(plan->path ? plan->path : "") } };
+	struct frame_pair env[] = { { TEXT("GREETING"), TEXT("hello there") }, { TEXT("PATH"),
+			TEXT(plan->path ? plan->path : "") } };
 	struct frame run = { .type = FRAME_RUN,
 			     .exec = ++exec,
 			     .argv = plan->program ? program : shell,
@@ -120,7 +122,8 @@ static void keep(struct guest_result *of, const struct frame *frame)
 static void take_exit(struct guest_result *of, const struct frame *frame)
 {
 	of->exit = *frame;
-	(void)snprintf(of->oom_process, sizeof(of->oom_process), "%.*s", (int)frame->oom_process.len, frame->oom_process.text);
+	(void)snprintf(of->oom_process, sizeof(of->oom_process), "%.*s", (int)frame->oom_process.len,
+		       frame->oom_process.text);
 	of->is_over = true;
 }
 
@@ -135,7 +138,8 @@ void take(const struct frame *frame)
 {
 	assert_non_null(frame); /* else the VM ended */
 	if (frame->exec == 0)
-		fail_msg("'%s' about the whole guest: %.*s", frame_type_name(frame->type), (int)frame->error.len, frame->error.text);
+		fail_msg("'%s' about the whole guest: %.*s", frame_type_name(frame->type), (int)frame->error.len,
+			 frame->error.text);
 	if (frame->type == FRAME_STARTED)
 		result_of(frame->exec)->is_started = true;
 	else if (frame->type == FRAME_OUT)

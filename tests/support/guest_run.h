@@ -1,7 +1,7 @@
 /* Programs in a booted guest_vm, and what came of them: what the tests of the agent share.
  *
- * A test has one VM at a time, `vm`, and any number of programs in it. They are numbered as they are begun, `exec` is the last one's
- * number and `result` what came of it so far. */
+ * A test has one VM at a time, `vm`, and any number of programs in it. They are numbered as they are begun, `exec` is
+ * the last one's number and `result` what came of it so far. */
 #pragma once
 
 #include "tests/support/guest_vm.h"
@@ -58,7 +58,8 @@ int end_after_test(void **state);
 #define BOOTED(test) cmocka_unit_test_setup_teardown(test, boot_for_test, end_after_test)
 
 /* The main() of a file of tests: [PATTERN], only the tests of this name. */
-int guest_tests(const struct CMUnitTest *tests, size_t n_tests, unsigned memory_mib, unsigned disk_mib, int argc, char **argv);
+int guest_tests(const struct CMUnitTest *tests, size_t n_tests, unsigned memory_mib, unsigned disk_mib, int argc,
+		char **argv);
 
 /* Ask for a program, and no more. Its number. */
 uint32_t send_run(const struct plan *plan);

@@ -137,7 +137,8 @@ static void exec_qemu(const struct launch_plan *command, const int *fds, int n)
 static void fill_command(struct launch_plan *command, unsigned memory_mib, unsigned disk_mib)
 {
 	const struct launch launch = {
-		.accel = ACCEL_TCG, .memory_mib = memory_mib, .cpus = 1, .disk_mib = disk_mib, .tsc_khz = launcher_tsc_khz()
+		.accel = ACCEL_TCG, .memory_mib = memory_mib, .cpus = 1, .disk_mib = disk_mib,
+			.tsc_khz = launcher_tsc_khz()
 	};
 
 	qemu_command_fill(command, &launch);
@@ -303,7 +304,8 @@ static void tell_qemu(struct guest_vm *vm, const char *command, int fd)
 	if (fd >= 0) {
 		message.msg_control = control.data;
 		message.msg_controllen = sizeof(control.data);
-		control.align = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS };
+		control.align = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET,
+						  .cmsg_type = SCM_RIGHTS };
 		memcpy(CMSG_DATA(&control.align), &fd, sizeof(fd));
 	}
 	assert_int_equal(sendmsg(vm->qmp_fd, &message, MSG_NOSIGNAL), bytes.iov_len);

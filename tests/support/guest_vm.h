@@ -1,7 +1,8 @@
-/* A real microVM for a test: QEMU with the worker's own command line, but outside the jail and with a plain ext4 file as
- * its work disk; and the engine's side of the guest channel, blocking and with a deadline.
+/* A real microVM for a test: QEMU with the worker's own command line, but outside the jail and with a plain ext4 file
+ * as its work disk; and the engine's side of the guest channel, blocking and with a deadline.
  *
- * Its peer can be replaced, as a real engine's would be: QEMU is given another socket (QMP's chardev-change) while the VM runs.
+ * Its peer can be replaced, as a real engine's would be: QEMU is given another socket (QMP's chardev-change) while
+ * the VM runs.
  *
  * The agent is the one that was just built: the bundle's initrd with a second archive behind it that replaces /init. */
 #pragma once
@@ -47,7 +48,8 @@ const struct frame *guest_vm_expect(struct guest_vm *vm, enum frame_type type);
 /* The channel ends: nothing that was sent or said is still heard by anybody. */
 void guest_vm_hang_up(struct guest_vm *vm);
 
-/* Another channel, in place of one that has ended or has not; this end knows nothing of the conversation. Nothing was sent yet. */
+/* Another channel, in place of one that has ended or has not; this end knows nothing of the conversation. Nothing was
+ * sent yet. */
 void guest_vm_connect_again(struct guest_vm *vm);
 
 /* FRAME_SYNC and attach; the hello that answers it. */

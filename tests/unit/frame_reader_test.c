@@ -7,7 +7,8 @@
 #include "tests/unit/unit.h"
 #include "wire/frame.h"
 
-static const uint8_t data[FRAME_DATA_MAX] = { [0 ... FRAME_DATA_MAX - 1] = FRAME_SYNC }; /* the worst that a program can write */
+/* the worst that a program can write */
+static const uint8_t data[FRAME_DATA_MAX] = { [0 ... FRAME_DATA_MAX - 1] = FRAME_SYNC };
 
 /* What a reader found in a stream. */
 struct found {
@@ -17,7 +18,8 @@ struct found {
 
 static void add_out(struct buf *buf, uint64_t offset, size_t len)
 {
-	const struct frame frame = { .type = FRAME_OUT, .exec = 0xffff, .stream = 1, .offset = offset, .data = data, .len = len };
+	const struct frame frame = { .type = FRAME_OUT, .exec = 0xffff, .stream = 1, .offset = offset, .data = data,
+				     .len = len };
 
 	assert_int_equal(frame_encode(&frame, buf), 0);
 }
@@ -47,7 +49,8 @@ static struct found read_stream(struct frame_reader reader, const struct buf *st
 	for (size_t at = 0; at < stream->len; at += piece) {
 		enum frame_read r;
 
-		assert_int_equal(buf_append(&in, stream->data + at, piece < stream->len - at ? piece : stream->len - at), 0);
+		assert_int_equal(buf_append(&in, stream->data + at,
+					    piece < stream->len - at ? piece : stream->len - at), 0);
 		while ((r = frame_reader_next(&reader, in.data, in.len, &bytes)) != FRAME_READ_MORE) {
 			found.n_syncs += r == FRAME_READ_SYNC;
 			found.n_bad += r == FRAME_READ_BAD;
@@ -125,7 +128,8 @@ static void test_a_cut_length(void **state)
 	buf_free(&broken);
 }
 
-/* Who comes in the middle: what a program wrote there, 0xff and then a frame of the program's own making, is no beginning. */
+/* Who comes in the middle: what a program wrote there, 0xff and then a frame of the program's own making, is no
+ * beginning. */
 static void test_a_reader_that_is_new(void **state)
 {
 	struct frame_reader lost;

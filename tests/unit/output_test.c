@@ -1,5 +1,5 @@
-/* A program's output in the agent: what is kept, sent, acknowledged and sent again, and when the program waits for the engine, which is
- * not its own time. The engine is a socket. */
+/* A program's output in the agent: what is kept, sent, acknowledged and sent again, and when the program waits for
+ * the engine, which is not its own time. The engine is a socket. */
 #include "guest/agent/output.h"
 
 #include <fcntl.h>
@@ -126,7 +126,8 @@ static void test_every_byte_comes_once(void **state)
 
 	(void)state;
 	while (taken < 10 * WINDOW) {
-		ssize_t n = write(program_fd, written + at % sizeof(written), at % 7919 + 1 < sizeof(written) - at % sizeof(written) ?
+		ssize_t n = write(program_fd, written + at % sizeof(written),
+				  at % 7919 + 1 < sizeof(written) - at % sizeof(written) ?
 											    at % 7919 + 1 :
 											    1);
 		at += n > 0 ? (size_t)n : 0;
