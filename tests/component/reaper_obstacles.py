@@ -185,12 +185,17 @@ class Caution(ReaperCase):
         wait_until("only what counts is in the VM table", lambda: self.redis("HGETALL", self.vm_table()) == {self.vm_id(live): live})
 
     def test_a_workspace_whose_entry_is_lost(self):
-        """The next renewal writes it again; then it was never without one for long enough. Without renewals it is nobody's."""
-        live, given_up = self.lease(due_in_ms=HOUR_MS), self.lease(due_in_ms=HOUR_MS)
-        sleepers = {i: self.make_objects(i) for i in (live, given_up)}
-        self.redis("DEL", self.vm_table())
+        """The next renewal writes it again; then it was never without one for long enough. Without renewals it is nobody's, and so it
+        is when Redis forgot all: but not before its worker must have given it up."""
+        live, given_up, forgotten = (self.lease(due_in_ms=HOUR_MS) for _ in range(3))
+        sleepers = {i: self.make_objects(i) for i in (live, given_up, forgotten)}
+        self.redis("DEL", self.vm_table(), self.key(forgotten))
+        self.redis("ZREM", self.deadlines, forgotten)
+        began = time.monotonic()
         self.fleet.start_reaper(scan_ms=100)
-        while os.path.exists(self.disk(given_up)):
+        while any(sight := [os.path.exists(self.disk(i)) for i in (given_up, forgotten)]):
+            if time.monotonic() < began + (LEASE_MS + GRACE_MS) / 1000:
+                self.assertEqual(sight, [True, True])
             self.entry(live)
             time.sleep(LEASE_MS / 10000)
             self.redis("DEL", self.vm_table())
