@@ -10,8 +10,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/own.h"
-#include "worker/channel.h"
-#include "worker/engine.h"
+#include "worker/workspace/channel.h"
+#include "lane/client.h"
+#include "worker/workspace/backend.h"
 
 #define FAULTS_MAX 3 /* in a row: one may be bad luck */
 #define GUARD_SLACK_MS 15000
@@ -19,7 +20,7 @@
 enum look { LOOK_NONE, LOOK_DISK, LOOK_START, LOOK_HELLO, LOOK_OVER };
 
 struct fitness {
-	struct engine *engine;
+	struct fitness_config config;
 	uint64_t n_proofs;
 	unsigned n_faults; /* since the last proof */
 	unsigned n_seen;   /* by a lane, since a microVM was ready, each of another task than the one before */
@@ -28,14 +29,14 @@ struct fitness {
 	char verdict[240]; /* "": fit */
 	struct event *patience, *turn;
 	struct channel *channel; /* from here on those of the look's own microVM */
-	int qmp_fd, guard_fd;    /* not read; closing the guard's ends the microVM */
+	int control_fd, guard_fd;    /* not read; closing the guard's ends the microVM */
 };
 
 static void let_go(struct fitness *fitness)
 {
 	event_del(fitness->patience);
 	channel_close(TAKE_PTR(fitness->channel));
-	close_fd(&fitness->qmp_fd);
+	close_fd(&fitness->control_fd);
 	close_fd(&fitness->guard_fd);
 }
 
@@ -44,13 +45,13 @@ static void take_verdict(struct fitness *fitness)
 	let_go(fitness);
 	fitness->look = LOOK_NONE;
 	if (fitness->verdict[0]) {
-		engine_gives_up_host(fitness->engine, fitness->verdict);
+		fitness->config.on_unfit(fitness->config.ctx, fitness->verdict);
 		return;
 	}
 	log_info("host.fit", "message=\"a microVM of its own starts here: tasks that do not are at fault themselves\"");
 	fitness->n_faults = 0;
 	fitness->n_proofs++;
-	engine_is_fit(fitness->engine);
+	fitness->config.on_fit(fitness->config.ctx);
 }
 
 static void on_turn(evutil_socket_t fd, short what, void *arg)
@@ -101,13 +102,13 @@ static void on_patience(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd, (void)what;
 	end_look(fitness, "a microVM without any task says nothing in boot_ms, %llu ms; rebuild the kernel bundle with 'mayfly image build'",
-		 (unsigned long long)fitness->engine->settings->boot_ms);
+		 (unsigned long long)fitness->config.boot_ms);
 }
 
 static void on_started(void *ctx, struct lane_reply *reply, const struct err *lane_err)
 {
 	struct fitness *fitness = ctx;
-	uint64_t boot_ms = fitness->engine->settings->boot_ms;
+	uint64_t boot_ms = fitness->config.boot_ms;
 	const struct timeval patience = { .tv_sec = (time_t)(boot_ms / 1000), .tv_usec = (suseconds_t)(boot_ms % 1000) * 1000 };
 	struct err err;
 
@@ -116,30 +117,24 @@ static void on_started(void *ctx, struct lane_reply *reply, const struct err *la
 		return;
 	}
 	fitness->look = LOOK_HELLO;
-	fitness->qmp_fd = take_fd(&reply->fds[0]);
+	fitness->control_fd = take_fd(&reply->fds[0]);
 	fitness->guard_fd = take_fd(&reply->fds[2]);
-	if (channel_open(fitness->engine->base, take_fd(&reply->fds[1]), &channel_events, fitness, &fitness->channel, &err) < 0)
+	if (channel_open(fitness->config.base, take_fd(&reply->fds[1]), &channel_events, fitness, &fitness->channel,
+			 &err) < 0)
 		end_look(fitness, "%s", err.msg);
 	else
 		(void)event_add(fitness->patience, &patience); /* a timer that exists needs no memory */
 }
 
-static void ask_lane(struct fitness *fitness, enum engine_lane lane, enum lane_op op, lane_client_fn fn)
-{
-	struct lane_request request = { .op = op, .deadline_boot_ms = clock_boot_ms() + LANE_DEADLINE_MS };
-
-	if (op == LANE_OP_VM_PROBE)
-		request.of.vm_probe = (struct lane_vm_probe){
-			.launcher = LAUNCHER_QEMU,
-			.guard_deadline_boot_ms = request.deadline_boot_ms + fitness->engine->settings->boot_ms + GUARD_SLACK_MS
-		};
-	if (lane_client_call(fitness->engine->lanes[lane], &request, fn, fitness) < 0)
-		end_look(fitness, "out of memory");
-}
-
 static void on_disk(void *ctx, struct lane_reply *reply, const struct err *err)
 {
+	const uint64_t now = clock_boot_ms();
 	struct fitness *fitness = ctx;
+	const struct lane_request start = { .op = LANE_OP_VM_PROBE,
+					    .deadline_boot_ms = now + LANE_PATIENCE_MS,
+					    .of.vm_probe = { .launcher = fitness->config.launcher,
+							     .guard_deadline_boot_ms = now + fitness->config.boot_ms +
+										       LANE_PATIENCE_MS + GUARD_SLACK_MS } };
 
 	(void)reply;
 	if (err) {
@@ -147,16 +142,20 @@ static void on_disk(void *ctx, struct lane_reply *reply, const struct err *err)
 		return;
 	}
 	fitness->look = LOOK_START;
-	ask_lane(fitness, ENGINE_LANE_VMM, LANE_OP_VM_PROBE, on_started);
+	if (lane_client_call(fitness->config.vmm_lane, &start, on_started, fitness) < 0)
+		end_look(fitness, "out of memory");
 }
 
 static void begin_look(struct fitness *fitness, const char *why)
 {
+	const struct lane_request look = { .op = LANE_OP_DISK_LOOK, .deadline_boot_ms = clock_boot_ms() + LANE_PATIENCE_MS };
+
 	if (fitness->look != LOOK_NONE)
 		return;
 	log_warn("host.look", "faults=%u message=\"%s; does anything start on this host?\"", fitness->n_faults, why);
 	fitness->look = LOOK_DISK;
-	ask_lane(fitness, ENGINE_LANE_DISK, LANE_OP_DISK_LOOK, on_disk);
+	if (lane_client_call(fitness->config.disk_lane, &look, on_disk, fitness) < 0)
+		end_look(fitness, "out of memory");
 }
 
 void fitness_fault(struct fitness *fitness, const char *task_id, const struct err *err)
@@ -167,7 +166,7 @@ void fitness_fault(struct fitness *fitness, const char *task_id, const struct er
 		fitness->n_seen++;
 	}
 	if (fitness->n_seen >= FAULTS_MAX)
-		engine_gives_up_host(fitness->engine, err->msg);
+		fitness->config.on_unfit(fitness->config.ctx, err->msg);
 	else if (fitness->n_faults >= FAULTS_MAX)
 		begin_look(fitness, err->msg);
 }
@@ -189,16 +188,16 @@ uint64_t fitness_proofs(const struct fitness *fitness)
 	return fitness->n_proofs;
 }
 
-struct fitness *fitness_new(struct engine *engine)
+struct fitness *fitness_new(const struct fitness_config *config)
 {
 	struct fitness *fitness = calloc(1, sizeof(*fitness));
 
 	if (!fitness)
 		return NULL;
-	fitness->engine = engine;
-	fitness->qmp_fd = fitness->guard_fd = -1;
-	fitness->patience = evtimer_new(engine->base, on_patience, fitness);
-	fitness->turn = event_new(engine->base, -1, 0, on_turn, fitness);
+	fitness->config = *config;
+	fitness->control_fd = fitness->guard_fd = -1;
+	fitness->patience = evtimer_new(config->base, on_patience, fitness);
+	fitness->turn = event_new(config->base, -1, 0, on_turn, fitness);
 	if (fitness->patience && fitness->turn)
 		return fitness;
 	fitness_free(fitness);

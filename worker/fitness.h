@@ -7,21 +7,33 @@
  * nothing that a guest or a VMM says counts (docs/decisions/2026-11-28-a-host-judges-itself.md). */
 #pragma once
 
+#include <event2/event.h>
 #include <stdint.h>
 
 #include "base/err.h"
+#include "lane/protocol.h"
 
-struct engine;
 struct fitness;
+struct lane_client;
 
-struct fitness *fitness_new(struct engine *engine); /* NULL: out of memory */
+struct fitness_config {
+	struct event_base *base;
+	struct lane_client *disk_lane, *vmm_lane; /* lent */
+	enum launcher_kind launcher; /* of the microVM of its own */
+	uint64_t boot_ms;
+	void (*on_fit)(void *ctx); /* its own look succeeded */
+	void (*on_unfit)(void *ctx, const char *why);
+	void *ctx;
+};
+
+struct fitness *fitness_new(const struct fitness_config *config); /* NULL: out of memory */
 void fitness_free(struct fitness *fitness);
 
 /* A task did not start, or a lane saw a fault of this host (ERR_HOST) under one that runs. Three in a row that a lane saw, of more than
  * one task, drain without a look. */
 void fitness_fault(struct fitness *fitness, const char *task_id, const struct err *err);
 
-/* Look now, whatever happened; engine_is_fit() or engine_gives_up_host() follows. */
+/* Look now, whatever happened; on_fit() or on_unfit() follows. */
 void fitness_prove(struct fitness *fitness);
 
 void fitness_works(struct fitness *fitness); /* a microVM with its disk is ready for user code */

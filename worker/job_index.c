@@ -5,6 +5,8 @@
 
 #define BUCKETS 4096
 
+LIST_HEAD(job_bucket, job);
+
 struct job_index {
 	uint64_t seed;
 	struct job_bucket buckets[BUCKETS];
@@ -32,14 +34,11 @@ static struct job_bucket *bucket_of(struct job_index *index, const char *id)
 void job_index_add(struct job_index *index, struct job *job)
 {
 	LIST_INSERT_HEAD(bucket_of(index, job->task->id), job, same_bucket);
-	job->is_indexed = true;
 }
 
 void job_index_remove(struct job *job)
 {
-	if (job->is_indexed)
-		LIST_REMOVE(job, same_bucket);
-	job->is_indexed = false;
+	LIST_REMOVE(job, same_bucket);
 }
 
 struct job *job_index_next(struct job_index *index, const char *id, const struct job *after)

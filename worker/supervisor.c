@@ -12,7 +12,6 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/fd_pass.h"
 #include "base/log.h"
 #include "base/own.h"
 #include "host/child.h"
@@ -20,7 +19,9 @@
 #include "lane/accel_probe.h"
 #include "lane/process.h"
 #include "worker/engine.h"
+#include "worker/supervisor_link.h"
 #include "worker/unfit_mark.h"
+#include "worker/workspace/backends.h"
 
 struct supervisor {
 	const struct settings *settings;
@@ -31,38 +32,6 @@ struct supervisor {
 	int engine_fd;
 	int signal_fd;
 };
-
-#define HOST_IS_FIT ENGINE_LANE_COUNT
-
-/* Control messages are one byte: the lane's number, both ways; the supervisor's carries the new lane's socket. The engine has one
- * more: HOST_IS_FIT. */
-int supervisor_ask_lane(int supervisor_fd, unsigned lane)
-{
-	uint8_t byte = (uint8_t)lane;
-
-	return send(supervisor_fd, &byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1 ? 0 : -EPIPE;
-}
-
-/* One that is lost costs the next engine a look. */
-void supervisor_tell_fit(int supervisor_fd)
-{
-	uint8_t byte = HOST_IS_FIT;
-
-	(void)send(supervisor_fd, &byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-}
-
-int supervisor_receive_lane(int supervisor_fd, unsigned *ret_lane, int *ret_fd)
-{
-	cleanup_fd int fd = -1;
-	size_t n_fds = 0;
-	uint8_t byte;
-
-	if (fd_receive(supervisor_fd, &byte, 1, &fd, 1, &n_fds, 0) != 1 || n_fds != 1 || byte >= ENGINE_LANE_COUNT)
-		return -EPIPE;
-	*ret_lane = byte;
-	*ret_fd = take_fd(&fd);
-	return 0;
-}
 
 static void close_own_fds(const struct supervisor *supervisor)
 {
@@ -113,9 +82,8 @@ static int start_engine(struct supervisor *supervisor, const char *accel, struct
 }
 
 /* A worker without a lane could do nothing but hold its tasks: when none can be made, it ends, and its tasks run elsewhere. */
-static int replace_lane(struct supervisor *supervisor, unsigned index)
+static int replace_lane(struct supervisor *supervisor, enum engine_lane index)
 {
-	uint8_t byte = (uint8_t)index;
 	cleanup_fd int fd = -1;
 	struct err err;
 
@@ -123,7 +91,7 @@ static int replace_lane(struct supervisor *supervisor, unsigned index)
 		log_error("supervisor.lane", "message=\"%s; this worker ends\"", err.msg);
 		return -1;
 	}
-	(void)fd_send(supervisor->engine_fd, &byte, 1, &fd, 1, 0); /* an engine that is gone is seen by its exit */
+	engine_give_lane(supervisor->engine_fd, index, fd);
 	return 0;
 }
 
@@ -163,15 +131,18 @@ static int take_signal(struct supervisor *supervisor)
 /* Negative: this worker ends. */
 static int take_message(struct supervisor *supervisor, short revents)
 {
-	uint8_t message;
+	enum engine_lane lane;
 
-	if (revents & POLLIN && recv(supervisor->engine_fd, &message, 1, MSG_DONTWAIT) == 1) {
-		if (message < ENGINE_LANE_COUNT)
-			return replace_lane(supervisor, message);
-		if (message == HOST_IS_FIT)
-			unfit_mark_remove(supervisor->settings);
-	} else if (revents & (POLLHUP | POLLERR)) {
-		close_fd(&supervisor->engine_fd); /* its exit follows */
+	switch (revents & POLLIN ? engine_receive_wish(supervisor->engine_fd, &lane) : ENGINE_WISH_NONE) {
+	case ENGINE_WISH_LANE:
+		return replace_lane(supervisor, lane);
+	case ENGINE_WISH_FIT:
+		unfit_mark_remove(supervisor->settings);
+		return 0;
+	case ENGINE_WISH_NONE:
+		if (revents & (POLLHUP | POLLERR))
+			close_fd(&supervisor->engine_fd); /* its exit follows */
+		return 0;
 	}
 	return 0;
 }
@@ -194,6 +165,12 @@ static int watch(struct supervisor *supervisor)
 	return status;
 }
 
+/* The null backend makes nothing: it needs nothing of its host. */
+static bool makes_workspaces(const struct settings *settings)
+{
+	return backend_find(settings->vmm)->n_stages > 0;
+}
+
 /* What microVMs run on here: KVM where a guest really ran, else TCG where that was allowed. */
 static int choose_accel(struct supervisor *supervisor, const char **ret, struct err *err)
 {
@@ -202,7 +179,7 @@ static int choose_accel(struct supervisor *supervisor, const char **ret, struct 
 	int r;
 
 	*ret = "none";
-	if (strcmp(settings->vmm, "null") == 0)
+	if (!makes_workspaces(settings))
 		return 0;
 	r = accel_probe(&supervisor->setup.place, settings->libexec_dir, settings->allow_emulation, &accel, err);
 	if (r < 0)
@@ -222,7 +199,7 @@ static int choose_accel(struct supervisor *supervisor, const char **ret, struct 
 /* Once, before there is a lane: it takes longer than the engine waits for one. */
 static int prepare_disks(const struct supervisor *supervisor, struct err *err)
 {
-	if (strcmp(supervisor->settings->vmm, "null") == 0)
+	if (!makes_workspaces(supervisor->settings))
 		return 0;
 	return disk_prepare_blanks(&supervisor->setup.place, err);
 }

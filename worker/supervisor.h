@@ -10,8 +10,3 @@
 
 /* Runs until the engine has ended; answers the process's exit status. */
 int supervise(const struct settings *settings);
-
-/* The engine's side of the control socket. */
-int supervisor_ask_lane(int supervisor_fd, unsigned lane);
-void supervisor_tell_fit(int supervisor_fd); /* this host proved itself: the mark of an unfit one goes */
-int supervisor_receive_lane(int supervisor_fd, unsigned *ret_lane, int *ret_fd); /* negative: the supervisor is gone */

@@ -49,8 +49,11 @@ int secret_new(size_t len, struct secret **ret, struct err *err)
 int secret_try_room(size_t n, struct err *err)
 {
 	struct secret *all;
-	int r = secret_new(n * (size_t)sysconf(_SC_PAGESIZE) - sizeof(struct secret), &all, err);
+	int r;
 
+	if (n == 0)
+		return 0;
+	r = secret_new(n * (size_t)sysconf(_SC_PAGESIZE) - sizeof(struct secret), &all, err);
 	if (r == 0)
 		secret_free(all);
 	return r;

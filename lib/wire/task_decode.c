@@ -319,7 +319,7 @@ static int read_collect(const struct unpack_value *value, const struct unpack_ru
 		.key = #name, .read = reader, .offset = offsetof(struct task, name), .min = (least), .max = (most) \
 	}
 
-static const struct unpack_rule rules[] = {
+static const struct unpack_rule run_rules[] = {
 	/* `v` first, for check_head() */
 	{ .key = "v", .read = unpack_rule_version, .max = TASK_SCHEMA_VERSION, .is_required = true },
 	{ .key = "kind", .read = read_kind, .max = 32, .is_required = true },
@@ -369,8 +369,18 @@ static int check_arg_bytes(const struct unpack_value *root, const struct task *t
 			   TASK_MAX_ARG_BYTES, total);
 }
 
+/* Each kind has its own fields. `v` and `kind` are the first two of every one. */
+static const struct {
+	const struct unpack_rule *rules;
+	size_t n_rules;
+	int (*check)(const struct unpack_value *root, const struct task *task); /* what takes more than one field to say */
+} kinds[] = {
+	[TASK_KIND_RUN] = { run_rules, ARRAY_SIZE(run_rules), check_arg_bytes },
+};
+static_assert(ARRAY_SIZE(kinds) == TASK_KIND_COUNT, "rules for every kind of task");
+
 /* What decides how the rest is read comes first: a message of another version is told so, not that a field is unknown. */
-static int check_head(const struct unpack_value *root, char id[IDENT_ID_MAX + 1])
+static int check_head(const struct unpack_value *root, char id[IDENT_ID_MAX + 1], struct task *task)
 {
 	struct unpack_value value;
 
@@ -379,21 +389,24 @@ static int check_head(const struct unpack_value *root, char id[IDENT_ID_MAX + 1]
 		memcpy(id, value.object->via.str.ptr, value.object->via.str.size);
 		id[value.object->via.str.size] = '\0';
 	}
-	return unpack_find(root, "v", &value) ? unpack_rule_version(&value, &rules[0], NULL) : 0;
+	if (unpack_find(root, "v", &value) && unpack_rule_version(&value, &run_rules[0], NULL) < 0)
+		return -EBADMSG;
+	return unpack_find(root, "kind", &value) ? read_kind(&value, &run_rules[1], task) : 0;
 }
 
 static int decode(const struct unpack_value *root, struct task **ret, struct task_flaw *flaw)
 {
 	cleanup_(task_freep) struct task *task = malloc(sizeof(*task));
-	int r = check_head(root, flaw->id);
+	int r;
 
 	if (!task)
 		return -ENOMEM;
 	*task = task_defaults;
+	r = check_head(root, flaw->id, task);
 	if (r == 0)
-		r = unpack_map(root, rules, ARRAY_SIZE(rules), UNPACK_UNKNOWN_REFUSED, task);
+		r = unpack_map(root, kinds[task->kind].rules, kinds[task->kind].n_rules, UNPACK_UNKNOWN_REFUSED, task);
 	if (r == 0)
-		r = check_arg_bytes(root, task);
+		r = kinds[task->kind].check(root, task);
 	if (r == 0)
 		*ret = TAKE_PTR(task);
 	return r;

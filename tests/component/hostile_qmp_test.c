@@ -10,7 +10,7 @@
 #include "base/secret.h"
 #include "tests/support/turn.h"
 #include "tests/unit/unit.h"
-#include "worker/vmm/driver.h"
+#include "worker/vmm/control.h"
 
 #define COMMANDS 8 /* more than there are */
 #define STORM    100000
@@ -63,7 +63,7 @@ static int start(void **state)
 	seen = (struct seen){ .base = event_base_new() };
 	assert_non_null(seen.base);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-	assert_int_equal(vmm_qemu.open(seen.base, pair[0], &events, &seen, &seen.vmm, &err), 0);
+	assert_int_equal(vmm_control_qemu.open(seen.base, pair[0], &events, &seen, &seen.vmm, &err), 0);
 	seen.peer_fd = pair[1];
 	*state = &seen;
 	return 0;
@@ -73,7 +73,7 @@ static int end(void **state)
 {
 	struct seen *seen = *state;
 
-	vmm_qemu.close(seen->vmm);
+	vmm_control_qemu.close(seen->vmm);
 	close_fd(&seen->peer_fd);
 	event_base_free(seen->base);
 	return 0;
@@ -81,6 +81,7 @@ static int end(void **state)
 
 static void attach(struct seen *seen)
 {
+	struct drive drive;
 	struct secret *key;
 	struct err err;
 	int fds[2];
@@ -88,7 +89,8 @@ static void attach(struct seen *seen)
 	assert_int_equal(secret_new(64, &key, &err), 0);
 	memset(secret_data(key), 'a', 64);
 	assert_int_equal(pipe(fds), 0);
-	assert_int_equal(vmm_qemu.attach_disk(seen->vmm, fds[0], key, &err), 0);
+	drive = (struct drive){ .kind = DRIVE_FILE, .fd = fds[0], .of.file.key = key };
+	assert_int_equal(vmm_control_qemu.attach_drive(seen->vmm, &drive, &err), 0);
 	secret_free(key);
 	(void)close(fds[0]);
 	(void)close(fds[1]);

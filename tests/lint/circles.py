@@ -19,7 +19,6 @@ KNOWN = [set(row.split()) for row in (
     "lib/bus/publisher.h lib/bus/transaction_check.h",
     "tools/order.h tools/task_json.h tools/wording.h",
     "tests/support tests/unit",
-    "worker/engine.h worker/fitness.h worker/intake.h worker/job.h worker/job_index.h worker/stages.h worker/supervisor.h",
 )]
 
 

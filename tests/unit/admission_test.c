@@ -1,5 +1,5 @@
 /* Admission counts promises: nothing is promised twice, and everything comes back. */
-#include "worker/admission.h"
+#include "worker/workspace/admission.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

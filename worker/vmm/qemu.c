@@ -3,10 +3,11 @@
  * Attaching the disk is five commands in one go: add-fd (the backing file travels as SCM_RIGHTS with the first byte),
  * object-add secret, blockdev-add luks, object-del, blockdev-reopen of the placeholder node "work" onto it. QEMU reads QMP in
  * small steps, so nothing waits for an answer in between; the last answer ends the attachment, the first error too. */
-#include "worker/vmm/driver.h"
+#include "worker/vmm/control.h"
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -223,11 +224,11 @@ static int encode_open(struct buf *out)
 	return r;
 }
 
-static int qemu_attach_disk(struct vmm *vmm, int disk_fd, const struct secret *key, struct err *err)
+static int qemu_attach_drive(struct vmm *vmm, const struct drive *drive, struct err *err)
 {
 	cleanup_(secret_freep) struct secret *secret_line = NULL;
 	struct buf add_fd = { 0 }, open = { 0 };
-	int r = encode_secret(key, &secret_line, err);
+	int r = encode_secret(drive->of.file.key, &secret_line, err);
 
 	if (r < 0)
 		return r;
@@ -237,7 +238,7 @@ static int qemu_attach_disk(struct vmm *vmm, int disk_fd, const struct secret *k
 	if (r < 0)
 		r = err_set(err, ERR_HOST, ENOMEM, "the commands that attach a disk");
 	if (r == 0)
-		r = send_all(vmm, add_fd.data, add_fd.len, disk_fd, err);
+		r = send_all(vmm, add_fd.data, add_fd.len, drive->fd, err);
 	if (r == 0)
 		r = send_all(vmm, secret_peek(secret_line), secret_len(secret_line), -1, err);
 	if (r == 0)
@@ -261,12 +262,9 @@ static int qemu_agent_listens(struct vmm *vmm, struct err *err)
 	return r;
 }
 
-const struct vmm_driver vmm_qemu = {
-	.name = "qemu",
-	.disk = "luks1",
-	.is_real = true,
+const struct vmm_control vmm_control_qemu = {
 	.open = qemu_open,
-	.attach_disk = qemu_attach_disk,
+	.attach_drive = qemu_attach_drive,
 	.agent_listens = qemu_agent_listens,
 	.close = qemu_close,
 };

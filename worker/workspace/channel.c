@@ -1,4 +1,4 @@
-#include "worker/channel.h"
+#include "worker/workspace/channel.h"
 
 #include <stdlib.h>
 #include <sys/socket.h>

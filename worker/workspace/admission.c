@@ -1,4 +1,4 @@
-#include "worker/admission.h"
+#include "worker/workspace/admission.h"
 
 #include <assert.h>
 #include <inttypes.h>

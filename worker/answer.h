@@ -1,0 +1,15 @@
+/* What results say of where they come from. */
+#pragma once
+
+#include "wire/record_place.h"
+#include "wire/result.h"
+#include "worker/settings.h"
+
+struct backend;
+
+/* Who says it, of which record, now. */
+void answer_fill_origin(const struct settings *settings, const struct record_place *place, struct result *result);
+
+/* What it ran on. */
+void answer_set_isolation(struct result *result, const struct backend *backend, const char *accel);
+void answer_note(struct result *result, const char *what); /* one more remark in its message */

@@ -1,0 +1,39 @@
+#include "worker/workspace/backends.h"
+
+#include <string.h>
+
+#include "base/own.h"
+#include "lane/launcher.h"
+#include "worker/vmm/control.h"
+#include "worker/workspace/exec_private.h"
+#include "worker/workspace/stages.h"
+
+static const struct backend backends[] = {
+	{
+		.name = "qemu",
+		.disk = "luks1",
+		.stages = workspace_stages,
+		.n_stages = WORKSPACE_STAGE_COUNT,
+		.control = &vmm_control_qemu,
+		.launcher = LAUNCHER_QEMU,
+		.disk_form = DISK_FORM_LUKS1,
+		.transport = &exec_in_guest,
+		.secrets_per_slot = 2,
+	},
+	{ .name = "null", .disk = "none", .transport = &exec_nowhere },
+};
+
+const struct backend *backend_find(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(backends); i++)
+		if (strcmp(backends[i].name, name) == 0)
+			return &backends[i];
+	return NULL;
+}
+
+uint32_t backend_overhead_mib(const struct backend *backend)
+{
+	const struct launcher *launcher = launcher_of(backend->launcher);
+
+	return launcher ? launcher->jail->overhead_mib : 0;
+}

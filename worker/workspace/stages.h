@@ -1,0 +1,25 @@
+/* The stages of a workspace and their order: the one place that knows it. For the files of this folder. */
+#pragma once
+
+#include "worker/workspace/workspace.h"
+
+extern const struct stage workspace_stages[WORKSPACE_STAGE_COUNT];
+
+void stage_vmm_start(struct workspace *workspace);
+void stage_vmm_stop(struct workspace *workspace);
+void stage_disk_start(struct workspace *workspace);
+void stage_disk_stop(struct workspace *workspace);
+void stage_key_start(struct workspace *workspace);
+void stage_key_stop(struct workspace *workspace);
+void stage_boot_start(struct workspace *workspace);
+void stage_boot_stop(struct workspace *workspace);
+void stage_guest_start(struct workspace *workspace);
+void stage_guest_stop(struct workspace *workspace);
+
+/* What a VMM says, for the stage that it concerns. */
+void stage_key_on_disk(void *ctx, const struct err *err);
+void stage_disk_on_io_error(void *ctx);
+
+/* Of the guest's times: from the start of the VMM to READY. */
+uint64_t stage_guest_longest_ms(const struct workspace *workspace);
+void stage_guest_tick(struct workspace *workspace, uint64_t now_mono_ms);

@@ -1,0 +1,262 @@
+#include "worker/workspace/workspace.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/own.h"
+#include "worker/workspace/backend.h"
+#include "worker/workspace/channel.h"
+
+#define TO(state) (1u << WORKSPACE_##state)
+
+static const struct {
+	const char *name;
+	unsigned next; /* bits of the states that may follow */
+} states[] = {
+	[WORKSPACE_MAKING] = { "making", TO(READY) | TO(ENDING) },
+	[WORKSPACE_READY] = { "ready", TO(PAUSED) | TO(ENDING) },
+	[WORKSPACE_PAUSED] = { "paused", TO(READY) | TO(ENDING) },
+	[WORKSPACE_ENDING] = { "ending", TO(GONE) },
+	[WORKSPACE_GONE] = { "gone", 0 },
+};
+static_assert(ARRAY_SIZE(states) == WORKSPACE_STATE_COUNT, "every state has its successors");
+
+const char *workspace_state_name(enum workspace_state state)
+{
+	return states[state].name;
+}
+
+static void set_state(struct workspace *workspace, enum workspace_state state)
+{
+	assert(states[workspace->state].next & (1u << state));
+	workspace->state = state;
+	log_debug("workspace.state", "vm=%s id=%s state=%s", workspace->vm_id, workspace->plan->owner_id, workspace_state_name(state));
+}
+
+static void wake(struct workspace *workspace)
+{
+	event_active(workspace->turn, EV_TIMEOUT, 0);
+}
+
+static size_t n_stages(const struct workspace *workspace)
+{
+	return workspace->host->backend->n_stages;
+}
+
+/* Stages that the backend does not have are as good as whatever is asked for. */
+static bool stages_are(const struct workspace *workspace, unsigned bits, enum stage_status status)
+{
+	for (size_t i = 0; i < n_stages(workspace); i++)
+		if ((bits & (1u << i)) && workspace->stages[i] != status)
+			return false;
+	return true;
+}
+
+static bool start_one(struct workspace *workspace)
+{
+	const struct stage *stages = workspace->host->backend->stages;
+
+	for (size_t i = 0; i < n_stages(workspace); i++) {
+		if (workspace->stages[i] != STAGE_IDLE || !stages_are(workspace, stages[i].start_after, STAGE_READY))
+			continue;
+		workspace->stages[i] = STAGE_STARTING;
+		workspace->stage_mono_ns[i] = clock_mono_ns();
+		stages[i].start(workspace);
+		return true;
+	}
+	return false;
+}
+
+static bool stop_one(struct workspace *workspace)
+{
+	const struct stage *stages = workspace->host->backend->stages;
+
+	for (size_t i = 0; i < n_stages(workspace); i++) {
+		if (workspace->stages[i] >= STAGE_STOPPING || !stages_are(workspace, stages[i].stop_after, STAGE_STOPPED))
+			continue;
+		workspace->stages[i] = STAGE_STOPPING;
+		stages[i].stop(workspace);
+		return true;
+	}
+	return false;
+}
+
+static void go_forward(struct workspace *workspace)
+{
+	while (workspace->state == WORKSPACE_MAKING && start_one(workspace))
+		;
+	if (workspace->state != WORKSPACE_MAKING || !stages_are(workspace, ~0u, STAGE_READY))
+		return;
+	set_state(workspace, WORKSPACE_READY);
+	workspace->events->on_ready(workspace->ctx);
+}
+
+static void return_reservation(struct workspace *workspace)
+{
+	if (workspace->has_reservation)
+		admission_return(workspace->host->admission, &workspace->reservation);
+	workspace->has_reservation = false;
+}
+
+/* The last event is the last thing done: the workspace may be freed in it. */
+static void go_backward(struct workspace *workspace)
+{
+	while (stop_one(workspace))
+		;
+	if (!workspace->is_key_told && stages_are(workspace, 1u << WORKSPACE_STAGE_KEY, STAGE_STOPPED)) {
+		workspace->is_key_told = true;
+		workspace->events->on_key_destroyed(workspace->ctx);
+	}
+	if (!stages_are(workspace, ~0u, STAGE_STOPPED))
+		return;
+	set_state(workspace, WORKSPACE_GONE);
+	return_reservation(workspace);
+	workspace->events->on_gone(workspace->ctx);
+}
+
+static void on_turn(evutil_socket_t fd, short what, void *arg)
+{
+	struct workspace *workspace = arg;
+
+	(void)fd, (void)what;
+	if (workspace->state == WORKSPACE_ENDING)
+		go_backward(workspace);
+	else
+		go_forward(workspace);
+}
+
+struct workspace *workspace_new(const struct workspace_host *host, const struct workspace_plan *plan,
+				const struct reservation *reservation, const struct workspace_events *events, void *ctx)
+{
+	struct workspace *workspace = calloc(1, sizeof(*workspace));
+
+	if (!workspace)
+		return NULL;
+	workspace->turn = event_new(host->base, -1, 0, on_turn, workspace);
+	if (!workspace->turn) {
+		free(workspace);
+		return NULL;
+	}
+	ident_uuid(workspace->vm_id);
+	workspace->host = host;
+	workspace->plan = plan;
+	workspace->reservation = *reservation;
+	workspace->has_reservation = true;
+	workspace->events = events;
+	workspace->ctx = ctx;
+	workspace->vm.guard_fd = workspace->guest.fd = -1;
+	workspace->took = (struct workspace_took){ -1, -1, -1, -1, -1, -1 };
+	LIST_INIT(&workspace->programs);
+	return workspace;
+}
+
+void workspace_free(struct workspace *workspace)
+{
+	if (!workspace)
+		return;
+	assert(workspace->state == WORKSPACE_GONE || workspace->ttl_ends_mono_ms == 0);
+	assert(LIST_EMPTY(&workspace->programs));
+	return_reservation(workspace);
+	event_free(workspace->turn);
+	free(workspace);
+}
+
+void workspace_begin(struct workspace *workspace)
+{
+	workspace->ttl_ends_mono_ms = clock_mono_ms() + workspace->plan->ttl_ms;
+	wake(workspace);
+}
+
+void workspace_end(struct workspace *workspace)
+{
+	if (workspace->state >= WORKSPACE_ENDING)
+		return;
+	workspace->end_mono_ns = clock_mono_ns();
+	set_state(workspace, WORKSPACE_ENDING);
+	wake(workspace);
+}
+
+void workspace_tick(struct workspace *workspace, uint64_t now_mono_ms)
+{
+	if (workspace->state >= WORKSPACE_ENDING)
+		return;
+	if (now_mono_ms >= workspace->ttl_ends_mono_ms)
+		workspace->events->on_over(workspace->ctx, WORKSPACE_OVER_TTL);
+	for (size_t i = 0; i < n_stages(workspace); i++)
+		if (workspace->host->backend->stages[i].tick)
+			workspace->host->backend->stages[i].tick(workspace, now_mono_ms);
+}
+
+bool workspace_has_started(const struct workspace *workspace)
+{
+	return n_stages(workspace) == 0 || workspace->took.vmm_ms >= 0;
+}
+
+void workspace_stage_is_ready(struct workspace *workspace, enum workspace_stage stage)
+{
+	if (workspace->stages[stage] != STAGE_STARTING)
+		return; /* it is being stopped already */
+	workspace->stages[stage] = STAGE_READY;
+	wake(workspace);
+}
+
+void workspace_stage_has_stopped(struct workspace *workspace, enum workspace_stage stage)
+{
+	assert(workspace->stages[stage] == STAGE_STOPPING);
+	workspace->stages[stage] = STAGE_STOPPED;
+	wake(workspace);
+}
+
+int64_t workspace_stage_took_ms(const struct workspace *workspace, enum workspace_stage since)
+{
+	return (int64_t)((clock_mono_ns() - workspace->stage_mono_ns[since]) / 1000000u);
+}
+
+void workspace_fault(struct workspace *workspace, const char *field, const struct err *err)
+{
+	if (workspace->state < WORKSPACE_ENDING)
+		workspace->events->on_fault(workspace->ctx, field, err);
+}
+
+void workspace_guest_fault(struct workspace *workspace, const char *why)
+{
+	struct err err;
+
+	(void)err_set(&err, ERR_BUSY, 0, "the guest: %s", why);
+	workspace_fault(workspace, "", &err);
+}
+
+void workspace_join(struct workspace *workspace, struct workspace_program *program)
+{
+	program->exec = ++workspace->n_programs;
+	LIST_INSERT_HEAD(&workspace->programs, program, link);
+}
+
+void workspace_leave(struct workspace_program *program)
+{
+	if (program->exec)
+		LIST_REMOVE(program, link);
+	program->exec = 0;
+}
+
+void workspace_send(struct workspace *workspace, const struct frame *frame)
+{
+	struct err err;
+
+	if (workspace->state < WORKSPACE_ENDING && workspace->guest.channel &&
+	    channel_send(workspace->guest.channel, frame, &err) < 0)
+		workspace_fault(workspace, "", &err);
+}
+
+void workspace_resume(struct workspace *workspace)
+{
+	if (workspace->guest.channel)
+		channel_resume(workspace->guest.channel);
+}
+
+bool workspace_is_held_back(const struct workspace *workspace)
+{
+	return workspace->guest.channel && channel_is_held(workspace->guest.channel);
+}
