@@ -53,12 +53,11 @@ void engine_process_start(const struct engine_process_config *config, struct eng
 	(void)posix_spawn_file_actions_destroy(&actions); /* always 0 */
 }
 
-bool engine_process_has_ended(struct engine_process *process, int *ret_status)
+bool engine_process_has_ended(struct engine_process *process)
 {
-	if (!process->pid || waitpid(process->pid, ret_status, WNOHANG) != process->pid)
-		return false;
-	process->pid = 0;
-	return true;
+	if (process->pid && waitpid(process->pid, &process->status, WNOHANG) == process->pid)
+		process->pid = 0;
+	return process->pid == 0;
 }
 
 void engine_process_terminate(const struct engine_process *process)

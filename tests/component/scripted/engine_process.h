@@ -5,7 +5,8 @@
 #include <sys/types.h>
 
 struct engine_process {
-	pid_t pid; /* 0: it has ended, or was not started */
+	pid_t pid;  /* 0: it has ended */
+	int status; /* waitpid's, when it has */
 	char folder[64];
 };
 
@@ -18,8 +19,7 @@ struct engine_process_config {
 /* Fails the test itself. */
 void engine_process_start(const struct engine_process_config *config, struct engine_process *ret);
 
-/* True once, with waitpid's status. */
-bool engine_process_has_ended(struct engine_process *process, int *ret_status);
+bool engine_process_has_ended(struct engine_process *process);
 
 void engine_process_terminate(const struct engine_process *process); /* in order, as a supervisor would */
 

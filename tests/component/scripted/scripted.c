@@ -306,17 +306,20 @@ static bool turn_for(struct scripted *scripted, bool (*is_done)(struct scripted 
 	return is_done(scripted, what);
 }
 
+/* Or will never be: the engine has ended. */
 static bool is_told(struct scripted *scripted, const void *id)
 {
-	return bus_stand_count(&scripted->bus, id) > 0;
+	return bus_stand_count(&scripted->bus, id) > 0 || engine_process_has_ended(&scripted->engine);
 }
 
 const struct result *scripted_await(struct scripted *scripted, const char *id, unsigned patience_ms)
 {
-	if (turn_for(scripted, is_told, id, patience_ms))
-		return bus_stand_result(&scripted->bus, id);
-	scripted->is_flawed = true;
-	return NULL;
+	const struct result *result;
+
+	(void)turn_for(scripted, is_told, id, patience_ms);
+	result = bus_stand_result(&scripted->bus, id);
+	scripted->is_flawed |= !result;
+	return result;
 }
 
 /* NULL: nothing. */
@@ -366,15 +369,11 @@ static void forget(struct scripted *scripted)
 
 const char *scripted_flaw(struct scripted *scripted)
 {
-	static char why[WHY_MAX];
 	const char *held;
-	int status;
 
 	scripted->is_flawed = true;
-	if (engine_process_has_ended(&scripted->engine, &status)) {
-		(void)snprintf(why, sizeof(why), "the engine has ended with wait status %#x", (unsigned)status);
-		return why;
-	}
+	if (engine_process_has_ended(&scripted->engine))
+		return "the engine has ended";
 	(void)turn_for(scripted, is_let_go, NULL, LET_GO_MS); /* what is held then, is held: */
 	held = what_is_held(scripted);
 	forget(scripted);
@@ -382,9 +381,22 @@ const char *scripted_flaw(struct scripted *scripted)
 	return held;
 }
 
-static bool is_ended(struct scripted *scripted, const void *ret_status)
+static bool is_ended(struct scripted *scripted, const void *what)
 {
-	return scripted->engine.pid == 0 || engine_process_has_ended(&scripted->engine, (int *)(uintptr_t)ret_status);
+	(void)what;
+	return engine_process_has_ended(&scripted->engine);
+}
+
+static const char *end_engine(struct scripted *scripted)
+{
+	static char why[WHY_MAX];
+
+	engine_process_terminate(&scripted->engine);
+	if (!turn_for(scripted, is_ended, NULL, END_MS))
+		return "the engine does not end";
+	(void)snprintf(why, sizeof(why), "the engine ended with wait status %#x", (unsigned)scripted->engine.status);
+	bus_stand_read(&scripted->bus);
+	return scripted->engine.status ? why : NULL;
 }
 
 static bool has_lease(const struct scripted *scripted)
@@ -395,19 +407,6 @@ static bool has_lease(const struct scripted *scripted)
 	assert(lease_keys_name(BUS_STAND_PREFIX, &keys, &err) == 0);
 	return *redis_server_ask(&scripted->bus.redis, "KEYS %s*", keys.lease_prefix) ||
 	       *redis_server_ask(&scripted->bus.redis, "ZRANGE %s 0 -1", keys.deadlines);
-}
-
-static const char *end_engine(struct scripted *scripted)
-{
-	static char why[WHY_MAX];
-	int status = 0;
-
-	engine_process_terminate(&scripted->engine);
-	if (!turn_for(scripted, is_ended, &status, END_MS))
-		return "the engine does not end";
-	(void)snprintf(why, sizeof(why), "the engine ended with wait status %#x", (unsigned)status);
-	bus_stand_read(&scripted->bus);
-	return status ? why : NULL;
 }
 
 const char *scripted_end(struct scripted *scripted)
