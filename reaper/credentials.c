@@ -9,7 +9,7 @@
 
 #define PATIENCE_MS 3000 /* for brokers to answer; the reaper starts without them, too */
 
-int credentials_check_main(const struct reaper_settings *settings, const struct redis_door *redis)
+int credentials_check_main(const struct reaper_settings *settings, const struct redis_endpoint *redis)
 {
 	const struct fleet_settings *fleet = &settings->fleet;
 	char ledger_group[CONF_TEXT_MAX + sizeof(LEDGER_GROUP_FORMAT)];

@@ -60,10 +60,8 @@ static void leave_the_rest(struct reap_batch *batch)
 
 		if (!is_here(batch, item))
 			continue;
-		log_warn(
-			"reaper.late",
-			"id=%s vm_id=%s message=\"not erased yet: erasing what came before it took as long as a lease\"",
-			item->what.lease.id, item->what.lease.vm_id);
+		log_warn("reaper.late", "id=%s vm_id=%s message=\"not erased: what came before it took as long as a lease\"",
+			 item->what.lease.id, item->what.lease.vm_id);
 		if (!batch->erase.has_failed)
 			item->plan = LEASE_PLAN_LEAVE;
 	}

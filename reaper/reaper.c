@@ -26,7 +26,7 @@ enum state { STATE_RESTING, STATE_SCANNING, STATE_REAPING, STATE_TIDYING, STATE_
 
 struct reaper {
 	const struct reaper_settings *settings;
-	const struct redis_door *redis_door;
+	const struct redis_endpoint *redis_endpoint;
 	struct event_base *base;
 	struct signals *signals;
 	struct timer *scan_timer;
@@ -272,7 +272,7 @@ static int open_helpers(struct reaper *reaper, const struct reaper_ends *ends, s
 static int open_reap(struct reaper *reaper, struct err *err)
 {
 	const struct reaper_settings *settings = reaper->settings;
-	const struct reap_config config = { .redis_door = reaper->redis_door,
+	const struct reap_config config = { .redis_endpoint = reaper->redis_endpoint,
 					    .prefix = settings->fleet.topic_prefix,
 					    .owner = reaper->owner,
 					    .host = settings->host,
@@ -373,14 +373,14 @@ static void run(struct reaper *reaper)
 	log_info("reaper.stop", "owner=%s", reaper->owner);
 }
 
-int reaper_main(const struct reaper_settings *settings, const struct redis_door *redis, const struct reaper_ends *ends)
+int reaper_main(const struct reaper_settings *settings, const struct redis_endpoint *redis, const struct reaper_ends *ends)
 {
 	static struct reaper reaper; /* some tens of kB of tables */
 	struct err err;
 
 	reaper.settings = settings;
 	reaper.supervisor_fd = -1;
-	reaper.redis_door = redis;
+	reaper.redis_endpoint = redis;
 	if (reaper_open(&reaper, ends, &err) < 0) {
 		log_error("reaper.start", "message=\"%s\"", err.msg);
 		reaper.status = 1;

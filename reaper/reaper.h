@@ -14,7 +14,7 @@
  * that are not. It never acts on Redis's keyspace events. */
 #pragma once
 
-#include "bus/redis_door.h"
+#include "bus/redis_endpoint.h"
 #include "reaper/settings.h"
 
 struct reaper_ends {
@@ -24,4 +24,4 @@ struct reaper_ends {
 };
 
 /* Runs until SIGTERM, then ends the step at hand; answers the exit status. Takes the descriptors. */
-int reaper_main(const struct reaper_settings *settings, const struct redis_door *redis, const struct reaper_ends *ends);
+int reaper_main(const struct reaper_settings *settings, const struct redis_endpoint *redis, const struct reaper_ends *ends);

@@ -86,7 +86,7 @@ static void fill_lane(struct supervisor *supervisor)
 }
 
 /* Read what only root may, then give that up. Answers 0, or the process's exit status. */
-static int enter_confined(const struct reaper_settings *settings, struct redis_door **ret_redis)
+static int enter_confined(const struct reaper_settings *settings, struct redis_endpoint **ret_redis)
 {
 	struct err err;
 
@@ -102,7 +102,7 @@ static int run_confined(const struct supervisor *supervisor, enum child child, s
 	const struct reaper_ends ends = { .lane_fd = take_fd(&sockets->lane),
 					  .kafka_fd = take_fd(&sockets->kafka[0]),
 					  .supervisor_fd = take_fd(&sockets->engine[0]) };
-	cleanup_(redis_door_freep) struct redis_door *redis = NULL;
+	cleanup_(redis_endpoint_freep) struct redis_endpoint *redis = NULL;
 	int r = enter_confined(supervisor->settings, &redis);
 
 	if (r)
@@ -317,7 +317,7 @@ static int live_once(struct supervisor *supervisor)
 
 static _Noreturn void become_checker(const struct supervisor *supervisor)
 {
-	cleanup_(redis_door_freep) struct redis_door *redis = NULL;
+	cleanup_(redis_endpoint_freep) struct redis_endpoint *redis = NULL;
 	int r;
 
 	log_init("credentials", supervisor->settings->log_level);
@@ -325,7 +325,7 @@ static _Noreturn void become_checker(const struct supervisor *supervisor)
 	r = enter_confined(supervisor->settings, &redis);
 	if (r == 0)
 		r = credentials_check_main(supervisor->settings, redis);
-	redis_door_free(TAKE_PTR(redis)); /* exit(3) runs no cleanup */
+	redis_endpoint_free(TAKE_PTR(redis)); /* exit(3) runs no cleanup */
 	exit(r);
 }
 

@@ -8,18 +8,18 @@
 #include "bus/hiredis_own.h"
 #include "bus/lease_keys.h"
 #include "bus/lease_line.h"
-#include "bus/redis_door.h"
+#include "bus/redis_endpoint.h"
 
 #define ANSWER_MS 3000
 
 static int open_redis(const struct target *target, redisContext **ret, struct err *err)
 {
-	cleanup_(redis_door_freep) struct redis_door *door = NULL;
+	cleanup_(redis_endpoint_freep) struct redis_endpoint *endpoint = NULL;
 	char why[sizeof(err->msg)];
-	int r = redis_door_new(&target->fleet.redis, &door, err);
+	int r = redis_endpoint_new(&target->fleet.redis, &endpoint, err);
 
 	if (r == 0)
-		r = redis_door_enter(door, ANSWER_MS, ret, err);
+		r = redis_endpoint_enter(endpoint, ANSWER_MS, ret, err);
 	if (r == 0 || err->kind == ERR_INPUT)
 		return r;
 	memcpy(why, err->msg, sizeof(why));

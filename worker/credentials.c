@@ -5,7 +5,7 @@
 #include "base/own.h"
 #include "wire/ledger.h"
 
-int credentials_check(const struct settings *settings, const struct redis_door *redis, const struct topics *topics,
+int credentials_check(const struct settings *settings, const struct redis_endpoint *redis, const struct topics *topics,
 		      const char *transactional_id, struct err *err)
 {
 	const struct fleet_settings *fleet = &settings->fleet;

@@ -42,7 +42,7 @@ struct engine {
 	struct event_base *base;
 	struct topics topics;
 	char owner[2 * IDENT_ID_MAX]; /* of leases, and the transactional id: <worker>.<uuid of this start> */
-	struct redis_door *redis_door;
+	struct redis_endpoint *redis_endpoint;
 
 	/* From engine_open() on. */
 	struct job_services services; /* lends the parts to all jobs */
@@ -295,7 +295,7 @@ static int join(struct engine *engine, struct err *err)
 {
 	const struct settings *settings = engine->settings;
 	struct job_services *services = &engine->services;
-	const struct lease_config leases = { .redis_door = engine->redis_door,
+	const struct lease_config leases = { .redis_endpoint = engine->redis_endpoint,
 					     .topics = engine->topics.sources,
 					     .n_topics = TOPICS_SOURCES,
 					     .prefix = settings->fleet.topic_prefix,
@@ -307,7 +307,7 @@ static int join(struct engine *engine, struct err *err)
 	int r = topics_ensure(settings->fleet.brokers, &engine->topics, (int)settings->partitions, BROKER_PATIENCE_MS, err);
 
 	if (r == 0)
-		r = credentials_check(settings, engine->redis_door, &engine->topics, engine->owner, err);
+		r = credentials_check(settings, engine->redis_endpoint, &engine->topics, engine->owner, err);
 	if (r == 0)
 		r = leases_new(engine->base, &leases, &services->leases, err);
 	if (r == 0)
@@ -448,7 +448,7 @@ static void engine_close(struct engine *engine)
 	leases_free(services->leases);
 	fitness_free(services->fitness);
 	answered_free(services->answered);
-	redis_door_free(engine->redis_door);
+	redis_endpoint_free(engine->redis_endpoint);
 	intake_free(engine->intake);
 	queue_free(engine->queue);
 	for (int i = 0; i < ENGINE_LANE_COUNT; i++)
@@ -477,7 +477,7 @@ int engine_main(const struct settings *settings, const struct engine_ends *ends)
 
 	ident_uuid(start);
 	(void)snprintf(engine.owner, sizeof(engine.owner), "%.*s.%s", IDENT_ID_MAX, settings->worker, start);
-	if (fleet_credentials_load(&settings->fleet, &engine.redis_door, &err) < 0 ||
+	if (fleet_credentials_load(&settings->fleet, &engine.redis_endpoint, &err) < 0 ||
 	    confine_process((uid_t)settings->engine_uid, settings->fleet.redis.socket, &err) < 0 || engine_open(&engine, ends, &err) < 0) {
 		log_error("engine.start", "message=\"%s\"", err.msg);
 		engine.exit_code = err.kind == ERR_INPUT ? ACCESS_EXIT_REFUSED : 1;

@@ -25,11 +25,11 @@ int fleet_use_kafka(const struct fleet_settings *fleet, enum kafka_files files, 
 	return kafka_properties_use(&properties, files, err);
 }
 
-int fleet_credentials_load(const struct fleet_settings *fleet, struct redis_door **ret_redis, struct err *err)
+int fleet_credentials_load(const struct fleet_settings *fleet, struct redis_endpoint **ret_redis, struct err *err)
 {
 	int r = fleet_use_kafka(fleet, KAFKA_FILES_HELD, err);
 
-	return r < 0 ? r : redis_door_new(&fleet->redis, ret_redis, err);
+	return r < 0 ? r : redis_endpoint_new(&fleet->redis, ret_redis, err);
 }
 
 /* Makes nothing of what is no refusal but a line of the log. */
@@ -42,7 +42,7 @@ static int pass_refusal(int r, const char *of, const struct err *err)
 }
 
 int fleet_credentials_check(const struct fleet_settings *fleet, const struct access_needs *needs, unsigned patience_ms,
-			    const struct redis_door *redis, struct err *err)
+			    const struct redis_endpoint *redis, struct err *err)
 {
 	int r = patience_ms ? access_reach(fleet->brokers, patience_ms, err) : 0;
 
@@ -50,6 +50,6 @@ int fleet_credentials_check(const struct fleet_settings *fleet, const struct acc
 		r = access_check(needs, KAFKA_MS, err);
 	r = pass_refusal(r, "kafka", err);
 	if (r == 0)
-		r = pass_refusal(redis_door_check(redis, fleet->topic_prefix, REDIS_MS, err), "redis", err);
+		r = pass_refusal(redis_endpoint_check(redis, fleet->topic_prefix, REDIS_MS, err), "redis", err);
 	return r;
 }

@@ -3,14 +3,14 @@
  *
  *   as root         fleet_credentials_load(): reads passwords and certificates, keeps them
  *   confined        fleet_credentials_check(): may we do there all that we have to?
- *   from then on    every Kafka handle of the process, and whoever has the redis_door, is let in */
+ *   from then on    every Kafka handle of the process, and whoever has the redis_endpoint, is let in */
 #pragma once
 
 #include "base/conf.h"
 #include "base/err.h"
 #include "bus/access.h"
 #include "bus/kafka_properties.h"
-#include "bus/redis_door.h"
+#include "bus/redis_endpoint.h"
 
 struct fleet_settings {
 	const char *path; /* of the file that all this is from; NULL: none */
@@ -37,9 +37,9 @@ int fleet_settings_check(const struct fleet_settings *fleet, struct err *err);
 int fleet_use_kafka(const struct fleet_settings *fleet, enum kafka_files files, struct err *err);
 
 /* As root: reads every file that is named. ERR_INPUT: one cannot be read, or holds no such thing. */
-int fleet_credentials_load(const struct fleet_settings *fleet, struct redis_door **ret_redis, struct err *err);
+int fleet_credentials_load(const struct fleet_settings *fleet, struct redis_endpoint **ret_redis, struct err *err);
 
 /* Are we let in, and may we do all that we need? ERR_INPUT: no. One that does not answer is only logged: it is waited for later.
  * `patience_ms`: for brokers to answer at all; 0: they have just done so. */
 int fleet_credentials_check(const struct fleet_settings *fleet, const struct access_needs *needs, unsigned patience_ms,
-			    const struct redis_door *redis, struct err *err);
+			    const struct redis_endpoint *redis, struct err *err);

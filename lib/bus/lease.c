@@ -328,7 +328,7 @@ DEFINE_FREEP(struct leases, leases_free)
 
 int leases_new(struct event_base *base, const struct lease_config *config, struct leases **ret, struct err *err)
 {
-	struct redis_config redis = { .door = config->redis_door,
+	struct redis_config redis = { .endpoint = config->redis_endpoint,
 				      .host = config->redis_host,
 				      .port = config->redis_port,
 				      .answer_ms = config->lease_ms / 3 };

@@ -20,10 +20,10 @@
 #include "wire/record_place.h"
 
 struct leases;
-struct redis_door;
+struct redis_endpoint;
 
 struct lease_config {
-	const struct redis_door *redis_door; /* borrowed; NULL: redis_host and redis_port, without a password */
+	const struct redis_endpoint *redis_endpoint; /* borrowed; NULL: redis_host and redis_port, without a password */
 	const char *redis_host;
 	unsigned redis_port;
 	const char *prefix; /* "mayfly" */

@@ -187,7 +187,7 @@ int reap_new(struct event_base *base, const struct reap_config *config,
 	     void (*on_change)(void *ctx, const struct reap_server *server, const char *why), void *ctx,
 	     struct reap **ret, struct err *err)
 {
-	struct redis_config redis = { .door = config->redis_door,
+	struct redis_config redis = { .endpoint = config->redis_endpoint,
 				      .host = config->redis_host,
 				      .port = config->redis_port,
 				      .answer_ms = config->lease_ms / 3 };

@@ -19,7 +19,7 @@
 #include "bus/reap_reply.h"
 
 struct reap;
-struct redis_door;
+struct redis_endpoint;
 
 enum reap_verb {
 	REAP_VERB_NONE,
@@ -38,7 +38,7 @@ struct reap_settlement {
 };
 
 struct reap_config {
-	const struct redis_door *redis_door; /* borrowed; NULL: redis_host and redis_port, without a password */
+	const struct redis_endpoint *redis_endpoint; /* borrowed; NULL: redis_host and redis_port, without a password */
 	const char *redis_host;
 	unsigned redis_port;
 	const char *prefix;

@@ -12,7 +12,7 @@
 
 #include "base/clock.h"
 #include "base/hex.h"
-#include "bus/redis_door.h"
+#include "bus/redis_endpoint.h"
 #include "loop/timer.h"
 
 #define REDIS_BACKOFF_MIN_MS	50
@@ -37,8 +37,8 @@ TAILQ_HEAD(redis_requests, redis_request);
 
 struct redis {
 	struct event_base *base;
-	const struct redis_door *door;
-	struct redis_door *own_door; /* when nobody lent one */
+	const struct redis_endpoint *endpoint;
+	struct redis_endpoint *own_endpoint; /* when nobody lent one */
 	unsigned answer_ms, backoff_ms;
 	redisAsyncContext *hiredis; /* NULL between a loss and the next attempt */
 	bool is_open;      /* hiredis is connected */
@@ -340,7 +340,7 @@ static void on_greeted(redisAsyncContext *hiredis, void *data, void *ctx)
 		enter(redis);
 		return;
 	}
-	(void)snprintf(redis->refusal, sizeof(redis->refusal), "Redis at %.60s refuses us: %.60s", redis_door_name(redis->door),
+	(void)snprintf(redis->refusal, sizeof(redis->refusal), "Redis at %.60s refuses us: %.60s", redis_endpoint_name(redis->endpoint),
 		       reply->str);
 	redisAsyncDisconnect(redis->hiredis);
 }
@@ -355,7 +355,7 @@ static void on_connect(const redisAsyncContext *hiredis, int status)
 	}
 	redis->is_open = true;
 	redis->refusal[0] = '\0';
-	if (!redis_door_greet(redis->door, redis->hiredis, on_greeted, redis))
+	if (!redis_endpoint_greet(redis->endpoint, redis->hiredis, on_greeted, redis))
 		enter(redis);
 }
 
@@ -404,7 +404,7 @@ static void on_answer_late(void *ctx)
 
 static void connect_now(struct redis *redis)
 {
-	redisAsyncContext *hiredis = redis_door_begin(redis->door);
+	redisAsyncContext *hiredis = redis_endpoint_begin(redis->endpoint);
 
 	if (!hiredis || hiredis->err || redisLibeventAttach(hiredis, redis->base) != REDIS_OK) {
 		if (hiredis)
@@ -441,15 +441,15 @@ int redis_new(struct event_base *base, const struct redis_config *config,
 		return err_set(err, ERR_HOST, ENOMEM, "connect to Redis");
 	TAILQ_INIT(&redis->in_flight);
 	TAILQ_INIT(&redis->failed);
-	redis->door = config->door;
-	if (!redis->door) {
+	redis->endpoint = config->endpoint;
+	if (!redis->endpoint) {
 		struct redis_settings plain = { .port = config->port };
 
 		(void)snprintf(plain.host, sizeof(plain.host), "%s", config->host);
-		r = redis_door_new(&plain, &redis->own_door, err);
+		r = redis_endpoint_new(&plain, &redis->own_endpoint, err);
 		if (r < 0)
 			return r;
-		redis->door = redis->own_door;
+		redis->endpoint = redis->own_endpoint;
 	}
 	redis->base = base;
 	redis->answer_ms = config->answer_ms;
@@ -485,6 +485,6 @@ void redis_free(struct redis *redis)
 	timer_free(redis->connect_timer);
 	timer_free(redis->answer_timer);
 	timer_free(redis->failed_timer);
-	redis_door_free(redis->own_door);
+	redis_endpoint_free(redis->own_endpoint);
 	free(redis);
 }

@@ -2,8 +2,8 @@
  * by their digest; every request has a deadline.
  *
  * A request that is not answered in time drops the connection, so that a late answer can never be taken for a later
- * request's. Everything in flight then fails together: nothing is known about any of it. How it gets in is a door's to know
- * (bus/redis_door.h); nothing is sent before Redis has taken the password. A host *name* is resolved by the system's resolver,
+ * request's. Everything in flight then fails together: nothing is known about any of it. How it gets in is for an endpoint to know
+ * (bus/redis_endpoint.h); nothing is sent before Redis has taken the password. A host *name* is resolved by the system's resolver,
  * which blocks the loop for as long as that takes: give an address where the resolver is not local. */
 #pragma once
 
@@ -18,10 +18,10 @@
 struct redis;
 struct redisReply;
 
-struct redis_door;
+struct redis_endpoint;
 
 struct redis_config {
-	const struct redis_door *door; /* borrowed; NULL: host and port, without a password */
+	const struct redis_endpoint *endpoint; /* borrowed; NULL: host and port, without a password */
 	const char *host;
 	unsigned port;
 	unsigned answer_ms; /* deadline of a request, and of a connection attempt */

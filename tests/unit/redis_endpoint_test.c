@@ -1,4 +1,4 @@
-#include "bus/redis_door.h"
+#include "bus/redis_endpoint.h"
 
 #include "base/own.h"
 #include "tests/unit/unit.h"

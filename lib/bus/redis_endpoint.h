@@ -1,5 +1,5 @@
 /* How this process gets into Redis: by host and port or by a Unix socket, with TLS where hiredis has it, as which user. All files
- * are read when a door is made, so that the process may become another user afterwards; the password is kept in locked memory
+ * are read when an endpoint is made, so that the process may become another user afterwards; the password is kept in locked memory
  * and handed over with every new connection, before anything else. */
 #pragma once
 
@@ -39,31 +39,31 @@ struct redis_settings {
 /* Do they go together, and can this build do it? Opens no file. ERR_INPUT begins with `source`, if that is not NULL. */
 int redis_settings_check(const struct redis_settings *settings, const char *source, struct err *err);
 
-struct redis_door;
+struct redis_endpoint;
 struct redisContext;
 struct redisAsyncContext;
 
 /* ERR_INPUT: a file cannot be read, or holds no such thing. */
-int redis_door_new(const struct redis_settings *settings, struct redis_door **ret, struct err *err);
-void redis_door_free(struct redis_door *door);
+int redis_endpoint_new(const struct redis_settings *settings, struct redis_endpoint **ret, struct err *err);
+void redis_endpoint_free(struct redis_endpoint *endpoint);
 
-DEFINE_FREEP(struct redis_door, redis_door_free)
+DEFINE_FREEP(struct redis_endpoint, redis_endpoint_free)
 
 /* "127.0.0.1:6379" or the socket's path. */
-const char *redis_door_name(const struct redis_door *door);
+const char *redis_endpoint_name(const struct redis_endpoint *endpoint);
 
 /* A connection that has been begun, with TLS where that is wanted; NULL or one with `err` set when it cannot. */
-struct redisAsyncContext *redis_door_begin(const struct redis_door *door);
+struct redisAsyncContext *redis_endpoint_begin(const struct redis_endpoint *endpoint);
 
 /* Sends AUTH, if there is a password. `answer`(hiredis, reply, ctx) as hiredis calls it. Answers whether there is one. */
-bool redis_door_greet(const struct redis_door *door, struct redisAsyncContext *hiredis,
+bool redis_endpoint_greet(const struct redis_endpoint *endpoint, struct redisAsyncContext *hiredis,
 		      void (*answer)(struct redisAsyncContext *hiredis, void *reply, void *ctx), void *ctx);
 
 /* The same for blocking callers, AUTH included. ERR_INPUT: Redis refuses us; ERR_HOST: it does not answer. */
-int redis_door_enter(const struct redis_door *door, unsigned timeout_ms, struct redisContext **ret, struct err *err);
+int redis_endpoint_enter(const struct redis_endpoint *endpoint, unsigned timeout_ms, struct redisContext **ret, struct err *err);
 
 /* May we do with the keys of this prefix all that worker and reaper do? Changes nothing. Errors as above; the message names the command. */
-int redis_door_check(const struct redis_door *door, const char *prefix, unsigned timeout_ms, struct err *err);
+int redis_endpoint_check(const struct redis_endpoint *endpoint, const char *prefix, unsigned timeout_ms, struct err *err);
 
 /* Is this a refusal that a person has to mend: who we are, or what we may do? */
 bool redis_is_refusal(const char *error);

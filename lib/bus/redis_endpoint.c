@@ -1,4 +1,4 @@
-#include "bus/redis_door.h"
+#include "bus/redis_endpoint.h"
 
 #include <fcntl.h>
 #include <hiredis/async.h>
@@ -20,7 +20,7 @@
 
 #define PASSWORD_MAX_BYTES 4096
 
-struct redis_door {
+struct redis_endpoint {
 	char host[CONF_TEXT_MAX];
 	unsigned port;
 	char socket[CONF_TEXT_MAX];
@@ -73,7 +73,7 @@ int redis_settings_check(const struct redis_settings *settings, const char *sour
 }
 
 /* A line's end after it is not part of it. */
-static int read_password(struct redis_door *door, const char *path, struct err *err)
+static int read_password(struct redis_endpoint *endpoint, const char *path, struct err *err)
 {
 	cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
 	cleanup_(secret_freep) struct secret *secret = NULL;
@@ -95,8 +95,8 @@ static int read_password(struct redis_door *door, const char *path, struct err *
 		len--;
 	if (!len)
 		return err_set(err, ERR_INPUT, 0, "redis_password_file: '%.150s' is empty", path);
-	door->password = TAKE_PTR(secret);
-	door->password_len = len;
+	endpoint->password = TAKE_PTR(secret);
+	endpoint->password_len = len;
 	return 0;
 }
 
@@ -118,14 +118,14 @@ static int load_certificate(SSL_CTX *tls, const struct redis_settings *settings,
 	return 0;
 }
 
-static int prepare_tls(struct redis_door *door, const struct redis_settings *settings, struct err *err)
+static int prepare_tls(struct redis_endpoint *endpoint, const struct redis_settings *settings, struct err *err)
 {
-	SSL_CTX *tls = door->tls = SSL_CTX_new(TLS_client_method());
+	SSL_CTX *tls = endpoint->tls = SSL_CTX_new(TLS_client_method());
 	int r = 0;
 
 	if (!tls)
 		return err_set(err, ERR_HOST, ENOMEM, "TLS to Redis");
-	(void)snprintf(door->tls_name, sizeof(door->tls_name), "%s", settings->tls_name[0] ? settings->tls_name : door->host);
+	(void)snprintf(endpoint->tls_name, sizeof(endpoint->tls_name), "%s", settings->tls_name[0] ? settings->tls_name : endpoint->host);
 	SSL_CTX_set_verify(tls, SSL_VERIFY_PEER, NULL);
 	(void)SSL_CTX_set_min_proto_version(tls, TLS1_2_VERSION); /* fails for versions that do not exist */
 	if (settings->tls_ca_file[0] && SSL_CTX_load_verify_locations(tls, settings->tls_ca_file, NULL) != 1)
@@ -136,17 +136,17 @@ static int prepare_tls(struct redis_door *door, const struct redis_settings *set
 }
 
 /* hiredis verifies the chain, not whose certificate it is: that is said here. */
-static int start_tls(const struct redis_door *door, redisContext *hiredis)
+static int start_tls(const struct redis_endpoint *endpoint, redisContext *hiredis)
 {
 	unsigned char address[16];
-	SSL *ssl = SSL_new(door->tls);
-	bool is_address = inet_pton(AF_INET, door->tls_name, address) == 1 || inet_pton(AF_INET6, door->tls_name, address) == 1;
+	SSL *ssl = SSL_new(endpoint->tls);
+	bool is_address = inet_pton(AF_INET, endpoint->tls_name, address) == 1 || inet_pton(AF_INET6, endpoint->tls_name, address) == 1;
 
 	if (!ssl)
 		return REDIS_ERR;
 	if (is_address)
-		(void)X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), door->tls_name); /* it is one */
-	else if (SSL_set1_host(ssl, door->tls_name) != 1 || SSL_set_tlsext_host_name(ssl, door->tls_name) != 1) {
+		(void)X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), endpoint->tls_name); /* it is one */
+	else if (SSL_set1_host(ssl, endpoint->tls_name) != 1 || SSL_set_tlsext_host_name(ssl, endpoint->tls_name) != 1) {
 		SSL_free(ssl);
 		return REDIS_ERR;
 	}
@@ -154,77 +154,77 @@ static int start_tls(const struct redis_door *door, redisContext *hiredis)
 }
 #endif
 
-int redis_door_new(const struct redis_settings *settings, struct redis_door **ret, struct err *err)
+int redis_endpoint_new(const struct redis_settings *settings, struct redis_endpoint **ret, struct err *err)
 {
-	cleanup_(redis_door_freep) struct redis_door *door = calloc(1, sizeof(*door));
+	cleanup_(redis_endpoint_freep) struct redis_endpoint *endpoint = calloc(1, sizeof(*endpoint));
 	int r = redis_settings_check(settings, NULL, err);
 
-	if (!door)
+	if (!endpoint)
 		return err_set(err, ERR_HOST, ENOMEM, "connect to Redis");
 	if (r < 0)
 		return r;
-	memcpy(door->host, settings->host, sizeof(door->host));
-	door->port = (unsigned)settings->port;
-	(void)snprintf(door->socket, sizeof(door->socket), "%s", settings->socket);
-	(void)snprintf(door->user, sizeof(door->user), "%s", settings->user);
-	if (door->socket[0])
-		(void)snprintf(door->name, sizeof(door->name), "%s", door->socket);
+	memcpy(endpoint->host, settings->host, sizeof(endpoint->host));
+	endpoint->port = (unsigned)settings->port;
+	(void)snprintf(endpoint->socket, sizeof(endpoint->socket), "%s", settings->socket);
+	(void)snprintf(endpoint->user, sizeof(endpoint->user), "%s", settings->user);
+	if (endpoint->socket[0])
+		(void)snprintf(endpoint->name, sizeof(endpoint->name), "%s", endpoint->socket);
 	else
-		(void)snprintf(door->name, sizeof(door->name), "%s:%u", door->host, door->port);
+		(void)snprintf(endpoint->name, sizeof(endpoint->name), "%s:%u", endpoint->host, endpoint->port);
 	if (settings->password_file[0])
-		r = read_password(door, settings->password_file, err);
+		r = read_password(endpoint, settings->password_file, err);
 #ifdef MAYFLY_REDIS_TLS
 	if (r == 0 && settings->is_tls)
-		r = prepare_tls(door, settings, err);
+		r = prepare_tls(endpoint, settings, err);
 #endif
 	if (r == 0)
-		*ret = TAKE_PTR(door);
+		*ret = TAKE_PTR(endpoint);
 	return r;
 }
 
-void redis_door_free(struct redis_door *door)
+void redis_endpoint_free(struct redis_endpoint *endpoint)
 {
-	if (!door)
+	if (!endpoint)
 		return;
-	secret_free(door->password);
+	secret_free(endpoint->password);
 #ifdef MAYFLY_REDIS_TLS
-	SSL_CTX_free(door->tls);
+	SSL_CTX_free(endpoint->tls);
 #endif
-	free(door);
+	free(endpoint);
 }
 
-const char *redis_door_name(const struct redis_door *door)
+const char *redis_endpoint_name(const struct redis_endpoint *endpoint)
 {
-	return door->name;
+	return endpoint->name;
 }
 
-struct redisAsyncContext *redis_door_begin(const struct redis_door *door)
+struct redisAsyncContext *redis_endpoint_begin(const struct redis_endpoint *endpoint)
 {
-	redisAsyncContext *hiredis = door->socket[0] ? redisAsyncConnectUnix(door->socket) :
-						       redisAsyncConnect(door->host, (int)door->port);
+	redisAsyncContext *hiredis = endpoint->socket[0] ? redisAsyncConnectUnix(endpoint->socket) :
+						       redisAsyncConnect(endpoint->host, (int)endpoint->port);
 
 #ifdef MAYFLY_REDIS_TLS
-	if (hiredis && !hiredis->err && door->tls && start_tls(door, &hiredis->c) != REDIS_OK)
+	if (hiredis && !hiredis->err && endpoint->tls && start_tls(endpoint, &hiredis->c) != REDIS_OK)
 		hiredis->err = hiredis->c.err ? hiredis->c.err : REDIS_ERR_OTHER;
 #endif
 	return hiredis;
 }
 
-bool redis_door_greet(const struct redis_door *door, struct redisAsyncContext *hiredis,
+bool redis_endpoint_greet(const struct redis_endpoint *endpoint, struct redisAsyncContext *hiredis,
 		      void (*answer)(struct redisAsyncContext *hiredis, void *reply, void *ctx), void *ctx)
 {
 	const char *words[3] = { "AUTH" };
 	size_t lens[3] = { 4 };
 	int n = 1;
 
-	if (!door->password)
+	if (!endpoint->password)
 		return false;
-	if (door->user[0]) {
-		words[n] = door->user;
-		lens[n++] = strlen(door->user);
+	if (endpoint->user[0]) {
+		words[n] = endpoint->user;
+		lens[n++] = strlen(endpoint->user);
 	}
-	words[n] = (const char *)secret_peek(door->password);
-	lens[n++] = door->password_len;
+	words[n] = (const char *)secret_peek(endpoint->password);
+	lens[n++] = endpoint->password_len;
 	(void)redisAsyncCommandArgv(hiredis, answer, ctx, n, words, lens); /* a context that fails says so by its end */
 	return true;
 }
@@ -240,44 +240,44 @@ bool redis_is_refusal(const char *error)
 	return false;
 }
 
-static int refused(const struct redis_door *door, const char *what, const char *error, struct err *err)
+static int refused(const struct redis_endpoint *endpoint, const char *what, const char *error, struct err *err)
 {
-	return err_set(err, redis_is_refusal(error) ? ERR_INPUT : ERR_HOST, 0, "Redis at %.80s refuses %s%s%s: %.100s", door->name, what,
-		       door->user[0] ? " user " : " the default user", door->user, error);
+	return err_set(err, redis_is_refusal(error) ? ERR_INPUT : ERR_HOST, 0, "Redis at %.80s refuses %s%s%s: %.100s", endpoint->name, what,
+		       endpoint->user[0] ? " user " : " the default user", endpoint->user, error);
 }
 
-static int login(const struct redis_door *door, redisContext *redis, struct err *err)
+static int login(const struct redis_endpoint *endpoint, redisContext *redis, struct err *err)
 {
 	cleanup_(reply_freep) redisReply *reply = NULL;
 
-	if (!door->password)
+	if (!endpoint->password)
 		return 0;
-	reply = door->user[0] ? redisCommand(redis, "AUTH %b %b", door->user, strlen(door->user),
-					     secret_peek(door->password), door->password_len) :
-				redisCommand(redis, "AUTH %b", secret_peek(door->password), door->password_len);
+	reply = endpoint->user[0] ? redisCommand(redis, "AUTH %b %b", endpoint->user, strlen(endpoint->user),
+					     secret_peek(endpoint->password), endpoint->password_len) :
+				redisCommand(redis, "AUTH %b", secret_peek(endpoint->password), endpoint->password_len);
 	if (!reply)
-		return err_set(err, ERR_HOST, 0, "Redis at %s does not answer (%s)", door->name, redis->errstr);
-	return reply->type == REDIS_REPLY_ERROR ? refused(door, "the password of", reply->str, err) : 0;
+		return err_set(err, ERR_HOST, 0, "Redis at %s does not answer (%s)", endpoint->name, redis->errstr);
+	return reply->type == REDIS_REPLY_ERROR ? refused(endpoint, "the password of", reply->str, err) : 0;
 }
 
-int redis_door_enter(const struct redis_door *door, unsigned timeout_ms, struct redisContext **ret, struct err *err)
+int redis_endpoint_enter(const struct redis_endpoint *endpoint, unsigned timeout_ms, struct redisContext **ret, struct err *err)
 {
 	const struct timeval limit = { .tv_sec = timeout_ms / 1000, .tv_usec = timeout_ms % 1000 * 1000 };
-	cleanup_(redisFreep) redisContext *redis = door->socket[0] ?
-							   redisConnectUnixWithTimeout(door->socket, limit) :
-							   redisConnectWithTimeout(door->host, (int)door->port, limit);
+	cleanup_(redisFreep) redisContext *redis = endpoint->socket[0] ?
+							   redisConnectUnixWithTimeout(endpoint->socket, limit) :
+							   redisConnectWithTimeout(endpoint->host, (int)endpoint->port, limit);
 	int r;
 
 	if (!redis || redis->err)
-		return err_set(err, ERR_HOST, 0, "Redis at %s does not answer (%s)", door->name,
+		return err_set(err, ERR_HOST, 0, "Redis at %s does not answer (%s)", endpoint->name,
 			       redis ? redis->errstr : "no memory");
 	(void)redisSetTimeout(redis, limit); /* without it a hung server hangs us */
 #ifdef MAYFLY_REDIS_TLS
-	if (door->tls && start_tls(door, redis) != REDIS_OK)
+	if (endpoint->tls && start_tls(endpoint, redis) != REDIS_OK)
 		return err_set(err, strstr(redis->errstr, "certificate") ? ERR_INPUT : ERR_HOST, 0,
-			       "Redis at %s: TLS as '%s' fails: %.100s", door->name, door->tls_name, redis->errstr);
+			       "Redis at %s: TLS as '%s' fails: %.100s", endpoint->name, endpoint->tls_name, redis->errstr);
 #endif
-	r = login(door, redis, err);
+	r = login(endpoint, redis, err);
 	if (r == 0)
 		*ret = TAKE_PTR(redis);
 	return r;
@@ -316,30 +316,30 @@ static const char check_lua[] =
 	"try('ZSCORE', KEYS[1], '.check')\n"
 	"return refused\n";
 
-static int check_script(const struct redis_door *door, redisContext *redis, const struct lease_keys *keys, struct err *err)
+static int check_script(const struct redis_endpoint *endpoint, redisContext *redis, const struct lease_keys *keys, struct err *err)
 {
 	cleanup_(reply_freep) redisReply *reply = redisCommand(redis, "EVAL %s 4 %s %s %s %s", check_lua, keys->deadlines,
 							       keys->lease_prefix, keys->token, keys->vms_prefix);
 
 	if (!reply || (reply->type != REDIS_REPLY_STRING && reply->type != REDIS_REPLY_ERROR))
-		return err_set(err, ERR_HOST, 0, "Redis at %s does not answer (%s)", door->name, redis->errstr);
+		return err_set(err, ERR_HOST, 0, "Redis at %s does not answer (%s)", endpoint->name, redis->errstr);
 	if (reply->type == REDIS_REPLY_ERROR)
-		return refused(door, "EVAL by", reply->str, err);
-	return reply->len ? refused(door, "a command of", reply->str, err) : 0;
+		return refused(endpoint, "EVAL by", reply->str, err);
+	return reply->len ? refused(endpoint, "a command of", reply->str, err) : 0;
 }
 
-static int check_command(const struct redis_door *door, redisContext *redis, const char *command, struct err *err)
+static int check_command(const struct redis_endpoint *endpoint, redisContext *redis, const char *command, struct err *err)
 {
 	cleanup_(reply_freep) redisReply *reply = redisCommand(redis, command);
 
 	if (!reply)
-		return err_set(err, ERR_HOST, 0, "Redis at %s does not answer (%s)", door->name, redis->errstr);
+		return err_set(err, ERR_HOST, 0, "Redis at %s does not answer (%s)", endpoint->name, redis->errstr);
 	if (reply->type == REDIS_REPLY_ERROR && redis_is_refusal(reply->str))
-		return refused(door, "a command of", reply->str, err);
+		return refused(endpoint, "a command of", reply->str, err);
 	return 0; /* other errors are of what was asked, not of who asks */
 }
 
-int redis_door_check(const struct redis_door *door, const char *prefix, unsigned timeout_ms, struct err *err)
+int redis_endpoint_check(const struct redis_endpoint *endpoint, const char *prefix, unsigned timeout_ms, struct err *err)
 {
 	static const char *const commands[] = { "SCRIPT LOAD return", "EVALSHA 0 0", "INFO server" };
 	cleanup_(redisFreep) redisContext *redis = NULL;
@@ -347,10 +347,10 @@ int redis_door_check(const struct redis_door *door, const char *prefix, unsigned
 	int r = lease_keys_name(prefix, &keys, err);
 
 	if (r == 0)
-		r = redis_door_enter(door, timeout_ms, &redis, err);
+		r = redis_endpoint_enter(endpoint, timeout_ms, &redis, err);
 	if (r == 0)
-		r = check_script(door, redis, &keys, err);
+		r = check_script(endpoint, redis, &keys, err);
 	for (size_t i = 0; i < ARRAY_SIZE(commands) && r == 0; i++)
-		r = check_command(door, redis, commands[i], err);
+		r = check_command(endpoint, redis, commands[i], err);
 	return r;
 }

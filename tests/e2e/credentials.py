@@ -154,7 +154,7 @@ def page_redis(role, fleet):
     return words.replace("~mayfly:", f"~{fleet.name}:").split()
 
 
-class Doors(EndToEnd):
+class Credentials(EndToEnd):
     settings = {"vmm": "null", "allow_null_vmm": "yes", "lease_ms": 3000, "grace_ms": 500}
 
     @classmethod
