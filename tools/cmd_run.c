@@ -211,12 +211,13 @@ static void finish_output(struct run *run)
 static void explain(struct run *run, const char *what)
 {
 	const char *field = run->result.field, *message = run->result.message;
+	struct wording_typed typed = order_typed(&run->order);
 	size_t len = strlen(field);
 	char name[128], text[600], plain[600];
 
 	if (len && strncmp(message, field, len) == 0 && strncmp(message + len, ": ", 2) == 0)
 		message += len + 2;
-	wording_option(&run->order, field, name, sizeof(name));
+	wording_option(&typed, field, name, sizeof(name));
 	(void)snprintf(text, sizeof(text), "%s%s%s%s%s%s", what, len ? " (" : "", name[0] ? name : field, len ? ")" : "",
 		       message[0] ? ": " : "", message);
 	screen_plain(text, plain, sizeof(plain));

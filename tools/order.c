@@ -14,7 +14,6 @@
 #include "base/std_fds.h"
 #include "tools/quantity.h"
 #include "tools/task_json.h"
-#include "tools/wording.h"
 
 /* Room for one more element at the end of an array of `n`, zeroed. */
 #define GROW(array, n, max, option, err)                                                                   \
@@ -235,16 +234,25 @@ static int take_argv(struct task *task, int argc, char **argv, struct err *err)
 	return 0;
 }
 
+struct wording_typed order_typed(const struct order *order)
+{
+	return (struct wording_typed){ .files = order->files,
+				       .n_files = order->task->n_files,
+				       .collects = order->collects,
+				       .n_collects = order->task->n_collect };
+}
+
 /* Checked as a worker would. */
 static int check(const struct order *order, const struct buf *bytes, struct err *err)
 {
+	struct wording_typed typed = order_typed(order);
 	struct task_flaw flaw;
 	char words[WORDING_BYTES];
 	int r = task_bytes_check(bytes, &flaw, err);
 
 	if (r >= 0 || err->kind != ERR_INPUT)
 		return r;
-	wording_of_options(order, &flaw, words);
+	wording_of_options(&typed, &flaw, words);
 	return err_set(err, ERR_INPUT, 0, "%s", words);
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "tools/wording.h"
 #include "wire/task.h"
 
 enum order_option {
@@ -88,5 +89,8 @@ int order_take(struct order *order, int option, const char *value, struct err *e
 /* The program and its arguments; then the id, the time and, with --stdin, standard input. Encodes the task into `out` and
  * checks it as a worker would. */
 int order_finish(struct order *order, int argc, char **argv, struct buf *out, struct err *err);
+
+/* For messages about it; lives as long as `order`. */
+struct wording_typed order_typed(const struct order *order);
 
 void order_clear(struct order *order);

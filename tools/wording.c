@@ -45,19 +45,19 @@ static const struct wording *find(const char *field)
 }
 
 /* The value as typed of files[N] and collect[N], NULL for any other field. */
-static const char *typed(const struct order *order, const char *field)
+static const char *value_of(const struct wording_typed *typed, const char *field)
 {
-	if (strncmp(field, "files[", 6) == 0 && strtoul(field + 6, NULL, 10) < order->task->n_files)
-		return order->files[strtoul(field + 6, NULL, 10)];
-	if (strncmp(field, "collect[", 8) == 0 && strtoul(field + 8, NULL, 10) < order->task->n_collect)
-		return order->collects[strtoul(field + 8, NULL, 10)];
+	if (strncmp(field, "files[", 6) == 0 && strtoul(field + 6, NULL, 10) < typed->n_files)
+		return typed->files[strtoul(field + 6, NULL, 10)];
+	if (strncmp(field, "collect[", 8) == 0 && strtoul(field + 8, NULL, 10) < typed->n_collects)
+		return typed->collects[strtoul(field + 8, NULL, 10)];
 	return NULL;
 }
 
-void wording_option(const struct order *order, const char *field, char *out, size_t size)
+void wording_option(const struct wording_typed *typed, const char *field, char *out, size_t size)
 {
 	const struct wording *wording = find(field);
-	const char *value = typed(order, field), *name = wording ? strchr(field, '.') : NULL;
+	const char *value = value_of(typed, field), *name = wording ? strchr(field, '.') : NULL;
 
 	if (!wording)
 		out[0] = '\0';
@@ -104,7 +104,7 @@ void wording_of_json(const struct task_flaw *flaw, char out[WORDING_BYTES])
 }
 
 /* Another field that a message names ("the same as collect[0]"). */
-static void name_others(const struct order *order, char *message, size_t size)
+static void name_others(const struct wording_typed *typed, char *message, size_t size)
 {
 	static const char *const lists[] = { "files[", "collect[" };
 
@@ -119,12 +119,12 @@ static void name_others(const struct order *order, char *message, size_t size)
 		len = (size_t)(end - at) + 1;
 		len += strncmp(at + len, ".path", 5) == 0 ? 5 : 0;
 		(void)snprintf(field, sizeof(field), "%.*s", (int)len, at);
-		wording_option(order, field, name, sizeof(name));
+		wording_option(typed, field, name, sizeof(name));
 		replace(message, size, field, strlen(field), name);
 	}
 }
 
-void wording_of_options(const struct order *order, const struct task_flaw *flaw, char out[WORDING_BYTES])
+void wording_of_options(const struct wording_typed *typed, const struct task_flaw *flaw, char out[WORDING_BYTES])
 {
 	char message[sizeof(flaw->message) + 120], option[128];
 	const struct wording *wording = find(flaw->field);
@@ -133,8 +133,8 @@ void wording_of_options(const struct order *order, const struct task_flaw *flaw,
 	make_plain(flaw->message, message, sizeof(message));
 	replace(message, sizeof(message), "argv and env together", strlen("argv and env together"),
 		"with the program's name and every --env they");
-	name_others(order, message, sizeof(message));
-	wording_option(order, flaw->field, option, sizeof(option));
+	name_others(typed, message, sizeof(message));
+	wording_option(typed, flaw->field, option, sizeof(option));
 	(void)snprintf(out, WORDING_BYTES, "%s%s%s%s", option[0] ? option : flaw->field, flaw->field[0] ? ": " : "", message,
 		       wording && has_limits ? wording->unit : "");
 }

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/own.h"
 #include "guest/agent/cgroup.h"
+#include "guest/agent/kernel_file.h"
 #include "guest/agent/timer.h"
 
 #define PORT_NAME	 "agent"
@@ -41,36 +42,6 @@ static const struct {
 	{ "/proc/sys/kernel/panic_on_oops", "1" },	  { "/proc/sys/user/max_user_namespaces", "0" },
 	{ "/proc/sys/vm/unprivileged_userfaultfd", "0" },
 };
-
-int write_file(const char *path, const char *text)
-{
-	cleanup_fd int fd = open(path, O_WRONLY | O_CLOEXEC);
-	size_t len = strlen(text);
-	ssize_t n;
-
-	if (fd < 0)
-		return -errno;
-	n = write(fd, text, len);
-	if (n < 0)
-		return -errno;
-	return (size_t)n == len ? 0 : -EIO;
-}
-
-int read_file(const char *path, char *text, unsigned size)
-{
-	cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n;
-
-	if (fd < 0)
-		return -errno;
-	n = read(fd, text, size - 1);
-	if (n < 0)
-		return -errno;
-	if (n && text[n - 1] == '\n')
-		n--;
-	text[n] = '\0';
-	return 0;
-}
 
 static int mount_all(struct err *err)
 {

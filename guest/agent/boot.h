@@ -15,9 +15,3 @@ int boot_prepare(struct err *err);
 
 /* Open the virtio-serial port named "agent", which appears a little after its module; nonblocking. */
 int boot_open_port(int *ret_fd, struct err *err);
-
-/* Write a string to a file of /proc or /sys in one write. 0 or a negative errno. */
-int write_file(const char *path, const char *text);
-
-/* The start of a file of /proc or /sys, as text without its last newline. 0 or a negative errno. */
-int read_file(const char *path, char *text, unsigned size);

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/own.h"
-#include "guest/agent/boot.h"
+#include "guest/agent/kernel_file.h"
 
 #define PROCESSES_MAX "512" /* of one program: enough for a parallel build; a fork bomb stops here */
 #define CONTROLLERS   "+memory +pids +cpu"

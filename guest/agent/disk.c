@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -11,7 +12,7 @@
 #include <unistd.h>
 
 #include "base/own.h"
-#include "guest/agent/boot.h"
+#include "guest/agent/kernel_file.h"
 
 #define SERIAL_IMAGE "root"
 #define SERIAL_WORK  "work"

@@ -20,6 +20,7 @@
 #include "guest/agent/boot.h"
 #include "guest/agent/disk.h"
 #include "guest/agent/executable.h"
+#include "guest/agent/kernel_file.h"
 
 #define REPORT_FD   3
 #define FORKNOEXEC  0x40 /* in the kernel's flags of a process (PF_FORKNOEXEC): it is a child that has not executed anything */

@@ -9,8 +9,8 @@
 
 #include "base/clock.h"
 #include "base/own.h"
-#include "guest/agent/boot.h"
 #include "guest/agent/cgroup.h"
+#include "guest/agent/kernel_file.h"
 
 #define RESERVE_MIN_KIB	 (16 * 1024) /* of memory that is free when the program starts: stays with kernel and agent */
 #define RESERVE_SHARE	 16	     /* or this fraction, when it is more */

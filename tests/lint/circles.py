@@ -13,13 +13,6 @@ REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 GIT = ["git", "-c", f"safe.directory={REPO}"]  # also in a tree of another user
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
 MAIN = re.compile(r"^(?:int\s+main\(|int\n+main\()", re.M)
-# Circles that are about to be broken: what is in one of these and nothing else is tolerated.
-KNOWN = [set(row.split()) for row in (
-    "guest/agent/boot.h guest/agent/cgroup.h",
-    "lib/bus/publisher.h lib/bus/transaction_check.h",
-    "tools/order.h tools/task_json.h tools/wording.h",
-    "tests/support tests/unit",
-)]
 
 
 def includes(files):
@@ -77,14 +70,13 @@ def shortest(edges, circle):
     return " -> ".join(circle)
 
 
-def flaws(files, known=()):
+def flaws(files):
     edges = includes(files)
     modules = {path: module_of(path, text, edges[path]) for path, text in files.items()}
     pictures = (("files", {p: set(t) for p, t in edges.items()}), ("modules", merge(edges, modules.get)), ("folders", merge(edges, folder_of)))
     for kind, picture in pictures:
         for circle in circles(picture):
-            if not any(row.issuperset(circle) for row in known):
-                yield f"{kind} in a circle: {shortest(picture, circle)} ({len(circle)} together: {', '.join(circle)})"
+            yield f"{kind} in a circle: {shortest(picture, circle)} ({len(circle)} together: {', '.join(circle)})"
 
 
 def tree():
@@ -115,7 +107,7 @@ def self_test():
 def main():
     if sys.argv[1:] == ["--self-test"]:
         return self_test()
-    found = list(flaws(tree(), KNOWN))
+    found = list(flaws(tree()))
     print("\n".join(found) or "no circle of files, modules or folders")
     return 1 if found else 0
 

@@ -4,8 +4,14 @@
  * the last one's number and `result` what came of it so far. */
 #pragma once
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
 #include "tests/support/guest_vm.h"
-#include "tests/unit/unit.h"
 
 #define GUEST_RUN_KEPT_BYTES 65536 /* of each stream, for a test to look at */
 #define GUEST_RUN_RESULTS    32	   /* the last ones are kept */

@@ -1,5 +1,12 @@
 #include "tests/support/guest_vm.h"
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -17,7 +24,6 @@
 #include "base/clock.h"
 #include "base/own.h"
 #include "lane/launch_qemu.h"
-#include "tests/unit/unit.h"
 
 #define PATIENCE_MS 120000 /* a boot takes a second or two; a busy machine stretches it */
 #define WORK_FD	    8	   /* after the five of enum qemu_fd */

@@ -1,7 +1,12 @@
 /* Two workers' leases beside a redis-server of the test's own. */
 #pragma once
 
-#include "tests/unit/unit.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
 
 #include <event2/event.h>
 

@@ -1,7 +1,13 @@
 #include "tests/support/turn.h"
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
 #include "loop/timer.h"
-#include "tests/unit/unit.h"
 
 #define PATIENCE_MS 20000 /* for anything that must happen: a loaded machine under sanitizers */
 #define TICK_MS     20
