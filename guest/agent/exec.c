@@ -85,6 +85,8 @@ static void take_end(struct exec *exec)
 {
 	exec->is_let_go = true;
 	abandon(exec);
+	if (!program_is_alive(&exec->program))
+		exec_close(exec); /* at once: the next frame may begin another in its place */
 }
 
 static int take_for_program(struct exec *exec, const struct frame *frame, struct err *err)

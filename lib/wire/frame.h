@@ -28,11 +28,12 @@
  *   A fail         instead of any answer: why. `missing` names the program that the image lacks, if that is it
  *
  * An exec lives, and takes one of the FRAME_EXECS_MAX places, from its first put or run until `end` or `fail`, also
- * while its program has ended. Frames about an exec that is over are ignored: they crossed its `fail`. A frame that
- * is out of order, or about a number that was never used, is answered by `fail` for that exec alone, whose program is
- * killed; the others go on. `fail` with exec 0 is about the whole guest: setup failed, the versions differ, bytes
- * that are no frame, a frame before `ready`. Then the agent hears nothing more but an attach; programs go on. The
- * engine ends the VM at any time.
+ * while its program has ended. After the `end` of a program that runs, the place is free once that is gone; who needs
+ * it for sure kills first, and ends after `exit`. Frames about an exec that is over are ignored: they crossed its
+ * `fail`. A frame that is out of order, or about a number that was never used, is answered by `fail` for that exec
+ * alone, whose program is killed; the others go on. `fail` with exec 0 is about the whole guest: setup failed, the
+ * versions differ, bytes that are no frame, a frame before `ready`. Then the agent hears nothing more but an attach;
+ * programs go on. The engine ends the VM at any time.
  *
  * Versions: `hello`, `setup` and `attach` carry one. Of a frame with another version than FRAME_VERSION only type and
  * version are decoded, so that both sides can name them. The engine refuses another agent's hello, the agent another
