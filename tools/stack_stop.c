@@ -58,17 +58,17 @@ struct sweep {
 	size_t n_left;
 };
 
-static int remove_workspace(void *ctx, const char *id)
+static int remove_workspace(void *ctx, const char *vm_id)
 {
 	struct sweep *sweep = ctx;
 	struct err err = { 0 };
-	int r = vm_destroy(&sweep->stack->place, id, &err);
+	int r = vm_destroy(&sweep->stack->place, vm_id, &err);
 
 	sweep->n_left++;
-	if (disk_erase(&sweep->stack->place, id, r < 0 ? NULL : &err) < 0 || r < 0)
-		(void)fprintf(stderr, "mayfly dev: something of task %s is left: %s\n", id, err.msg);
+	if (disk_erase(&sweep->stack->place, vm_id, r < 0 ? NULL : &err) < 0 || r < 0)
+		(void)fprintf(stderr, "mayfly dev: something of workspace %s is left: %s\n", vm_id, err.msg);
 	else
-		(void)fprintf(stderr, "mayfly dev: something of task %s was left; removed\n", id);
+		(void)fprintf(stderr, "mayfly dev: something of workspace %s was left; removed\n", vm_id);
 	return 0;
 }
 

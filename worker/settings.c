@@ -1,11 +1,11 @@
 #include "worker/settings.h"
 
 #include <inttypes.h>
-#include <string.h>
 
 #include "base/own.h"
 #include "host/uids.h"
 #include "lane/protocol.h"
+#include "worker/workspace/backends.h"
 
 #define ROW(type, name, preset) CONF_ROW(struct settings, #name, CONF_TYPE_##type, name, preset)
 #define UINT(name, min, max, preset) CONF_UINT_ROW(struct settings, #name, name, min, max, preset)
@@ -35,11 +35,11 @@ static const struct conf_key keys[] = {
 
 static int check_vmm(const char *path, const struct settings *settings, struct err *err)
 {
-	bool is_null = strcmp(settings->vmm, "null") == 0;
+	const struct backend *backend = backend_find(settings->vmm);
 
-	if (!is_null && strcmp(settings->vmm, "qemu") != 0)
+	if (!backend)
 		return err_set(err, ERR_INPUT, 0, "%s: vmm: '%s' is not a driver; write qemu", path, settings->vmm);
-	if (is_null && !settings->allow_null_vmm)
+	if (!backend->n_stages && !settings->allow_null_vmm)
 		return err_set(err, ERR_INPUT, 0,
 			       "%s: vmm = null runs nothing; it is for queue benchmarks and tests: add allow_null_vmm = yes",
 			       path);

@@ -52,7 +52,7 @@ class Machine(InState):
 
     def test_vmm_or_guard_dies_in_every_state_that_has_one(self):
         """While user code has not run, the task is tried again; afterwards it is told what happened."""
-        expected = {"preparing": {"succeeded"}, "booting": {"succeeded"}, "running": {"failed"}, "collecting": {"failed", "succeeded"}}
+        expected = {"making": {"succeeded"}, "booting": {"succeeded"}, "running": {"failed"}, "collecting": {"failed", "succeeded"}}
         fleet = self.fleet()
         worker = fleet.start_worker()
         ids = []
@@ -72,7 +72,7 @@ class Machine(InState):
         self.at_state(fleet, task_id, "running")  # what follows is too short to find anybody in it
         guard = processes.guards(fleet)[0]
         os.kill(guard, signal.SIGSTOP)
-        self.at_state(fleet, task_id, "erasing")
+        self.at_state(fleet, task_id, "ending")
         os.kill(guard, signal.SIGKILL)
         result = self.result_of(fleet, task_id)
         self.assertEqual((result["outcome"], result["key_destroyed"]), ("succeeded", True))
@@ -202,7 +202,7 @@ class Reaper(InState):
         self.assert_told_and_clean(fleet, ids)
 
     def test_it_dies_while_it_reaps(self):
-        for moment, state in (("reaper.take", "erasing"), ("reaper.erased", "booting"), ("reaper.fenced", "collecting"),
+        for moment, state in (("reaper.take", "ending"), ("reaper.erased", "booting"), ("reaper.fenced", "collecting"),
                               ("reaper.told", "running")):
             with self.subTest(moment):
                 fleet = self.fleet()

@@ -93,7 +93,7 @@ class Killed(InState):
         worker = fleet.start_worker()
         task_id = self.one_task(fleet)
         self.at_state(fleet, task_id, "running")
-        disk = os.path.join(fleet.state, "scratch", task_id + ".luks")
+        disk = fleet.disk(task_id)
         subprocess.run(["chattr", "+i", disk], check=True)
         self.addCleanup(subprocess.run, ["chattr", "-i", disk], stderr=subprocess.DEVNULL, check=False)
         fleet.kill_group(worker)

@@ -7,7 +7,9 @@ import signal
 from case import EndToEnd, wait_until
 import processes
 
-STATES = ("leasing", "preparing", "booting", "running", "collecting", "erasing", "telling", "releasing")
+# Where a job is, as the log says: its own states; within "making" the moment in which the VM has its disk's key; within "running" the
+# moment in which its program has ended and its files come back.
+STATES = ("claiming", "making", "booting", "running", "collecting", "ending", "telling", "releasing")
 TRIES = 5  # to hit a state that lasts as long as it likes
 
 
@@ -19,18 +21,22 @@ class InState(EndToEnd):
         fleet.flush()
         return task_id
 
+    def states_of(self, fleet, task_id):
+        own = re.findall(rf" (?:job\.state id={task_id} state=(\w+)|workspace\.stage vm=\S+ id={task_id} stage=(key) status=ready"
+                         rf"|exec\.state id={task_id} state=(collecting))", fleet.log())
+        return [state or ("booting" if key else collecting) for state, key, collecting in own]
+
     def at_state(self, fleet, task_id, state):
-        needle = f"id={task_id} state={state} "
-        wait_until(f"{task_id} is {state}", lambda: needle in fleet.log(), 60, step=0.002)
+        wait_until(f"{task_id} is {state}", lambda: state in self.states_of(fleet, task_id), 60, step=0.002)
 
     def state_of(self, fleet, task_id):
-        return re.findall(rf"id={task_id} state=(\w+)", fleet.log())[-1]
+        return self.states_of(fleet, task_id)[-1]
 
     def frozen_at(self, fleet, worker, state):
         """A task that stays in that state, if somebody can be stopped who would end it, and whom to wake; it is stopped in the
         state before, or before the task is there."""
         lanes = processes.lanes(worker)
-        stopped, before = {"leasing": ([self.services.redis.pid], None), "erasing": (lanes, "collecting"),
+        stopped, before = {"claiming": ([self.services.redis.pid], None), "ending": (lanes, "collecting"),
                            "telling": ([self.services.kafka.pid], "collecting"),
                            "releasing": ([self.services.redis.pid], "collecting")}.get(state, ([], None))
         task_id = None if stopped and not before else self.one_task(fleet)

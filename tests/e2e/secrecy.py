@@ -81,7 +81,7 @@ class Secrets(EndToEnd):
         fleet = self.fleet()
         worker = fleet.start_worker()
         task_id = self.running_task(fleet)
-        disk = os.path.join(fleet.state, "scratch", task_id + ".luks")
+        disk = fleet.disk(task_id)
         before, erased = os.path.join(fleet.state, "copy-of-disk"), os.path.join(fleet.state, "same-file")
         self.wait_for_output(fleet, "ready")
         fresh = content(disk)

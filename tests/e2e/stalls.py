@@ -21,7 +21,7 @@ class Stalls(EndToEnd):
         """Until its kernel started over, or its agent spoke."""
         task_id = fleet.submit(argv=["/bin/sleep", "0.2"], disk_mib=16, memory_mib=128)
         fleet.flush()
-        over = re.compile(rf"vm\.restart id={task_id}|id={task_id} state=running|job\.fault id={task_id}")
+        over = re.compile(rf"vm\.restart vm=\S+ id={task_id}|id={task_id} state=running|job\.fault id={task_id}")
         vmms = []
         while not over.search(fleet.log()):
             vmms = vmms or processes.vmms(fleet)

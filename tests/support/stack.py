@@ -284,6 +284,11 @@ class Fleet:
         loud = [line for line in plain if " info " not in line]
         return ends + "...\n".join("".join(part) for part in (loud[-40:], plain[-60:], lines[-80:]))
 
+    def disk(self, task_id):
+        """Where the disk of its workspace is: named by the workspace's id, which its lease says."""
+        line = self.services.redis_command("GET", f"{self.name}:{{mayfly}}:lease:{task_id}")
+        return os.path.join(self.state, "scratch", line.split(" ")[13] + ".luks")
+
     def leftovers(self):
         """What carries this fleet's name on the host or in Redis."""
         return audit.leftovers(self)

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/log.h"
+#include "base/own.h"
 #include "worker/workspace/backend.h"
 
 struct exec *exec_new(const struct exec_config *config)
@@ -30,9 +32,14 @@ static const struct exec_transport *transport(const struct exec *exec)
 	return exec->config.workspace->host->backend->transport;
 }
 
+static const char *const state_names[] = { [EXEC_LAUNCHING] = "launching", [EXEC_RUNNING] = "running", [EXEC_EXITED] = "exited",
+					  [EXEC_COLLECTING] = "collecting", [EXEC_OVER] = "over" };
+static_assert(ARRAY_SIZE(state_names) == EXEC_STATE_COUNT, "every state has its name");
+
 void exec_enter(struct exec *exec, enum exec_state state, uint64_t patience_ms)
 {
 	exec->state = state;
+	log_debug("exec.state", "id=%s state=%s exec=%u", exec->config.program->id, state_names[state], exec->program.exec);
 	exec->since_mono_ns = clock_mono_ns();
 	exec->deadline_mono_ms = clock_mono_ms() + patience_ms;
 }

@@ -54,6 +54,16 @@ static bool stages_are(const struct workspace *workspace, unsigned bits, enum st
 	return true;
 }
 
+static const char *const status_names[] = { [STAGE_IDLE] = "idle", [STAGE_STARTING] = "starting", [STAGE_READY] = "ready",
+					   [STAGE_STOPPING] = "stopping", [STAGE_STOPPED] = "stopped" };
+
+static void set_stage(struct workspace *workspace, size_t stage, enum stage_status status)
+{
+	workspace->stages[stage] = status;
+	log_debug("workspace.stage", "vm=%s id=%s stage=%s status=%s", workspace->vm_id, workspace->plan->owner_id,
+		  workspace->host->backend->stages[stage].name, status_names[status]);
+}
+
 static bool start_one(struct workspace *workspace)
 {
 	const struct stage *stages = workspace->host->backend->stages;
@@ -61,7 +71,7 @@ static bool start_one(struct workspace *workspace)
 	for (size_t i = 0; i < n_stages(workspace); i++) {
 		if (workspace->stages[i] != STAGE_IDLE || !stages_are(workspace, stages[i].start_after, STAGE_READY))
 			continue;
-		workspace->stages[i] = STAGE_STARTING;
+		set_stage(workspace, i, STAGE_STARTING);
 		workspace->stage_mono_ns[i] = clock_mono_ns();
 		stages[i].start(workspace);
 		return true;
@@ -76,7 +86,7 @@ static bool stop_one(struct workspace *workspace)
 	for (size_t i = 0; i < n_stages(workspace); i++) {
 		if (workspace->stages[i] >= STAGE_STOPPING || !stages_are(workspace, stages[i].stop_after, STAGE_STOPPED))
 			continue;
-		workspace->stages[i] = STAGE_STOPPING;
+		set_stage(workspace, i, STAGE_STOPPING);
 		stages[i].stop(workspace);
 		return true;
 	}
@@ -198,14 +208,14 @@ void workspace_stage_is_ready(struct workspace *workspace, enum workspace_stage 
 {
 	if (workspace->stages[stage] != STAGE_STARTING)
 		return; /* it is being stopped already */
-	workspace->stages[stage] = STAGE_READY;
+	set_stage(workspace, stage, STAGE_READY);
 	wake(workspace);
 }
 
 void workspace_stage_has_stopped(struct workspace *workspace, enum workspace_stage stage)
 {
 	assert(workspace->stages[stage] == STAGE_STOPPING);
-	workspace->stages[stage] = STAGE_STOPPED;
+	set_stage(workspace, stage, STAGE_STOPPED);
 	wake(workspace);
 }
 
