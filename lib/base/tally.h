@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define TALLY_BITS 13 /* counters: a few for each of some thousand owners */
+#define TALLY_BITS 15 /* counters: some for each of several thousand owners, or a third of the answers are wrong */
 
 struct tally {
 	uint32_t n[1u << TALLY_BITS]; /* zero-initialise */
