@@ -16,6 +16,7 @@
 
 #define LINE_MAX_BYTES 4096 /* of the log */
 #define FIRST_FD       10   /* of the three that it gets */
+#define UNIX_LIST_BYTES (1u << 20) /* of the host's Unix sockets, ~60 each */
 
 static void write_settings(const struct engine_process *process, const struct engine_process_config *config)
 {
@@ -66,24 +67,63 @@ void engine_process_terminate(const struct engine_process *process)
 		(void)kill(process->pid, SIGTERM); /* our child, not waited for */
 }
 
-bool engine_process_has_open(const struct engine_process *process, const char *name)
+/* `visit` is asked about what each of its descriptors is; how often it said yes. */
+static size_t count_fds(const struct engine_process *process, bool (*visit)(const char *target, const void *ctx), const void *ctx)
 {
 	char path[64], target[PATH_MAX];
-	bool is_found = false;
 	struct dirent *entry;
+	size_t n = 0;
 	DIR *folder;
 
 	(void)snprintf(path, sizeof(path), "/proc/%d/fd", process->pid);
 	folder = opendir(path);
 	assert(folder);
 	while ((entry = readdir(folder))) {
-		ssize_t n = readlinkat(dirfd(folder), entry->d_name, target, sizeof(target) - 1);
+		ssize_t len = readlinkat(dirfd(folder), entry->d_name, target, sizeof(target) - 1);
 
-		target[n > 0 ? n : 0] = '\0';
-		is_found |= strstr(target, name) != NULL;
+		target[len > 0 ? len : 0] = '\0';
+		n += visit(target, ctx);
 	}
 	(void)closedir(folder);
-	return is_found;
+	return n;
+}
+
+static bool has_name(const char *target, const void *name)
+{
+	return strstr(target, name);
+}
+
+bool engine_process_has_open(const struct engine_process *process, const char *name)
+{
+	return count_fds(process, has_name, name);
+}
+
+/* `list` is /proc/net/unix, where the inode stands between spaces or at the end of a line. */
+static bool is_unix_socket(const char *target, const void *list)
+{
+	unsigned long inode;
+	char end, word[32];
+
+	if (sscanf(target, "socket:[%lu]%c", &inode, &end) != 1)
+		return false;
+	(void)snprintf(word, sizeof(word), " %lu\n", inode);
+	if (strstr(list, word))
+		return true;
+	(void)snprintf(word, sizeof(word), " %lu ", inode);
+	return strstr(list, word);
+}
+
+size_t engine_process_sockets(const struct engine_process *process)
+{
+	static char list[UNIX_LIST_BYTES];
+	cleanup_file FILE *f = fopen("/proc/net/unix", "re");
+	size_t len;
+
+	assert(f);
+	len = fread(list, 1, sizeof(list) - 1, f);
+	assert(len < sizeof(list) - 1);
+	list[len] = '\0';
+	return count_fds(process, is_unix_socket, list);
 }
 
 static void show_log(const struct engine_process *process)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/types.h>
 
 struct engine_process {
@@ -25,6 +26,9 @@ void engine_process_terminate(const struct engine_process *process); /* in order
 
 /* Whether a file of that name is among its descriptors. */
 bool engine_process_has_open(const struct engine_process *process, const char *name);
+
+/* Its Unix sockets: its ends of what it was given, and some of its libraries'. */
+size_t engine_process_sockets(const struct engine_process *process);
 
 /* Kill it if it has not ended. Its log is shown and stays, or goes. */
 void engine_process_clear(struct engine_process *process, bool is_shown);

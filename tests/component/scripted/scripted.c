@@ -16,6 +16,7 @@
 
 #define PULSE_MS   20 /* between two looks at what was told */
 #define END_MS	   60000 /* for the engine to end */
+#define START_MS   60000 /* for the engine to start and do something */
 #define LET_GO_MS  20000 /* for what it holds to be let go, when everything was told */
 #define WHY_MAX	   300
 #define DISK_NAME  "scripted-disk"
@@ -253,7 +254,7 @@ static void start_engine(struct scripted *scripted, unsigned slots)
 	assert(scripted->supervisor && event_add(scripted->supervisor, NULL) == 0);
 }
 
-void scripted_open(struct scripted *scripted, const char *const *scripts, size_t n_scripts, unsigned slots)
+static void prepare(struct scripted *scripted, const char *const *scripts, size_t n_scripts)
 {
 	const struct timeval pulse = { .tv_usec = PULSE_MS * 1000 };
 
@@ -272,7 +273,6 @@ void scripted_open(struct scripted *scripted, const char *const *scripts, size_t
 		scripted->lanes[i] = (struct fake_lane){
 			.base = scripted->base, .fd = -1, .on_request = on_request, .on_do = on_do, .ctx = scripted
 		};
-	start_engine(scripted, slots);
 }
 
 void scripted_task(const char *id, const char *image, struct task *ret)
@@ -336,7 +336,11 @@ static const char *what_is_held(const struct scripted *scripted)
 		if (!disk->is_erase_asked)
 			return "a disk was not asked to be erased";
 	}
-	return engine_process_has_open(&scripted->engine, DISK_NAME) ? "the engine holds a disk" : NULL;
+	if (engine_process_has_open(&scripted->engine, DISK_NAME))
+		return "the engine holds a disk";
+	return scripted->n_sockets && engine_process_sockets(&scripted->engine) > scripted->n_sockets ?
+		       "the engine holds a socket of something that it was told is over" :
+		       NULL;
 }
 
 static bool is_let_go(struct scripted *scripted, const void *what)
@@ -379,6 +383,21 @@ const char *scripted_flaw(struct scripted *scripted)
 	forget(scripted);
 	scripted->is_flawed = held;
 	return held;
+}
+
+void scripted_open(struct scripted *scripted, const char *const *scripts, size_t n_scripts, unsigned slots)
+{
+	struct task task;
+	const char *flaw;
+
+	prepare(scripted, scripts, n_scripts);
+	start_engine(scripted, slots);
+	scripted_task("first", "well", &task);
+	bus_stand_send(&scripted->bus, &task);
+	flaw = scripted_await(scripted, "first", START_MS) ? scripted_flaw(scripted) : "it does nothing";
+	if (flaw)
+		(void)fprintf(stderr, "the engine: %s\n", flaw);
+	scripted->n_sockets = flaw ? 0 : engine_process_sockets(&scripted->engine);
 }
 
 static bool is_ended(struct scripted *scripted, const void *what)

@@ -31,6 +31,7 @@ struct scripted {
 	struct engine_process engine;
 	int supervisor_fd;
 	struct event *supervisor, *pulse;
+	size_t n_sockets; /* of an engine that has nothing to do */
 	struct fake_lane lanes[SCRIPTED_LANES];
 	struct fake_vm_list vms;
 	struct scripted_disks disks;
@@ -40,7 +41,7 @@ struct scripted {
 	size_t n_scripts;
 };
 
-/* Start it all. `slots` microVMs at a time. */
+/* Start it all, and see a well-behaved task through. `slots` microVMs at a time. */
 void scripted_open(struct scripted *scripted, const char *const *scripts, size_t n_scripts, unsigned slots);
 
 /* A task with a file, input and something to collect, for bus_stand_send(). One with a script lives for TTL_MS of scripted.c at most. */
