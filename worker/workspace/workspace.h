@@ -128,6 +128,8 @@ struct workspace_program {
 	void *ctx;
 };
 
+LIST_HEAD(workspace_programs, workspace_program);
+
 enum workspace_stage {
 	WORKSPACE_STAGE_VMM,   /* a VMM in its jail, under its guard */
 	WORKSPACE_STAGE_DISK,  /* the encrypted volume */
@@ -155,7 +157,7 @@ struct workspace {
 	struct workspace_vm vm;
 	struct workspace_disk disk;
 	struct workspace_guest guest;
-	LIST_HEAD(, workspace_program) programs;
+	struct workspace_programs programs;
 	uint32_t n_programs; /* so far: the last exec id */
 
 	struct workspace_took took;
