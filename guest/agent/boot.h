@@ -1,4 +1,4 @@
-/* From "the kernel started us" to "the host can talk to us": mounts, modules, the channel's port. */
+/* From "the kernel started us" to "the host can talk to us": mounts, modules, the connection's port. */
 #pragma once
 
 #include <stdbool.h>

@@ -11,7 +11,7 @@
 
 #include "base/own.h"
 #include "guest/agent/beneath.h"
-#include "guest/agent/disk.h"
+#include "guest/agent/mounts.h"
 
 #define PIECES_PER_TURN 8 /* one long file does not keep the agent from the programs */
 
@@ -107,17 +107,17 @@ static void next_path(struct collect *collect)
 	collect->n_paths--;
 }
 
-static int send_error(struct collect *collect, struct channel *channel, const char *error)
+static int send_error(struct collect *collect, struct connection *connection, const char *error)
 {
 	struct frame frame = file_frame(collect);
 
 	frame.is_last = true;
 	frame.error = (struct frame_text){ .text = error, .len = strlen(error) };
 	next_path(collect);
-	return channel_send(channel, &frame);
+	return connection_send(connection, &frame);
 }
 
-static int open_file(struct collect *collect, struct channel *channel)
+static int open_file(struct collect *collect, struct connection *connection)
 {
 	struct source source = { .fd = -1 };
 	char why[96];
@@ -127,13 +127,13 @@ static int open_file(struct collect *collect, struct channel *channel)
 	collect->size = S_ISREG(source.stat.st_mode) ? (uint64_t)source.stat.st_size : 0;
 	collect->mode = source.stat.st_mode & FRAME_MODE_MAX;
 	if (error)
-		return send_error(collect, channel, error);
+		return send_error(collect, connection, error);
 	collect->limit_bytes -= collect->size;
 	return 0;
 }
 
 /* The whole file, at most the size that it had when it was opened. */
-static int send_piece(struct collect *collect, struct channel *channel)
+static int send_piece(struct collect *collect, struct connection *connection)
 {
 	struct frame frame = file_frame(collect);
 	uint64_t left = collect->size - collect->offset;
@@ -142,13 +142,13 @@ static int send_piece(struct collect *collect, struct channel *channel)
 	int r;
 
 	if (n < 0)
-		return send_error(collect, channel, strerror(errno));
+		return send_error(collect, connection, strerror(errno));
 	if (n == 0 && left)
-		return send_error(collect, channel, "it is shorter than its size says");
+		return send_error(collect, connection, "it is shorter than its size says");
 	frame.data = piece;
 	frame.len = (size_t)n;
 	frame.is_last = (uint64_t)n == left;
-	r = channel_send(channel, &frame);
+	r = connection_send(connection, &frame);
 	collect->offset += (uint64_t)n;
 	if (frame.is_last)
 		next_path(collect);
@@ -174,15 +174,15 @@ int collect_begin(struct collect *collect, const struct frame *frame)
 	return 0;
 }
 
-int collect_step(struct collect *collect, struct channel *channel)
+int collect_step(struct collect *collect, struct connection *connection)
 {
 	int r = 0;
 
-	for (int n = 0; r == 0 && n < PIECES_PER_TURN && collect->n_paths && channel_has_room(channel); n++)
-		r = collect->fd < 0 ? open_file(collect, channel) : send_piece(collect, channel);
+	for (int n = 0; r == 0 && n < PIECES_PER_TURN && collect->n_paths && connection_has_room(connection); n++)
+		r = collect->fd < 0 ? open_file(collect, connection) : send_piece(collect, connection);
 	if (r < 0 || collect->n_paths)
 		return r;
-	r = channel_send(channel, &(struct frame){ .type = FRAME_COLLECTED, .exec = collect->exec });
+	r = connection_send(connection, &(struct frame){ .type = FRAME_COLLECTED, .exec = collect->exec });
 	collect_cancel(collect);
 	return r;
 }

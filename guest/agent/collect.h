@@ -2,7 +2,7 @@
  * together; in pieces, so that other programs are served meanwhile. */
 #pragma once
 
-#include "guest/agent/channel.h"
+#include "guest/agent/connection.h"
 #include "wire/frame.h"
 
 /* A FRAME_COLLECT under way: `path` is the next of `n_paths` one after the other in `paths`, each with its NUL. */
@@ -19,8 +19,8 @@ struct collect {
 /* `frame` is a FRAME_COLLECT. 0, -ENAMETOOLONG or -ENOMEM. */
 int collect_begin(struct collect *collect, const struct frame *frame);
 
-/* Queue some of it: a bounded number of frames, and no more than the channel should hold. After the FRAME_COLLECTED
+/* Queue some of it: a bounded number of frames, and no more than the connection should hold. After the FRAME_COLLECTED
  * none is under way. 0, or a negative errno: no memory. */
-int collect_step(struct collect *collect, struct channel *channel);
+int collect_step(struct collect *collect, struct connection *connection);
 
 void collect_cancel(struct collect *collect); /* fine when none is under way */

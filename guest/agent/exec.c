@@ -133,28 +133,28 @@ int exec_take(struct exec *exec, const struct frame *frame, struct memory *memor
 	return 0;
 }
 
-static void say_fail(struct exec *exec, struct channel *channel)
+static void say_fail(struct exec *exec, struct connection *connection)
 {
 	const struct frame frame = { .type = FRAME_FAIL,
 				     .exec = exec->id,
 				     .error = { .text = exec->failure, .len = strlen(exec->failure) },
 				     .missing = { .text = exec->missing, .len = strlen(exec->missing) } };
 
-	if (channel_send(channel, &frame) == 0) /* else at the next turn */
+	if (connection_send(connection, &frame) == 0) /* else at the next turn */
 		exec_close(exec);
 }
 
-static int say_start(struct exec *exec, struct channel *channel)
+static int say_start(struct exec *exec, struct connection *connection)
 {
 	int r = 0;
 
 	if (exec->program.is_started && !exec->is_start_said)
-		r = channel_send(channel, &(struct frame){ .type = FRAME_STARTED, .exec = exec->id });
+		r = connection_send(connection, &(struct frame){ .type = FRAME_STARTED, .exec = exec->id });
 	exec->is_start_said = r == 0 && exec->program.is_started;
 	return r;
 }
 
-static int say_exit(struct exec *exec, struct channel *channel)
+static int say_exit(struct exec *exec, struct connection *connection)
 {
 	struct frame frame;
 	int r;
@@ -162,27 +162,27 @@ static int say_exit(struct exec *exec, struct channel *channel)
 	if (exec->program.state != PROGRAM_ENDED || exec->is_exit_said || !output_is_sent(&exec->program.output))
 		return 0;
 	frame = program_exit(&exec->program);
-	r = channel_send(channel, &frame);
+	r = connection_send(connection, &frame);
 	exec->is_exit_said = r == 0;
 	return r;
 }
 
-static int say_what_there_is(struct exec *exec, struct channel *channel)
+static int say_what_there_is(struct exec *exec, struct connection *connection)
 {
-	int r = say_start(exec, channel);
+	int r = say_start(exec, connection);
 
 	if (r == 0)
-		r = output_send(&exec->program.output, channel);
+		r = output_send(&exec->program.output, connection);
 	if (r == 0)
-		r = say_exit(exec, channel);
+		r = say_exit(exec, connection);
 	if (r == 0 && exec->collect.exec)
-		r = collect_step(&exec->collect, channel);
+		r = collect_step(&exec->collect, connection);
 	if (exec->is_exit_said && output_is_acknowledged(&exec->program.output))
 		output_close(&exec->program.output);
 	return r;
 }
 
-void exec_step(struct exec *exec, struct channel *channel)
+void exec_step(struct exec *exec, struct connection *connection)
 {
 	struct program *program = &exec->program;
 	struct err err;
@@ -196,8 +196,8 @@ void exec_step(struct exec *exec, struct channel *channel)
 			exec_close(exec);
 	} else if (exec->failure[0]) {
 		if (exec->is_heard && !program_is_alive(program))
-			say_fail(exec, channel);
-	} else if (exec->is_heard && say_what_there_is(exec, channel) < 0) {
+			say_fail(exec, connection);
+	} else if (exec->is_heard && say_what_there_is(exec, connection) < 0) {
 		exec_fail(exec, "no memory to send what it has");
 	}
 }
@@ -207,11 +207,11 @@ static bool has_more_to_say(const struct exec *exec)
 	return exec->is_heard && !exec->failure[0] && (!output_is_sent(&exec->program.output) || exec->collect.exec);
 }
 
-unsigned exec_poll(const struct exec *exec, const struct channel *channel, struct pollfd fds[EXEC_FDS_MAX], int *ret_ms)
+unsigned exec_poll(const struct exec *exec, const struct connection *connection, struct pollfd fds[EXEC_FDS_MAX], int *ret_ms)
 {
 	unsigned n = program_poll(&exec->program, fds, ret_ms);
 
-	if (has_more_to_say(exec) && channel_has_room(channel))
+	if (has_more_to_say(exec) && connection_has_room(connection))
 		*ret_ms = 0;
 	return n;
 }

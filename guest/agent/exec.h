@@ -14,7 +14,7 @@
 #include <poll.h>
 #include <stdbool.h>
 
-#include "guest/agent/channel.h"
+#include "guest/agent/connection.h"
 #include "guest/agent/collect.h"
 #include "guest/agent/program.h"
 #include "guest/agent/put.h"
@@ -48,8 +48,8 @@ void exec_detach(struct exec *exec);
 struct frame exec_status(const struct exec *exec); /* FRAME_STATUS, for a new peer */
 
 /* Whatever can be done now; when it is over, the place is free. */
-void exec_step(struct exec *exec, struct channel *channel);
+void exec_step(struct exec *exec, struct connection *connection);
 
 /* The descriptors to wait for, and how long at most (-1: for ever). */
-unsigned exec_poll(const struct exec *exec, const struct channel *channel, struct pollfd fds[EXEC_FDS_MAX],
+unsigned exec_poll(const struct exec *exec, const struct connection *connection, struct pollfd fds[EXEC_FDS_MAX],
 		   int *ret_ms);

@@ -31,13 +31,13 @@ static struct exec *find_place(struct execs *execs)
 }
 
 /* There is no exec to fail: only the answer. A peer that does not read what it is told is told no more. */
-static void refuse(struct channel *channel, uint32_t id, const struct err *err)
+static void refuse(struct connection *connection, uint32_t id, const struct err *err)
 {
 	const struct frame frame = { .type = FRAME_FAIL, .exec = id, .error = { .text = err->msg,
 			.len = strlen(err->msg) } };
 
-	if (channel_has_room(channel))
-		(void)channel_send(channel, &frame); /* without memory, the engine's patience ends */
+	if (connection_has_room(connection))
+		(void)connection_send(connection, &frame); /* without memory, the engine's patience ends */
 }
 
 /* The first frame about a number. */
@@ -60,7 +60,7 @@ static struct exec *begin(struct execs *execs, const struct frame *frame, struct
 	return exec;
 }
 
-void execs_take(struct execs *execs, const struct frame *frame, struct channel *channel)
+void execs_take(struct execs *execs, const struct frame *frame, struct connection *connection)
 {
 	struct exec *exec = find(execs, frame->exec);
 	struct err err;
@@ -70,7 +70,7 @@ void execs_take(struct execs *execs, const struct frame *frame, struct channel *
 	if (!exec)
 		exec = begin(execs, frame, &err);
 	if (!exec)
-		refuse(channel, frame->exec, &err);
+		refuse(connection, frame->exec, &err);
 	else if (exec_take(exec, frame, &execs->memory, &err) < 0)
 		exec_fail(exec, err.msg);
 }
@@ -96,7 +96,7 @@ unsigned execs_count(const struct execs *execs)
 	return n;
 }
 
-int execs_announce(const struct execs *execs, struct channel *channel)
+int execs_announce(const struct execs *execs, struct connection *connection)
 {
 	int r = 0;
 
@@ -106,7 +106,7 @@ int execs_announce(const struct execs *execs, struct channel *channel)
 		if (!is_told_of(&execs->places[i]))
 			continue;
 		status = exec_status(&execs->places[i]);
-		r = channel_send(channel, &status);
+		r = connection_send(connection, &status);
 	}
 	return r;
 }
@@ -151,7 +151,7 @@ static void mind_memory(struct execs *execs)
 	memory_step(&execs->memory, shares, n);
 }
 
-void execs_step(struct execs *execs, struct channel *channel)
+void execs_step(struct execs *execs, struct connection *connection)
 {
 	reap(execs);
 	mind_memory(execs);
@@ -159,7 +159,7 @@ void execs_step(struct execs *execs, struct channel *channel)
 		struct exec *exec = &execs->places[(execs->first + i) % FRAME_EXECS_MAX];
 
 		if (exec->id)
-			exec_step(exec, channel);
+			exec_step(exec, connection);
 	}
 	execs->first = (execs->first + 1) % FRAME_EXECS_MAX;
 }
@@ -169,7 +169,7 @@ static int sooner(int a_ms, int b_ms)
 	return a_ms < 0 || (b_ms >= 0 && b_ms < a_ms) ? b_ms : a_ms;
 }
 
-unsigned execs_poll(const struct execs *execs, const struct channel *channel, struct pollfd fds[EXECS_FDS_MAX],
+unsigned execs_poll(const struct execs *execs, const struct connection *connection, struct pollfd fds[EXECS_FDS_MAX],
 		    int *ret_ms)
 {
 	unsigned n = 0;
@@ -179,7 +179,7 @@ unsigned execs_poll(const struct execs *execs, const struct channel *channel, st
 	for (unsigned i = 0; i < FRAME_EXECS_MAX; i++) {
 		if (!execs->places[i].id)
 			continue;
-		n += exec_poll(&execs->places[i], channel, fds + n, &ms);
+		n += exec_poll(&execs->places[i], connection, fds + n, &ms);
 		*ret_ms = sooner(*ret_ms, ms);
 	}
 	if (execs->is_reaping)

@@ -19,7 +19,7 @@ struct execs {
 void execs_open(struct execs *execs);
 
 /* A frame about an exec, from a peer that may send it. What is wrong about it is answered with `fail`. */
-void execs_take(struct execs *execs, const struct frame *frame, struct channel *channel);
+void execs_take(struct execs *execs, const struct frame *frame, struct connection *connection);
 
 /* The peer is gone. */
 void execs_detach(struct execs *execs);
@@ -27,11 +27,11 @@ void execs_detach(struct execs *execs);
 unsigned execs_count(const struct execs *execs); /* of those that a new peer has to know */
 
 /* Queue a FRAME_STATUS for each of them. 0 or a negative errno. */
-int execs_announce(const struct execs *execs, struct channel *channel);
+int execs_announce(const struct execs *execs, struct connection *connection);
 
 /* Whatever can be done now. */
-void execs_step(struct execs *execs, struct channel *channel);
+void execs_step(struct execs *execs, struct connection *connection);
 
 /* The descriptors to wait for, and how long at most (-1: for ever). */
-unsigned execs_poll(const struct execs *execs, const struct channel *channel, struct pollfd fds[EXECS_FDS_MAX],
+unsigned execs_poll(const struct execs *execs, const struct connection *connection, struct pollfd fds[EXECS_FDS_MAX],
 		    int *ret_ms);

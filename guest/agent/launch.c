@@ -18,11 +18,11 @@
 #include "base/caps.h"
 #include "base/own.h"
 #include "guest/agent/boot.h"
-#include "guest/agent/disk.h"
+#include "guest/agent/mounts.h"
 #include "guest/agent/executable.h"
 #include "guest/agent/kernel_file.h"
 
-#define REPORT_FD   3
+#define FAILURE_FD   3
 #define FORKNOEXEC  0x40 /* in the kernel's flags of a process (PF_FORKNOEXEC): it is a child that has not executed anything */
 #define STAT_BYTES  512  /* the start of /proc/PID/stat */
 #define OPEN_FILES_MAX \
@@ -41,7 +41,7 @@ static const char *const step_names[] = {
 
 static_assert(ARRAY_SIZE(step_names) == STEP_COUNT, "a name for every step");
 
-struct report { /* small enough for a pipe to pass it whole */
+struct launch_failure { /* small enough for a pipe to pass it whole */
 	enum step step;
 	int errnum;
 	struct executable_failure failure; /* of STEP_EXEC */
@@ -135,11 +135,11 @@ static int enter_cgroup(const char *cgroup)
 static int connect_stdio(const int *fds)
 {
 	for (int i = 0; i < 3; i++) {
-		assert(fds[i] > REPORT_FD);
+		assert(fds[i] > FAILURE_FD);
 		if (dup2(fds[i], i) < 0)
 			return -errno;
 	}
-	return close_range(REPORT_FD + 1, UINT_MAX, 0) < 0 ? -errno : 0;
+	return close_range(FAILURE_FD + 1, UINT_MAX, 0) < 0 ? -errno : 0;
 }
 
 /* The initrd cannot be left by pivot_root(2): the image is moved over it instead. What lies beneath is out of reach
@@ -210,35 +210,35 @@ static int take_step(const struct order *order, enum step step, struct executabl
 	return -EINVAL;
 }
 
-static _Noreturn void run_child(const struct order *order, int report_fd)
+static _Noreturn void run_child(const struct order *order, int failure_fd)
 {
-	struct report report = { .errnum = 0 };
+	struct launch_failure failure = { .errnum = 0 };
 
-	if (report_fd != REPORT_FD && dup3(report_fd, REPORT_FD, O_CLOEXEC) < 0)
+	if (failure_fd != FAILURE_FD && dup3(failure_fd, FAILURE_FD, O_CLOEXEC) < 0)
 		_exit(127);
-	for (unsigned step = 0; step < STEP_COUNT && report.errnum == 0; step++) {
-		report.step = (enum step)step;
-		report.errnum = -take_step(order, report.step, &report.failure);
+	for (unsigned step = 0; step < STEP_COUNT && failure.errnum == 0; step++) {
+		failure.step = (enum step)step;
+		failure.errnum = -take_step(order, failure.step, &failure.failure);
 	}
-	(void)!write(REPORT_FD, &report, sizeof(report)); /* nobody else could be told */
+	(void)!write(FAILURE_FD, &failure, sizeof(failure)); /* nobody else could be told */
 	_exit(127);
 }
 
-static int explain(struct launch *launch, const struct report *report, struct err *err)
+static int explain(struct launch *launch, const struct launch_failure *failure, struct err *err)
 {
-	const char *why = report->failure.why;
+	const char *why = failure->failure.why;
 
-	if (report->step >= STEP_COUNT)
+	if (failure->step >= STEP_COUNT)
 		return err_set(err, ERR_BUG, 0, "the launcher said something unknown");
-	if (report->step == STEP_EXEC) {
-		memcpy(launch->missing, report->failure.missing, sizeof(launch->missing));
+	if (failure->step == STEP_EXEC) {
+		memcpy(launch->missing, failure->failure.missing, sizeof(launch->missing));
 		return err_set(err, ERR_INPUT, 0, "cannot run '%s': %s", launch->name,
-			       why[0] ? why : strerror(report->errnum));
+			       why[0] ? why : strerror(failure->errnum));
 	}
-	return err_set(err, ERR_HOST, report->errnum, "%s", step_names[report->step]);
+	return err_set(err, ERR_HOST, failure->errnum, "%s", step_names[failure->step]);
 }
 
-static ssize_t read_report(int fd, struct report *ret)
+static ssize_t read_failure(int fd, struct launch_failure *ret)
 {
 	ssize_t n;
 
@@ -264,18 +264,18 @@ void launch_look(struct launch *launch)
 
 enum launch_news launch_hear(struct launch *launch, struct err *err)
 {
-	struct report report;
-	ssize_t n = read_report(launch->report_fd, &report);
+	struct launch_failure failure;
+	ssize_t n = read_failure(launch->failure_fd, &failure);
 
 	if (n == -EAGAIN)
 		return LAUNCH_UNDER_WAY;
-	close_fd(&launch->report_fd);
+	close_fd(&launch->failure_fd);
 	if (n == 0 && !launch->is_looked_at)
 		launch_look(launch);
 	if (n == 0 && launch->has_executed)
 		return LAUNCH_DONE;
-	if (n == sizeof(report))
-		(void)explain(launch, &report, err);
+	if (n == sizeof(failure))
+		(void)explain(launch, &failure, err);
 	else
 		(void)err_set(err, ERR_HOST, n < 0 ? (int)-n : 0,
 			      "'%s' ended before it was executed; did another program of the task kill it?",
@@ -290,7 +290,7 @@ int launch_begin(struct launch *launch, const struct frame *run, const char *cgr
 	cleanup_fd int read_fd = -1, write_fd = -1;
 	int fds[2];
 
-	*launch = (struct launch){ .report_fd = -1 };
+	*launch = (struct launch){ .failure_fd = -1 };
 	(void)snprintf(launch->name, sizeof(launch->name), "%.*s", (int)run->argv[0].len, run->argv[0].text);
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return err_set(err, ERR_HOST, errno, "a pipe to the launcher");
@@ -303,6 +303,6 @@ int launch_begin(struct launch *launch, const struct frame *run, const char *cgr
 		return err_set(err, ERR_HOST, errno, "fork");
 	if (launch->pid == 0)
 		run_child(&order, write_fd);
-	launch->report_fd = take_fd(&read_fd);
+	launch->failure_fd = take_fd(&read_fd);
 	return 0;
 }

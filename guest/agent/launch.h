@@ -16,7 +16,7 @@
 
 struct launch {
 	pid_t pid;		 /* of the child, then of the program's first process */
-	int report_fd;		 /* while it is on its way; else -1 */
+	int failure_fd;		 /* while it is on its way; else -1 */
 	bool is_looked_at, has_executed; /* the former: the latter is known */
 	char name[LAUNCH_SHOWN_BYTES + 1];
 	char missing[FRAME_MISSING_MAX + 1]; /* filled on failure: the name of a program that the image lacks, or "" */

@@ -28,13 +28,13 @@
 #include "base/clock.h"
 #include "base/own.h"
 #include "guest/agent/boot.h"
-#include "guest/agent/channel.h"
-#include "guest/agent/disk.h"
+#include "guest/agent/connection.h"
+#include "guest/agent/mounts.h"
 #include "guest/agent/execs.h"
 #include "guest/agent/setup.h"
 
 struct agent {
-	struct channel channel;
+	struct connection connection;
 	int signal_fd;
 	bool is_hearing;
 	bool is_set_up;
@@ -64,12 +64,12 @@ static void agent_fail(struct agent *agent, const char *why)
 	if (!agent->is_hearing)
 		return;
 	stop_hearing(agent);
-	(void)channel_send(&agent->channel, &frame); /* if even this does not fit, the host's deadline ends the VM */
+	(void)connection_send(&agent->connection, &frame); /* if even this does not fit, the host's deadline ends the VM */
 }
 
 static int send_simple(struct agent *agent, const struct frame *frame, struct err *err)
 {
-	int r = channel_send(&agent->channel, frame);
+	int r = connection_send(&agent->connection, frame);
 
 	return r < 0 ? err_set(err, ERR_HOST, -r, "queue a '%s' frame", frame_type_name(frame->type)) : 0;
 }
@@ -89,7 +89,7 @@ static int set_up(const struct frame *frame, struct err *err)
 	int r = setup_identity(frame, err);
 
 	if (r == 0)
-		r = disk_mount(err);
+		r = mounts_make(err);
 	if (r == 0)
 		r = setup_hosts(frame, err);
 	return r;
@@ -130,7 +130,7 @@ static int take_attach(struct agent *agent, const struct frame *frame, struct er
 	int r;
 
 	stop_hearing(agent); /* to whoever was there before */
-	r = channel_greet(&agent->channel);
+	r = connection_greet(&agent->connection);
 	if (r < 0)
 		return err_set(err, ERR_HOST, -r, "greet another engine");
 	r = say_hello(agent, err);
@@ -138,7 +138,7 @@ static int take_attach(struct agent *agent, const struct frame *frame, struct er
 		r = check_version(frame, err);
 	if (r == 0 && agent->setup_failure[0])
 		r = err_set(err, ERR_HOST, 0, "%s", agent->setup_failure);
-	if (r == 0 && execs_announce(&agent->execs, &agent->channel) < 0)
+	if (r == 0 && execs_announce(&agent->execs, &agent->connection) < 0)
 		r = err_set(err, ERR_HOST, ENOMEM, "announce the programs");
 	return r;
 }
@@ -170,21 +170,21 @@ static int take_frame(struct agent *agent, const struct frame *frame, struct err
 		return take_setup(agent, frame, err);
 	if (!is_about_an_exec(frame->type) || !agent->is_set_up)
 		return err_set(err, ERR_BUG, 0, "a '%s' frame does not belong here", frame_type_name(frame->type));
-	execs_take(&agent->execs, frame, &agent->channel);
+	execs_take(&agent->execs, frame, &agent->connection);
 	return 0;
 }
 
 static void take_frames(struct agent *agent)
 {
 	const struct frame *frame;
-	enum channel_news news;
+	enum connection_news news;
 	struct err err;
 	char why[160];
 
-	while ((news = channel_next(&agent->channel, &frame, why)) != CHANNEL_NOTHING)
-		if (news == CHANNEL_PEER)
+	while ((news = connection_next(&agent->connection, &frame, why)) != CONNECTION_NOTHING)
+		if (news == CONNECTION_PEER)
 			stop_hearing(agent);
-		else if (news == CHANNEL_BAD)
+		else if (news == CONNECTION_BAD)
 			agent_fail(agent, why);
 		else if (take_frame(agent, frame, &err) < 0)
 			agent_fail(agent, err.msg);
@@ -201,12 +201,12 @@ static void forget_signals(const struct agent *agent)
 static void wait_for_events(struct agent *agent)
 {
 	struct pollfd fds[2 + EXECS_FDS_MAX] = { { .fd = agent->signal_fd, .events = POLLIN } };
-	int channel_ms, execs_ms;
-	unsigned n = 2 + execs_poll(&agent->execs, &agent->channel, fds + 2, &execs_ms);
+	int connection_ms, execs_ms;
+	unsigned n = 2 + execs_poll(&agent->execs, &agent->connection, fds + 2, &execs_ms);
 
-	channel_poll(&agent->channel, &fds[1], &channel_ms);
-	if (execs_ms < 0 || (channel_ms >= 0 && channel_ms < execs_ms))
-		execs_ms = channel_ms;
+	connection_poll(&agent->connection, &fds[1], &connection_ms);
+	if (execs_ms < 0 || (connection_ms >= 0 && connection_ms < execs_ms))
+		execs_ms = connection_ms;
 	(void)poll(fds, n, execs_ms); /* every step is tried whatever it says; none of them blocks */
 	if (fds[0].revents)
 		forget_signals(agent);
@@ -218,11 +218,11 @@ static void serve(struct agent *agent)
 	struct err err;
 
 	for (;;) {
-		if (channel_read(&agent->channel, &err) < 0)
+		if (connection_read(&agent->connection, &err) < 0)
 			return;
 		take_frames(agent);
-		execs_step(&agent->execs, &agent->channel);
-		if (channel_write(&agent->channel) < 0)
+		execs_step(&agent->execs, &agent->connection);
+		if (connection_write(&agent->connection) < 0)
 			return;
 		wait_for_events(agent);
 	}
@@ -253,7 +253,7 @@ static int prepare(struct agent *agent, struct err *err)
 	if (r < 0)
 		return r;
 	(void)setpriority(PRIO_PROCESS, 0, -20); /* a busy task waits for the agent, not the other way round */
-	channel_open(&agent->channel, port_fd);
+	connection_open(&agent->connection, port_fd);
 	execs_open(&agent->execs);
 	return say_hello(agent, err);
 }

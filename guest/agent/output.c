@@ -96,21 +96,21 @@ void output_read(struct output *output)
 			;
 }
 
-static int send_piece(struct output *output, unsigned which, struct channel *channel)
+static int send_piece(struct output *output, unsigned which, struct connection *connection)
 {
 	struct output_stream *stream = &output->streams[which];
 	uint64_t at = stream->sent % output->window, len = least(stream->kept - stream->sent, output->window - at);
 	const struct frame frame = { .type = FRAME_OUT, .exec = output->exec, .stream = which + 1,
 				     .offset = stream->sent,
 				     .data = stream->ring + at, .len = least(len, FRAME_DATA_MAX) };
-	int r = channel_send(channel, &frame);
+	int r = connection_send(connection, &frame);
 
 	if (r == 0)
 		stream->sent += frame.len;
 	return r;
 }
 
-int output_send(struct output *output, struct channel *channel)
+int output_send(struct output *output, struct connection *connection)
 {
 	int r = 0;
 
@@ -118,8 +118,8 @@ int output_send(struct output *output, struct channel *channel)
 		const struct output_stream *stream = &output->streams[which];
 
 		for (int n = 0; r == 0 && n < PIECES_PER_TURN && stream->sent < stream->kept &&
-		     channel_has_room(channel); n++)
-			r = send_piece(output, which, channel);
+		     connection_has_room(connection); n++)
+			r = send_piece(output, which, connection);
 	}
 	return r;
 }

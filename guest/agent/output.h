@@ -14,7 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "guest/agent/channel.h"
+#include "guest/agent/connection.h"
 
 struct output_stream {
 	int fd;		/* nonblocking read end of the pipe; -1 after its end */
@@ -44,8 +44,8 @@ bool output_is_stalled(const struct output *output);
 /* Read some of what is in the pipes: a bounded number of pieces. */
 void output_read(struct output *output);
 
-/* Queue some of what is kept: a bounded number of frames, and no more than the channel should hold. 0, or -ENOMEM. */
-int output_send(struct output *output, struct channel *channel);
+/* Queue some of what is kept: a bounded number of frames, and no more than the connection should hold. 0, or -ENOMEM. */
+int output_send(struct output *output, struct connection *connection);
 
 /* Nobody is left to write: what lies in the pipes now is all that is still read. */
 void output_finish(struct output *output);

@@ -11,12 +11,12 @@
 
 #include "base/clock.h"
 #include "base/own.h"
-#include "guest/agent/disk.h"
+#include "guest/agent/mounts.h"
 
 #define ENDING_POLL_MS 10   /* how often an ending cgroup is asked whether it is empty */
 #define STALL_MS       1000 /* without an acknowledgement: more than flow control, and not the program's time */
 
-static const struct program none = { .launch.report_fd = -1,
+static const struct program none = { .launch.failure_fd = -1,
 				     .input.fd = -1,
 				     .output.streams = { { .fd = -1 }, { .fd = -1 } },
 				     .memory.log_fd = -1 };
@@ -245,7 +245,7 @@ unsigned program_poll(const struct program *program, struct pollfd fds[PROGRAM_F
 		return 0;
 	*ret_ms = patience_ms(program);
 	if (program->state == PROGRAM_STARTING) {
-		fds[n++] = (struct pollfd){ .fd = program->launch.report_fd, .events = POLLIN };
+		fds[n++] = (struct pollfd){ .fd = program->launch.failure_fd, .events = POLLIN };
 		return n;
 	}
 	for (int i = 0; i < 2; i++)
@@ -290,7 +290,7 @@ struct frame program_exit(const struct program *program)
 
 void program_close(struct program *program)
 {
-	close_fd(&program->launch.report_fd);
+	close_fd(&program->launch.failure_fd);
 	input_close(&program->input);
 	output_close(&program->output);
 	memory_leave(&program->memory);

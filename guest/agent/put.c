@@ -8,7 +8,7 @@
 
 #include "base/own.h"
 #include "guest/agent/beneath.h"
-#include "guest/agent/disk.h"
+#include "guest/agent/mounts.h"
 
 /* Open one folder below `dir_fd`, made for the task when it is not there. */
 static int open_folder(int dir_fd, const char *name, struct err *err)

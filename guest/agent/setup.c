@@ -11,7 +11,7 @@
 #include <time.h>
 
 #include "base/own.h"
-#include "guest/agent/disk.h"
+#include "guest/agent/mounts.h"
 
 /* Credit the host's entropy and make the kernel draw from it at once (random(4)). A clone of a snapshot has the random
  * state of all its siblings until then. */

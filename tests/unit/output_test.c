@@ -14,7 +14,7 @@
 #define TURNS_MAX  100000 /* more than the window holds of any size */
 #define STDOUT	   1
 
-static struct channel channel;
+static struct connection connection;
 static struct output output;
 static int engine_fd, program_fd;
 static uint8_t written[4 * WINDOW]; /* every byte is told from its neighbours */
@@ -27,7 +27,7 @@ static int start(void **state)
 	(void)state;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, sockets), 0);
 	assert_int_equal(pipe2(pipes, O_CLOEXEC | O_NONBLOCK), 0);
-	channel_open(&channel, sockets[0]);
+	connection_open(&connection, sockets[0]);
 	engine_fd = sockets[1];
 	program_fd = pipes[1];
 	assert_int_equal(output_open(&output, &run, pipes[0], -1), 0);
@@ -42,16 +42,16 @@ static int end(void **state)
 	output_close(&output);
 	close_fd(&program_fd);
 	close_fd(&engine_fd);
-	close_fd(&channel.fd);
-	buf_free(&channel.in);
-	buf_free(&channel.out);
+	close_fd(&connection.fd);
+	buf_free(&connection.in);
+	buf_free(&connection.out);
 	return 0;
 }
 
 static void turn(void)
 {
 	output_read(&output);
-	assert_int_equal(output_send(&output, &channel), 0);
+	assert_int_equal(output_send(&output, &connection), 0);
 }
 
 /* The program writes from `at` on, in pieces of this length, until one is left in the pipe. How much was taken of it. */
@@ -77,11 +77,11 @@ static uint64_t take_as_engine(uint64_t offset)
 	struct frame_reader reader = { .n_sync = 0 };
 	size_t bytes, at = 0;
 
-	while (frame_reader_next(&reader, channel.out.data + at, channel.out.len - at, &bytes) == FRAME_READ_WHOLE) {
+	while (frame_reader_next(&reader, connection.out.data + at, connection.out.len - at, &bytes) == FRAME_READ_WHOLE) {
 		struct frame frame;
 		char why[160];
 
-		assert_int_equal(frame_decode(channel.out.data + at, bytes, &frame, why), 0);
+		assert_int_equal(frame_decode(connection.out.data + at, bytes, &frame, why), 0);
 		assert_int_equal(frame.type, FRAME_OUT);
 		assert_int_equal(frame.exec, 7);
 		assert_int_equal(frame.offset, offset);
@@ -92,7 +92,7 @@ static uint64_t take_as_engine(uint64_t offset)
 		at += bytes;
 		frame_clear(&frame);
 	}
-	buf_clear(&channel.out);
+	buf_clear(&connection.out);
 	return offset;
 }
 

@@ -11,4 +11,4 @@
 #define TASK_GID  1000
 
 /* Mount everything below DISK_ROOT. */
-int disk_mount(struct err *err);
+int mounts_make(struct err *err);

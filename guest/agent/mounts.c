@@ -1,4 +1,4 @@
-#include "guest/agent/disk.h"
+#include "guest/agent/mounts.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -153,7 +153,7 @@ static int bind_work(struct err *err)
 	return 0;
 }
 
-int disk_mount(struct err *err)
+int mounts_make(struct err *err)
 {
 	int r = mount_disk(SERIAL_IMAGE, "/image", "erofs", MS_RDONLY | MS_NODEV | MS_NOSUID | MS_NOATIME, NULL, err);
 
