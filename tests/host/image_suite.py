@@ -105,7 +105,7 @@ class Images(Folder):
         process.communicate(timeout=120)
         self.assertNotEqual(process.returncode, 0)
         self.assertEqual(self.built(), before)
-        stack.wait_until("the stage is gone", lambda: not [f for f in os.listdir(self.state) if f.startswith(".stage.")])
+        stack.wait_until("the staging folder is gone", lambda: not [f for f in os.listdir(self.state) if f.startswith(".staging.")])
 
     def test_once_again_unchanged_changed(self):
         status, said = self.build()

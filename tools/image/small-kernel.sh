@@ -33,30 +33,30 @@ make_kernel() { # TREE TARGET...
 
 	shift
 	make -C "$tree" -s -j"$(nproc)" KBUILD_BUILD_USER=mayfly KBUILD_BUILD_HOST=mayfly \
-		KBUILD_BUILD_TIMESTAMP="$source_date" KBUILD_BUILD_VERSION=1 "$@" >"$stage/log" 2>&1 || {
-		tail -n 30 "$stage/log" >&2
+		KBUILD_BUILD_TIMESTAMP="$source_date" KBUILD_BUILD_VERSION=1 "$@" >"$staging/log" 2>&1 || {
+		tail -n 30 "$staging/log" >&2
 		die "the kernel does not build; the end of what make said is above"
 	}
 }
 
 compile() { # TREE
 	make_kernel "$1" tinyconfig
-	(cd "$1" && scripts/kconfig/merge_config.sh -m .config "$config" >"$stage/log" 2>&1)
+	(cd "$1" && scripts/kconfig/merge_config.sh -m .config "$config" >"$staging/log" 2>&1)
 	make_kernel "$1" olddefconfig
 	check_config "$1"
 	make_kernel "$1" vmlinux
 }
 
-# unpack PACKAGE: its source as $stage/source, dated like the package.
+# unpack PACKAGE: its source as $staging/source, dated like the package.
 unpack() {
 	local archive
 
 	fetch "$1"
-	archive=$(echo "$stage"/tree/usr/src/linux-source-*.tar.xz)
+	archive=$(echo "$staging"/tree/usr/src/linux-source-*.tar.xz)
 	source_date=$(date -u -d "@$(stat -c %Y "$archive")" +%FT%TZ)
 	say "unpacking the kernel's source"
-	mkdir "$stage/source"
-	tar -xJf "$archive" -C "$stage/source" --strip-components=1
+	mkdir "$staging/source"
+	tar -xJf "$archive" -C "$staging/source" --strip-components=1
 }
 
 # The compiled kernel is kept by what it was made of, so that a new agent does not cost a new kernel.
@@ -64,12 +64,12 @@ ensure_compiled() { # PACKAGE KEPT
 	[ ! -f "$2/release" ] || return 0
 	unpack "$1"
 	say "compiling the kernel (about five minutes on two processors)"
-	compile "$stage/source"
-	mkdir "$stage/kept"
-	strip --strip-debug -o "$stage/kept/vmlinux" "$stage/source/vmlinux"
-	echo "$source_date" >"$stage/kept/date"
-	make -s -C "$stage/source" kernelrelease >"$stage/kept/release"
-	publish "$stage/kept" "$2"
+	compile "$staging/source"
+	mkdir "$staging/kept"
+	strip --strip-debug -o "$staging/kept/vmlinux" "$staging/source/vmlinux"
+	echo "$source_date" >"$staging/kept/date"
+	make -s -C "$staging/source" kernelrelease >"$staging/kept/release"
+	publish "$staging/kept" "$2"
 }
 
 build_small() {
@@ -84,14 +84,14 @@ build_small() {
 		say "kernel bundle is up to date (small, ${package#*=})"
 		return
 	fi
-	open_stage kernel
+	open_staging kernel
 	kept=$state/cache/small-$({ echo "$package"; gcc --version; ld --version; cat "$config" "$here/small-kernel.sh"; } |
 		sha256sum | cut -c1-32)
 	ensure_compiled "$package" "$kept"
-	mkdir "$stage/kernel"
-	cp "$kept/vmlinux" "$stage/kernel/vmlinux"
+	mkdir "$staging/kernel"
+	cp "$kept/vmlinux" "$staging/kernel/vmlinux"
 	make_initrd
 	write_manifest "$package" "$(cat "$kept/release")" "$inputs" "$(cat "$kept/date")"
-	publish "$stage/kernel" "$state/kernel"
+	publish "$staging/kernel" "$state/kernel"
 	say "kernel bundle ready: $state/kernel ($(cat "$kept/release"))"
 }

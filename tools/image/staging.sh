@@ -9,7 +9,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 repository=$(cd "$here/../.." && pwd)
 builder=$(basename "$0")
 state=${MAYFLY_STATE:-$repository/.mayfly}
-stage=
+staging=
 
 say() { printf '%s: %s\n' "$builder" "$*" >&2; }
 
@@ -29,19 +29,19 @@ need() {
 trap 'say "failed at line $LINENO: $BASH_COMMAND"' ERR
 
 sweep() {
-	[ -z "$stage" ] || rm -rf --one-file-system "$stage"
+	[ -z "$staging" ] || rm -rf --one-file-system "$staging"
 }
 
-# open_stage NAME: wait for other builders, remove what a killed one left, make $stage on the state's own file system.
-open_stage() {
+# open_staging NAME: wait for other builders, remove what a killed one left, make $staging on the state's own file system.
+open_staging() {
 	mkdir -p "$state"
 	exec 9>"$state/.build.lock"
 	flock -n 9 || { say "another build is under way, waiting for it"; flock 9; }
-	rm -rf --one-file-system "$state"/.stage.*
-	stage=$state/.stage.$1
+	rm -rf --one-file-system "$state"/.staging.*
+	staging=$state/.staging.$1
 	trap sweep EXIT
 	trap 'exit 130' INT TERM HUP
-	mkdir "$stage"
+	mkdir "$staging"
 }
 
 # publish FROM TO: put a finished folder in the place of another one in a single step; renameat2(2) with RENAME_EXCHANGE.
