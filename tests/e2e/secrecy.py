@@ -81,9 +81,9 @@ class Secrets(EndToEnd):
         fleet = self.fleet()
         worker = fleet.start_worker()
         task_id = self.running_task(fleet)
-        disk = fleet.disk(task_id)
         before, erased = os.path.join(fleet.state, "copy-of-disk"), os.path.join(fleet.state, "same-file")
         self.wait_for_output(fleet, "ready")
+        disk = fleet.disk(task_id)
         fresh = content(disk)
         self.wait_for_output(fleet, "written")
         for pid in self.processes(fleet, worker):
