@@ -255,6 +255,8 @@ static void run_on_workspace(void *ctx)
 					    .events = &exec_events,
 					    .ctx = job };
 
+	if (job->end != JOB_END_NONE)
+		return; /* its end was decided in this turn of the loop: nothing starts any more */
 	job->exec = exec_new(&config);
 	if (!job->exec) {
 		workspace_guest_fault(job->workspace, "no memory for its program");

@@ -19,6 +19,7 @@ struct queue {
 	struct job_index *index;
 	struct event *admit;
 	uint64_t renewed_mono_ms; /* when leases were renewed */
+	bool is_scan_due; /* all held ones are to be looked at, though there is no room */
 	bool is_full;
 };
 
@@ -117,12 +118,14 @@ static void admit_waiting(struct queue *queue, uint64_t now_mono_ms)
 	}
 }
 
+/* Once there is no room the rest need not be looked at, but for those that need none: they are found by the next tick. */
 static void admit_held(struct queue *queue, uint64_t now_mono_ms)
 {
-	bool has_room = true;
+	bool has_room = true, is_scan = queue->is_scan_due;
 	struct job *job, *next;
 
-	for (job = TAILQ_FIRST(&queue->held); job; job = next) {
+	queue->is_scan_due = false;
+	for (job = TAILQ_FIRST(&queue->held); job && (has_room || is_scan); job = next) {
 		next = TAILQ_NEXT(job, link);
 		if (is_due(job, now_mono_ms) && (has_room || job_is_foregone(job)))
 			has_room = admit(queue, job) && has_room;
@@ -157,6 +160,7 @@ void queue_tick(struct queue *queue, uint64_t now_mono_ms)
 	}
 	if (is_renewal_due)
 		queue->renewed_mono_ms = now_mono_ms;
+	queue->is_scan_due = true;
 	if (queue->count.held + queue->count.waiting)
 		queue_ask_admission(queue);
 }
