@@ -4,6 +4,7 @@ cleanly, is told exactly once, and nothing is left on the host or in Redis."""
 import contextlib
 import os
 import signal
+import time
 
 from case import audit, wait_until
 from in_state import InState, STATES
@@ -42,13 +43,20 @@ class Lane(InState):
 
 
 class Machine(InState):
+    def kill(self, find, fleet):
+        """Those that there are, or come in a moment; hit() sees when it was too late for any."""
+        ends = time.monotonic() + 5
+        while not (found := find(fleet)) and time.monotonic() < ends:
+            time.sleep(0.002)
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
     def kill_vmm(self, fleet):
-        for vmm in wait_until("there is a VMM", lambda: processes.vmms(fleet), step=0.002):
-            os.kill(vmm, signal.SIGKILL)
+        self.kill(processes.vmms, fleet)
 
     def kill_guard(self, fleet):
-        for guard in wait_until("there is a guard", lambda: processes.guards(fleet), step=0.002):
-            os.kill(guard, signal.SIGKILL)
+        self.kill(processes.guards, fleet)
 
     def test_vmm_or_guard_dies_in_every_state_that_has_one(self):
         """While user code has not run, the task is tried again; afterwards it is told what happened."""

@@ -27,7 +27,10 @@ class InState(EndToEnd):
         return [state or ("booting" if key else collecting) for state, key, collecting in own]
 
     def at_state(self, fleet, task_id, state):
-        wait_until(f"{task_id} is {state}", lambda: state in self.states_of(fleet, task_id), 60, step=0.002)
+        """As soon as the log says so: some states last milliseconds."""
+        needle = {"booting": f" id={task_id} stage=key status=ready", "collecting": f"exec.state id={task_id} state=collecting "}
+        needle = needle.get(state, f"job.state id={task_id} state={state} ")
+        wait_until(f"{task_id} is {state}", lambda: needle in fleet.log(), 60, step=0.002)
 
     def state_of(self, fleet, task_id):
         return self.states_of(fleet, task_id)[-1]
