@@ -86,6 +86,15 @@ static void set_timer(struct lane_client *client)
 	(void)event_add(client->timer, &wait); /* a timer that exists needs no memory */
 }
 
+/* A call may have waited until shortly before its deadline; the lane that gets it then is not to blame for that. */
+static uint64_t patience_boot_ms(const struct lane_request *request)
+{
+	uint64_t now = clock_boot_ms(), soonest = now + LANE_PATIENCE_LEAST_MS;
+	uint64_t ends = request->deadline_boot_ms > soonest ? request->deadline_boot_ms : soonest;
+
+	return least(ends, now + LANE_PATIENCE_MS);
+}
+
 static void send_next(struct lane_client *client)
 {
 	struct call *call = TAILQ_FIRST(&client->waiting);
@@ -94,7 +103,7 @@ static void send_next(struct lane_client *client)
 	if (call && !client->sent && client->fd >= 0) {
 		TAILQ_REMOVE(&client->waiting, call, link);
 		client->sent = call;
-		client->patience_boot_ms = least(call->request.deadline_boot_ms, clock_boot_ms() + LANE_PATIENCE_MS);
+		client->patience_boot_ms = patience_boot_ms(&call->request);
 		if (lane_send_request(client->fd, client->buffer, &call->request, ++client->seq, &err) < 0)
 			lose_lane(client, &err);
 	}

@@ -2,11 +2,11 @@
  *
  * Theory of operation. A call is waiting, then sent, then answered; in each it is the client's, with copies of what the caller
  * lent. Calls are sent in the order in which they were made, the next one when the one before was answered.
- * - A lane that dies, says nonsense, or does not answer until the deadline of what was sent, is lost: the call that was sent
- *   is answered with an error, on_replace asks for another lane, and those that wait go to that one.
+ * - A lane that dies, says nonsense, or does not answer in time, is lost: the call that was sent is answered with an error,
+ *   on_replace asks for another lane, and those that wait go to that one. In time is: until the call's deadline, but at least
+ *   LANE_PATIENCE_LEAST_MS after it was sent, because a lane that works is not to be killed for what waited, and at most
+ *   LANE_PATIENCE_MS, because one that hangs is not to take everyone's time that waits behind it.
  * - A call that waits until its deadline is answered with an error; that says nothing about the lane.
- * - LANE_PATIENCE_MS after it was sent a call counts as not answered, wherever its deadline is: a lane that hangs is not to
- *   take everyone's time that waits behind it.
  * The answer to a call never comes from inside lane_client_call(), and comes once. */
 #pragma once
 
@@ -15,6 +15,7 @@
 #include "base/err.h"
 #include "lane/protocol.h"
 
+#define LANE_PATIENCE_LEAST_MS 3000
 #define LANE_PATIENCE_MS 20000 /* the slowest request is a format of the largest disk on a busy host: ~1 s */
 #define LANE_DEADLINE_MS 60000 /* from the call, for who has no deadline of its own: lanes that hang, before, may cost twice the above */
 

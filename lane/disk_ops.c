@@ -10,7 +10,7 @@ int lane_op_disk_format(struct lane_context *context, struct lane_request *reque
 	const struct lane_disk_format *format = &request->of.disk_format;
 	cleanup_(drive_clear) struct drive drive = { 0 };
 	int r = disk_format(&context->setup->place, format->form, format->vm_id, format->disk_mib, &drive, err);
-	struct err why;
+	struct err why = { 0 }; /* all of it is sent */
 
 	if (r < 0 && err->kind == ERR_HOST && scratch_look(&context->setup->place, &why) < 0)
 		*err = why; /* a library says EIO for a file system that is full */

@@ -11,7 +11,7 @@
  * datagram is built and read in locked memory and wiped at both ends (lane/datagram.h).
  *
  * Time: a deadline is a time on CLOCK_BOOTTIME, so that nothing that waits, hangs or sleeps moves it. The lane begins
- * nothing after it, and the engine stops waiting at it.
+ * nothing after it, and the engine does not wait much longer (lane/client.h).
  *
  * Trust: the engine may have been taken over. What breaks these rules ends the lane: there is nothing to say to such a
  * peer. The lane is root, and still the engine checks what it says: a lane that was replaced by a fault says nothing. */

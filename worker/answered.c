@@ -50,6 +50,18 @@ static bool is_ours(const struct answered *answered, const struct question *ques
 	return partitions_find(answered->partitions, question->place.topic, question->place.partition);
 }
 
+static enum answered_verdict look_here(const struct answered *answered, const struct question *question)
+{
+	const struct partition *partition = partitions_find(answered->partitions, question->place.topic, question->place.partition);
+
+	if (partition && offsets_is_done(partition->offsets, question->place.offset))
+		return ANSWERED_VERDICT_DONE;
+	if (partition && partition->has_plan && offsets_is_done(partition->plan, question->place.offset))
+		return ANSWERED_VERDICT_UNKNOWN; /* committed or not: the next moment says */
+	return ANSWERED_VERDICT_OPEN;
+}
+
+/* A partition that came to this worker in the meantime is known here now, and Kafka's answer about it is older. */
 static void answer_all(struct answered *answered)
 {
 	struct questions asked = TAILQ_HEAD_INITIALIZER(asked);
@@ -59,6 +71,8 @@ static void answer_all(struct answered *answered)
 	while ((question = TAILQ_FIRST(&asked))) {
 		TAILQ_REMOVE(&asked, question, link);
 		tally_drop(&answered->open, question->ctx);
+		if (question->verdict == ANSWERED_VERDICT_OPEN)
+			question->verdict = look_here(answered, question);
 		if (question->fn)
 			question->fn(question->ctx, question->verdict);
 		free(question);
@@ -184,17 +198,6 @@ static void on_ledgers(void *ctx, const struct position *positions, size_t n, co
 
 	take_positions(answered, positions, n, why, wants_ledger, look_into_ledger);
 	ask_workers(answered);
-}
-
-static enum answered_verdict look_here(const struct answered *answered, const struct question *question)
-{
-	const struct partition *partition = partitions_find(answered->partitions, question->place.topic, question->place.partition);
-
-	if (partition && offsets_is_done(partition->offsets, question->place.offset))
-		return ANSWERED_VERDICT_DONE;
-	if (partition && partition->has_plan && offsets_is_done(partition->plan, question->place.offset))
-		return ANSWERED_VERDICT_UNKNOWN; /* committed or not: the next moment says */
-	return ANSWERED_VERDICT_OPEN;
 }
 
 static void on_begin(evutil_socket_t fd, short what, void *arg)

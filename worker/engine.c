@@ -35,7 +35,6 @@
 #define SESSION_TIMEOUT_MS 10000    /* Kafka group session: a dead worker's partitions move after this */
 #define TRANSACTION_TIMEOUT_MS 10000 /* a dead worker's open transaction blocks readers at most this long */
 #define FAREWELL_MS 15000 /* of a drain whose time is over: to destroy keys, and for the brokers to answer */
-#define UNTOLD_MAX 4096	  /* jobs beside those with a slot: their workspaces are gone, and they wait to be told */
 
 struct engine {
 	const struct settings *settings;
@@ -386,7 +385,6 @@ static int open_jobs(struct engine *engine, const struct engine_ends *ends, stru
 	struct queue_config queue = { .base = engine->base,
 				      .admission = engine->services.admission,
 				      .held_max = held_max(engine),
-				      .running_max = engine->settings->slots + UNTOLD_MAX,
 				      .lease_ms = engine->settings->lease_ms,
 				      .on_full = on_full,
 				      .is_ours = is_ours,

@@ -105,6 +105,15 @@ static void on_patience(evutil_socket_t fd, short what, void *arg)
 		 (unsigned long long)fitness->config.boot_ms);
 }
 
+/* A lane that has too much to do says nothing about its host: ask again. */
+static bool is_not_tried(const struct err *err)
+{
+	return err && err->errnum == ETIME;
+}
+
+static void ask_disk(struct fitness *fitness);
+static void ask_start(struct fitness *fitness);
+
 static void on_started(void *ctx, struct lane_reply *reply, const struct err *lane_err)
 {
 	struct fitness *fitness = ctx;
@@ -112,6 +121,10 @@ static void on_started(void *ctx, struct lane_reply *reply, const struct err *la
 	const struct timeval patience = { .tv_sec = (time_t)(boot_ms / 1000), .tv_usec = (suseconds_t)(boot_ms % 1000) * 1000 };
 	struct err err;
 
+	if (is_not_tried(lane_err)) {
+		ask_start(fitness);
+		return;
+	}
 	if (lane_err) {
 		end_look(fitness, "%s", lane_err->msg);
 		return;
@@ -126,36 +139,48 @@ static void on_started(void *ctx, struct lane_reply *reply, const struct err *la
 		(void)event_add(fitness->patience, &patience); /* a timer that exists needs no memory */
 }
 
-static void on_disk(void *ctx, struct lane_reply *reply, const struct err *err)
+static void ask_start(struct fitness *fitness)
 {
-	const uint64_t now = clock_boot_ms();
-	struct fitness *fitness = ctx;
+	const uint64_t deadline = clock_boot_ms() + LANE_DEADLINE_MS;
 	const struct lane_request start = { .op = LANE_OP_VM_PROBE,
-					    .deadline_boot_ms = now + LANE_PATIENCE_MS,
+					    .deadline_boot_ms = deadline,
 					    .of.vm_probe = { .launcher = fitness->config.launcher,
-							     .guard_deadline_boot_ms = now + fitness->config.boot_ms +
-										       LANE_PATIENCE_MS + GUARD_SLACK_MS } };
+							     .guard_deadline_boot_ms = deadline + fitness->config.boot_ms +
+										       GUARD_SLACK_MS } };
 
-	(void)reply;
-	if (err) {
-		end_look(fitness, "%s", err->msg);
-		return;
-	}
 	fitness->look = LOOK_START;
 	if (lane_client_call(fitness->config.vmm_lane, &start, on_started, fitness) < 0)
 		end_look(fitness, "out of memory");
 }
 
-static void begin_look(struct fitness *fitness, const char *why)
+static void on_disk(void *ctx, struct lane_reply *reply, const struct err *err)
 {
-	const struct lane_request look = { .op = LANE_OP_DISK_LOOK, .deadline_boot_ms = clock_boot_ms() + LANE_PATIENCE_MS };
+	struct fitness *fitness = ctx;
 
-	if (fitness->look != LOOK_NONE)
-		return;
-	log_warn("host.look", "faults=%u message=\"%s; does anything start on this host?\"", fitness->n_faults, why);
+	(void)reply;
+	if (is_not_tried(err))
+		ask_disk(fitness);
+	else if (err)
+		end_look(fitness, "%s", err->msg);
+	else
+		ask_start(fitness);
+}
+
+static void ask_disk(struct fitness *fitness)
+{
+	const struct lane_request look = { .op = LANE_OP_DISK_LOOK, .deadline_boot_ms = clock_boot_ms() + LANE_DEADLINE_MS };
+
 	fitness->look = LOOK_DISK;
 	if (lane_client_call(fitness->config.disk_lane, &look, on_disk, fitness) < 0)
 		end_look(fitness, "out of memory");
+}
+
+static void begin_look(struct fitness *fitness, const char *why)
+{
+	if (fitness->look != LOOK_NONE)
+		return;
+	log_warn("host.look", "faults=%u message=\"%s; does anything start on this host?\"", fitness->n_faults, why);
+	ask_disk(fitness);
 }
 
 void fitness_fault(struct fitness *fitness, const char *task_id, const struct err *err)

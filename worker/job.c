@@ -232,6 +232,8 @@ void job_hold_again(struct job *job)
 	int64_t queued_ms = job->result.timings_ms[RESULT_TIMING_QUEUED];
 
 	assert(job->end == JOB_END_REQUEUE && !job->workspace && !job->lease.is_held);
+	lease_forget(job->services->leases, job); /* a renewal may not be answered yet */
+	job->lease.is_renewing = false;
 	job->end = JOB_END_NONE;
 	result_clear(&job->result);
 	result_init(&job->result);

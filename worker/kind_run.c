@@ -4,8 +4,9 @@
  *	start     make the workspace
  *	ready     start the program in it
  *	exited    collect its files, if it is to leave some; then its outcome is decided
- *	end       the program is not heard any more; the VM is killed, its key destroyed: the result may be told
- *	gone      its files are removed, and every chunk of its output is acknowledged: nothing is left
+ *	end       the program is not heard any more; the VM is killed, its key destroyed, and every chunk of output that was handed to
+ *	          Kafka is acknowledged: the result may be told
+ *	gone      its files are removed as well: nothing is left
  *
  * Whatever happens in between (a fault, a time that is over, a cancellation) decides the job's end, and `end` follows. */
 #include <errno.h>
@@ -67,9 +68,9 @@ static void on_gone(void *ctx)
 	go_on_ending(ctx);
 }
 
-static void run_on_workspace(void *ctx);
+static void on_workspace(void *ctx);
 
-static const struct workspace_events workspace_events = { .on_ready = run_on_workspace,
+static const struct workspace_events workspace_events = { .on_ready = on_workspace,
 							  .on_fault = on_fault,
 							  .on_over = on_over,
 							  .on_key_destroyed = on_key_destroyed,
@@ -98,6 +99,13 @@ static void run_start(struct job *job)
 }
 
 /* --- its program --- */
+
+static bool is_wanted(void *ctx)
+{
+	const struct job *job = ctx;
+
+	return job->end == JOB_END_NONE;
+}
 
 static void on_started(void *ctx)
 {
@@ -236,14 +244,15 @@ static void on_drained(void *ctx)
 	go_on_ending(ctx);
 }
 
-static const struct exec_events exec_events = { .on_started = on_started,
+static const struct exec_events exec_events = { .is_wanted = is_wanted,
+						.on_started = on_started,
 						.on_failed = on_failed,
 						.on_exited = on_exited,
 						.on_collected = on_collected,
 						.on_late = on_late,
 						.on_drained = on_drained };
 
-static void run_on_workspace(void *ctx)
+static void on_workspace(void *ctx)
 {
 	struct job *job = ctx;
 	const struct exec_config config = { .workspace = job->workspace,
@@ -298,8 +307,11 @@ static void run_fill_result(const struct job *job, struct result *result)
 	const struct workspace *workspace = job->workspace;
 	int64_t *timings = result->timings_ms;
 
-	if (!workspace)
+	if (!workspace) { /* it did not come to that; where there are no workspaces at all, what is said of them is true */
+		if (!job->services->workspaces.backend->n_stages)
+			answer_set_isolation(result, job->services->workspaces.backend, job->services->accel);
 		return;
+	}
 	timings[RESULT_TIMING_VMM] = workspace->took.vmm_ms;
 	timings[RESULT_TIMING_DISK] = workspace->took.disk_ms;
 	timings[RESULT_TIMING_BOOT] = workspace->took.boot_ms;
@@ -324,7 +336,6 @@ const struct kind kind_run = {
 	.name = "run",
 	.prepare = run_prepare,
 	.start = run_start,
-	.on_workspace = run_on_workspace,
 	.tick = run_tick,
 	.cancel = run_cancel,
 	.end = run_end,

@@ -13,12 +13,11 @@ struct kind {
 	/* Before the claim. The reservation becomes the script's; NULL: the job's end is certain, nothing will begin. 0 or -ENOMEM. */
 	int (*prepare)(struct job *job, const struct reservation *reservation);
 	void (*start)(struct job *job); /* the lease is the job's */
-	void (*on_workspace)(void *ctx); /* its workspace is ready; ctx is the job */
 	void (*tick)(struct job *job, uint64_t now_mono_ms);
 	void (*cancel)(struct job *job); /* while the lease is the job's: its sender wants it no more */
 	/* Its end is decided. job_may_tell(), then job_is_unwound(), follow, now or later; also when it was only prepared. */
 	void (*end)(struct job *job);
-	void (*fill_result)(const struct job *job, struct result *result); /* between those two */
+	void (*fill_result)(const struct job *job, struct result *result); /* what it knows; after job_may_tell() */
 	void (*release)(struct job *job); /* the job is over: nothing of the script stays with it */
 };
 

@@ -23,15 +23,18 @@ struct queue {
 	bool is_full;
 };
 
-static size_t *count_of(struct queue *queue, const struct job_list *list)
+/* The flag does not change while a job is held or waits. */
+static size_t *count_of(struct queue *queue, const struct job *job)
 {
-	return list == &queue->held ? &queue->count.held : list == &queue->waiting ? &queue->count.waiting : &queue->count.running;
+	if (job->list == &queue->running)
+		return &queue->count.running;
+	return job->wait.is_for_lease ? &queue->count.waiting : &queue->count.held;
 }
 
 static void leave_list(struct queue *queue, struct job *job)
 {
 	TAILQ_REMOVE(job->list, job, link);
-	(*count_of(queue, job->list))--;
+	(*count_of(queue, job))--;
 	job->list = NULL;
 }
 
@@ -41,7 +44,7 @@ static void join_list(struct queue *queue, struct job *job, struct job_list *lis
 		leave_list(queue, job);
 	TAILQ_INSERT_TAIL(list, job, link);
 	job->list = list;
-	(*count_of(queue, list))++;
+	(*count_of(queue, job))++;
 }
 
 static void hold(struct queue *queue, struct job *job)
@@ -63,13 +66,13 @@ static size_t backlog(const struct queue *queue)
 static bool is_at_limit(const struct queue *queue)
 {
 	return queue->count.held >= queue->config.held_max || queue->count.waiting >= WAITING_MAX ||
-	       queue->count.running >= queue->config.running_max || backlog(queue) >= BACKLOG_MAX_BYTES;
+	       backlog(queue) >= BACKLOG_MAX_BYTES;
 }
 
 static bool has_room_again(const struct queue *queue)
 {
 	return queue->count.held <= queue->config.held_max / 2 && queue->count.waiting <= WAITING_MAX / 2 &&
-	       queue->count.running < queue->config.running_max && backlog(queue) <= BACKLOG_MAX_BYTES / 2;
+	       backlog(queue) <= BACKLOG_MAX_BYTES / 2;
 }
 
 static void press_back(struct queue *queue)
@@ -101,8 +104,8 @@ static bool is_due(const struct job *job, uint64_t now_mono_ms)
 	return job->end == JOB_END_NONE && job->wait.not_before_mono_ms <= now_mono_ms;
 }
 
-/* Those whose moment has come. They stay where they are when there is no room for them. */
-static void admit_waiting(struct queue *queue, uint64_t now_mono_ms)
+/* Those whose moment has come go behind the held ones. */
+static void wake_waiting(struct queue *queue, uint64_t now_mono_ms)
 {
 	struct job *job, *next;
 
@@ -111,9 +114,9 @@ static void admit_waiting(struct queue *queue, uint64_t now_mono_ms)
 	queue->waiting_due_mono_ms = UINT64_MAX;
 	for (job = TAILQ_FIRST(&queue->waiting); job; job = next) {
 		next = TAILQ_NEXT(job, link);
-		if (is_due(job, now_mono_ms) && admit(queue, job))
-			continue;
-		if (job->wait.not_before_mono_ms < queue->waiting_due_mono_ms)
+		if (is_due(job, now_mono_ms))
+			join_list(queue, job, &queue->held);
+		else if (job->wait.not_before_mono_ms < queue->waiting_due_mono_ms)
 			queue->waiting_due_mono_ms = job->wait.not_before_mono_ms;
 	}
 }
@@ -127,8 +130,10 @@ static void admit_held(struct queue *queue, uint64_t now_mono_ms)
 	queue->is_scan_due = false;
 	for (job = TAILQ_FIRST(&queue->held); job && (has_room || is_scan); job = next) {
 		next = TAILQ_NEXT(job, link);
-		if (is_due(job, now_mono_ms) && (has_room || job_is_foregone(job)))
-			has_room = admit(queue, job) && has_room;
+		if (!is_due(job, now_mono_ms) || !(has_room || job_is_foregone(job)))
+			continue;
+		if (!admit(queue, job) && !job->wait.is_for_lease)
+			has_room = false;
 	}
 }
 
@@ -138,7 +143,7 @@ static void on_admit(evutil_socket_t fd, short what, void *arg)
 	uint64_t now = clock_mono_ms();
 
 	(void)fd, (void)what;
-	admit_waiting(queue, now);
+	wake_waiting(queue, now);
 	admit_held(queue, now);
 	press_back(queue);
 }

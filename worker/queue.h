@@ -4,8 +4,8 @@
  *	waiting  for somebody else's lease on their record or id to end: they take no place of what could run
  *	running  left the hold; in whatever state, until they are over
  *
- * Admission goes through the held ones in the order of their arrival: one that waits for room is overtaken only by those that need
- * none. A waiting one whose moment has come is held for that try; when there is no room for it, it holds up nobody.
+ * Admission goes through the held ones in their order: one that waits for room is overtaken only by those that need none. A waiting one
+ * whose moment has come stands behind them; there it still counts as waiting, and when there is no room for it, it holds up nobody.
  * Full means that no new records are wanted; with room between the two marks, so that it does not flutter. */
 #pragma once
 
@@ -23,7 +23,6 @@ struct queue_config {
 	struct event_base *base;
 	struct admission *admission;
 	size_t held_max;	     /* held ones that make it full */
-	size_t running_max;	     /* running ones that do: those that wait to be told are bounded as well */
 	uint64_t lease_ms;	     /* leases are renewed three times as often */
 	void (*on_full)(void *ctx, bool is_full);
 	/* A job is over. Is its record still this worker's, for another try? */

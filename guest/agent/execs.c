@@ -153,15 +153,20 @@ static void mind_memory(struct execs *execs)
 
 void execs_step(struct execs *execs, struct connection *connection)
 {
+	unsigned first = execs->first; /* the next turn begins behind whoever is first in this one */
+
 	reap(execs);
 	mind_memory(execs);
 	for (unsigned i = 0; i < FRAME_EXECS_MAX; i++) {
-		struct exec *exec = &execs->places[(execs->first + i) % FRAME_EXECS_MAX];
+		unsigned place = (first + i) % FRAME_EXECS_MAX;
+		struct exec *exec = &execs->places[place];
 
-		if (exec->id)
-			exec_step(exec, connection);
+		if (!exec->id)
+			continue;
+		if (execs->first == first)
+			execs->first = (place + 1) % FRAME_EXECS_MAX;
+		exec_step(exec, connection);
 	}
-	execs->first = (execs->first + 1) % FRAME_EXECS_MAX;
 }
 
 static int sooner(int a_ms, int b_ms)

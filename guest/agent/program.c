@@ -117,6 +117,8 @@ void program_reap(struct program *program, pid_t pid)
 		launch_look(&program->launch);
 	if (wait4(pid, &wait_status, WNOHANG, &usage) != pid)
 		return;
+	if (program->state == PROGRAM_ENDED)
+		return; /* its numbers are final: the cgroup's has this process */
 	program->cpu_us += (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000 +
 			   (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
 	if ((uint64_t)usage.ru_maxrss > program->max_rss_kib)

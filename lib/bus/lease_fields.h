@@ -1,6 +1,7 @@
 /* The fields of a lease's line, in their order: the one place that says which field is where. The decoder (bus/lease_line.c) and the
  * Lua library (lua/, where cmake/lua.cmake puts 1 for F_STATE, and so on) use this list; schemas/lease.md says what each field
- * means. A field is appended, never moved: several versions of a fleet may meet in one Redis. */
+ * means. A field is appended, never moved: lines of an older version stay readable. A newer one's are not: a reaper refuses a line with more fields
+ * than it knows, so reapers are replaced before workers (docs/operations.md). */
 #pragma once
 
 #define LEASE_FIELDS(FIELD)             \

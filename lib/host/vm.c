@@ -15,6 +15,7 @@
 
 #define GUARD_MAX_ARGS 96
 #define DESTROY_MS 10000
+#define OLD_PROBE_MS 300 /* each, before a host is listed: one that does not die must not keep that from being done */
 #define PROBE_SLACK_MS (2 * DESTROY_MS) /* for the guard to end it after its deadline */
 #define GUARD_SOCKET_FD 3 /* in the guard; the VMM's follow it */
 #define HIGH_FD 200   /* above anything that has a place to go */
@@ -152,29 +153,37 @@ int vm_destroy(const struct host_place *place, const char *id, struct err *err)
 
 struct old_probes {
 	const struct host_place *place;
-	struct err *err;
+	struct err *err; /* of the last one that is still there */
+	int r;
 };
 
 static int remove_old_probe(void *ctx, const char *name)
 {
-	const struct old_probes *old = ctx;
+	struct old_probes *old = ctx;
 	const char *id = name + sizeof(NAMES_CGROUP_PREFIX) - 1;
 	uint64_t deadline_boot_ms;
+	char path[PATH_MAX];
+	int r;
 
 	if (strncmp(name, NAMES_CGROUP_PREFIX, sizeof(NAMES_CGROUP_PREFIX) - 1) != 0 || !names_is_probe(id, &deadline_boot_ms))
 		return 0;
 	if (clock_boot_ms() < deadline_boot_ms + PROBE_SLACK_MS)
 		return 0; /* its guard is at it, or will be */
-	return vm_destroy(old->place, id, old->err);
+	names_cgroup(old->place, id, path);
+	r = cgroup_destroy(path, OLD_PROBE_MS, old->err);
+	old->r = r < 0 ? r : old->r;
+	return 0;
 }
 
 int vm_remove_old_probes(const struct host_place *place, struct err *err)
 {
 	struct old_probes old = { .place = place, .err = err };
 	char parent[PATH_MAX];
+	int r;
 
 	names_cgroup_parent(place, parent);
-	return cgroup_each(parent, remove_old_probe, &old, err);
+	r = cgroup_each(parent, remove_old_probe, &old, err);
+	return r < 0 ? r : old.r;
 }
 
 struct only_ids {

@@ -19,7 +19,7 @@
  *   A started      exec(2) succeeded: user code runs
  *   A out...       output. At most `window` bytes of it are unacknowledged; then the agent leaves the program's pipes alone
  *   E ack          `stream` was taken up to `offset`
- *   E kill         `signal` to the program's first process; SIGKILL to all of its processes
+ *   E kill         `signal` to the program's first process; SIGKILL to all of its processes. Before `started` only SIGKILL counts
  *   A exit         every process of the program is gone, and every kept byte of output was sent
  *   E collect      paths to send back, `limit_bytes` together. After `exit`, any number of times, one after the other
  *   A file...      in pieces; `error` set and no data when a path cannot be read

@@ -1,6 +1,6 @@
 /* Cuts a byte stream into frames (wire/frame.h), and finds their beginnings again after a peer has broken off. Pure:
- * it looks at bytes that its caller holds, and says how many of them are done with. Used at both ends of the guest
- * protocol.
+ * it looks at bytes that its caller holds, and says how many of them are done with. The agent reads with it; a
+ * worker's own end never breaks off, so it needs none until an engine attaches to a guest that another one left.
  *
  *   FRAMES  a frame begins here, or a FRAME_SYNC
  *   SYNC    in a FRAME_SYNC: every 0xff is dropped; the first other byte begins a frame

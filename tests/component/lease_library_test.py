@@ -228,6 +228,9 @@ CASES = [
     # What is due.
     Case("scan", {"a": (line(), DUE), "b": (line(), NOT_DUE), "c": (line(), "just due")}, ["scan", GRACE_MS, 10],
          ["now", 3, 1, "a", DUE, line()]),
+    *[Case(f"scan: {about} goes behind the leases", {"a": (text, DUE)}, ["scan", GRACE_MS, 10], ["now", 1, 1, "a", DUE, text],
+           {"a": (text, "now")})
+      for about, text in (("no line", "junk"), ("a state to come", line("walking")), ("a field more", line() + " more"))],
     Case("scan: the longest due first", {"a": (line(), 2000), "b": (line(), DUE)}, ["scan", GRACE_MS, 1], ["now", 2, 2, "b", DUE, line()]),
 ]
 
@@ -243,6 +246,7 @@ WEAKER = {
     "one call grants twice": ("if before and ARGV[before + 3] == source then", "if false then", "claim: twice in one call"),
     "taken before the grace": ("score + tonumber(ARGV[4]) < now_ms", "score < now_ms", "take: within the grace"),
     "taken with an old token": ("if field[3] == token and score", "if score", "take: claimed anew meanwhile"),
+    "a line of another version hides leases": ("elseif not is_lease(line)", "elseif not string.find(line, lease)", "scan: a field more goes behind the leases"),
     "settled by anybody": ("field[2] == owner and field[3] == token", "field[3] == token", "settle: told of another reaper's"),
     "held in any state": ("or fields[n][1] == 'reaping'", "or true", "find: orphan"),
     "a stale entry stays": ("if #stale > 0", "if #stale < 0", "find: a stale entry"),
@@ -322,7 +326,7 @@ class Table(unittest.TestCase):
                 self.assertTrue(span[0] + FAR <= int(leases[task][0].split()[6]) <= span[1] + FAR)
 
     def check_score(self, score, expected, span):
-        ahead = {TIME: LEASE_MS, "in a minute": 60000, "three leases": 3 * LEASE_MS}
+        ahead = {"now": 0, TIME: LEASE_MS, "in a minute": 60000, "three leases": 3 * LEASE_MS}
         if expected in ahead:
             self.assertTrue(span[0] + ahead[expected] <= score <= span[1] + ahead[expected], f"{score} is not {expected}")
         else:

@@ -232,7 +232,7 @@ static int set_up(void **state)
 {
 	const struct admission_limits limits = { .slots = 2, .memory_mib = 4096, .disk_mib = 4096, .cpus = 4, .largest_disk_mib = 8192 };
 	struct fixture *fixture = calloc(1, sizeof(*fixture));
-	struct queue_config queue = { .held_max = 4, .running_max = 100, .lease_ms = 30000, .on_full = on_full, .is_ours = is_ours,
+	struct queue_config queue = { .held_max = 4, .lease_ms = 30000, .on_full = on_full, .is_ours = is_ours,
 				      .ctx = fixture };
 
 	assert_non_null(fixture);

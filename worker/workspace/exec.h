@@ -28,6 +28,7 @@ enum exec_state { EXEC_LAUNCHING, EXEC_RUNNING, EXEC_EXITED, EXEC_COLLECTING, EX
 
 /* From the loop, or from inside exec_start() where the transport is no guest's. None after exec_end() but on_drained. */
 struct exec_events {
+	bool (*is_wanted)(void *ctx); /* false: its owner has decided, and nothing of it is to be heard any more */
 	void (*on_started)(void *ctx); /* user code runs */
 	/* It could not be started: nothing ran. `missing`: the program that its image lacks, or "". */
 	void (*on_failed)(void *ctx, const char *why, const char *missing);

@@ -115,6 +115,8 @@ static bool on_frame(void *ctx, const struct frame *frame)
 {
 	struct exec *exec = ctx;
 
+	if (!exec->config.events->is_wanted(exec->config.ctx))
+		return true;
 	if (frame->type == FRAME_FAIL)
 		take_fail(exec, frame);
 	else if (frame->type == FRAME_STARTED && exec->state == EXEC_LAUNCHING)

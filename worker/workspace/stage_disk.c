@@ -21,6 +21,8 @@ static void on_formatted(void *ctx, struct lane_reply *reply, const struct err *
 	struct workspace *workspace = ctx;
 
 	workspace->took.disk_ms = workspace_stage_took_ms(workspace, WORKSPACE_STAGE_DISK);
+	if (err && err->errnum == ETIME)
+		workspace->disk.may_exist = false; /* the lane never came to it */
 	if (err) {
 		workspace_fault(workspace, "disk_mib", err);
 	} else {

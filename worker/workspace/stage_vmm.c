@@ -86,8 +86,10 @@ static void on_destroyed(void *ctx, struct lane_reply *reply, const struct err *
 {
 	struct workspace *workspace = ctx;
 
-	(void)reply;
-	if (err && ++workspace->vm.n_destroy_tries < DESTROY_TRIES && ask_to_destroy(workspace) == 0)
+	bool is_tried = reply || (err && err->errnum != ETIME); /* else the lane never came to it */
+
+	workspace->vm.n_destroy_tries += is_tried;
+	if (err && workspace->vm.n_destroy_tries < DESTROY_TRIES && ask_to_destroy(workspace) == 0)
 		return;
 	if (err)
 		leave_vm(workspace, err->errnum == EBUSY, err->msg); /* see cgroup_destroy() */
@@ -189,6 +191,8 @@ static void on_started(void *ctx, struct lane_reply *reply, const struct err *la
 	struct err err;
 
 	workspace->vm.is_pending = false;
+	if (lane_err && lane_err->errnum == ETIME)
+		workspace->vm.may_exist = false; /* the lane never came to it */
 	if (lane_err) {
 		workspace_fault(workspace, "image", lane_err);
 	} else {

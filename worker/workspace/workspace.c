@@ -122,7 +122,6 @@ static void go_backward(struct workspace *workspace)
 	if (!stages_are(workspace, ~0u, STAGE_STOPPED))
 		return;
 	set_state(workspace, WORKSPACE_GONE);
-	return_reservation(workspace);
 	workspace->events->on_gone(workspace->ctx);
 }
 

@@ -174,7 +174,9 @@ void workspace_begin(struct workspace *workspace);
 /* Once or more often, in any state. */
 void workspace_end(struct workspace *workspace);
 void workspace_tick(struct workspace *workspace, uint64_t now_mono_ms); /* its deadlines; every 100 ms or so */
-void workspace_free(struct workspace *workspace); /* accepts NULL; only one that was not begun, or is gone */
+/* Gives its reservation back: a slot is free when its owner has nothing more to do with what was in it, such as output that Kafka has
+ * not taken yet. Accepts NULL; only one that was not begun, or is gone. */
+void workspace_free(struct workspace *workspace);
 
 /* There was a VM, or its backend has none: what the backend says of isolation is true of it. */
 bool workspace_has_started(const struct workspace *workspace);
