@@ -8,7 +8,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/own.h"
-#include "base/secret.h"
 #include "bus/access.h"
 #include "bus/committed.h"
 #include "bus/consumer.h"
@@ -374,9 +373,6 @@ static int open_workspaces(struct engine *engine, const struct backend *backend,
 							       .ctx = engine };
 	if (!engine->services.admission || !engine->services.fitness)
 		return err_set(err, ERR_HOST, ENOMEM, "the engine's workspaces");
-	/* Now, and not with a task in hand. */
-	if (secret_try_room(backend->secrets_per_slot * settings->slots, err) < 0)
-		return err_wrap(err, "room for the keys of %llu slots", (unsigned long long)settings->slots);
 	return 0;
 }
 
@@ -411,7 +407,9 @@ static int engine_open(struct engine *engine, const struct engine_ends *ends, st
 
 	topics_name(engine->settings->fleet.topic_prefix, &engine->topics);
 	engine->base = event_base_new();
-	r = engine->base ? open_lanes(engine, ends, err) : err_set(err, ERR_HOST, ENOMEM, "the engine");
+	r = engine->base ? backend_try_room(backend, (size_t)engine->settings->slots, err) : err_set(err, ERR_HOST, ENOMEM, "the engine");
+	if (r == 0)
+		r = open_lanes(engine, ends, err);
 	if (r == 0)
 		r = open_workspaces(engine, backend, err);
 	if (r == 0)

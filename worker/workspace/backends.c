@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/own.h"
+#include "base/secret.h"
 #include "lane/launcher.h"
 #include "worker/vmm/control.h"
 #include "worker/workspace/exec_private.h"
@@ -36,4 +37,11 @@ uint32_t backend_overhead_mib(const struct backend *backend)
 	const struct launcher *launcher = launcher_of(backend->launcher);
 
 	return launcher ? launcher->jail->overhead_mib : 0;
+}
+
+int backend_try_room(const struct backend *backend, size_t slots, struct err *err)
+{
+	if (secret_try_room(backend->secrets_per_slot * slots, err) == 0)
+		return 0;
+	return err_wrap(err, "room for the keys of %zu slots", slots);
 }
