@@ -80,7 +80,18 @@ class Fitness(EndToEnd):
     (tests/support/hostile_vmm.c), in the real jail; what the host tries by itself is well unless the word ends in '!'."""
     settings = {"lease_ms": 3000, "grace_ms": 1000}
 
+    is_host_known = False
+
+    def know_the_host(self):
+        """The word that is copied below, if this kernel was never tried before: an honest VMM's."""
+        if not Fitness.is_host_known:
+            worker = self.fleet(slots=1).start_worker()
+            worker.terminate()
+            self.assertEqual(worker.wait(60), 0)
+        Fitness.is_host_known = True
+
     def taken_over(self, word, **settings):
+        self.know_the_host()
         fleet = self.fleet(slots=1, **settings)
         root = os.path.join(fleet.state, "jail")
         os.rename(root, root + ".good")
