@@ -11,6 +11,8 @@
 #include "base/own.h"
 #include "lane/datagram.h"
 
+#define LANE_DEADLINE_MS 60000 /* from the call, for who has no deadline of its own: lanes that hang, before, may cost twice the above */
+
 struct call {
 	TAILQ_ENTRY(call) link;
 	struct lane_request request; /* with a secret and descriptors of its own */
@@ -248,6 +250,11 @@ static int copy_request(const struct lane_request *from, struct lane_request *re
 			return -ENOMEM;
 	}
 	return 0;
+}
+
+uint64_t lane_deadline_boot_ms(void)
+{
+	return clock_boot_ms() + LANE_DEADLINE_MS;
 }
 
 int lane_client_call(struct lane_client *client, const struct lane_request *request, lane_client_fn fn, void *ctx)

@@ -17,7 +17,6 @@
 
 #define LANE_PATIENCE_LEAST_MS 3000
 #define LANE_PATIENCE_MS 20000 /* the slowest request is a format of the largest disk on a busy host: ~1 s */
-#define LANE_DEADLINE_MS 60000 /* from the call, for who has no deadline of its own: lanes that hang, before, may cost twice the above */
 
 struct lane_client;
 
@@ -31,6 +30,9 @@ struct lane_client *lane_client_new(struct event_base *base, const char *name, v
 
 /* Takes `fd`. Only after lane_client_new() or on_replace(). */
 void lane_client_attach(struct lane_client *client, int fd);
+
+/* For the request of who has no deadline of its own. */
+uint64_t lane_deadline_boot_ms(void);
 
 /* Copies the request; its secret and descriptors stay the caller's. 0, or -ENOMEM (also of descriptors and locked memory):
  * then `fn` never runs. */

@@ -47,10 +47,16 @@ static int receive(int fd, struct secret *buffer, int fds[LANE_MAX_FDS], size_t 
 	return n > 0 ? (int)n : err_set(err, ERR_BUSY, n < 0 ? (int)-n : EPIPE, "the other end of a lane is gone");
 }
 
-static void close_all(int *fds, size_t n_fds)
+/* They are the receiver's when what they came with is good. */
+static int keep_fds(int r, int *fds, size_t n_fds, int *ret_fds, size_t *ret_n_fds)
 {
-	for (size_t i = 0; i < n_fds; i++)
+	for (size_t i = 0; i < n_fds && r < 0; i++)
 		close_fd(&fds[i]);
+	if (r < 0)
+		return r;
+	memcpy(ret_fds, fds, sizeof(*fds) * n_fds);
+	*ret_n_fds = n_fds;
+	return 0;
 }
 
 int lane_receive_request(int fd, struct secret *buffer, struct lane_request *ret, uint64_t *ret_seq, struct err *err)
@@ -61,13 +67,7 @@ int lane_receive_request(int fd, struct secret *buffer, struct lane_request *ret
 	int r = n < 0 ? n : lane_request_decode(secret_peek(buffer), (size_t)n, n_fds, ret, ret_seq, err);
 
 	wipe(buffer);
-	if (r < 0) {
-		close_all(fds, n_fds);
-		return r;
-	}
-	memcpy(ret->fds, fds, sizeof(*fds) * n_fds);
-	ret->n_fds = n_fds;
-	return 0;
+	return keep_fds(r, fds, n_fds, ret->fds, &ret->n_fds);
 }
 
 int lane_receive_reply(int fd, struct secret *buffer, struct lane_reply *ret, struct err *ret_fault, uint64_t *ret_seq,
@@ -79,11 +79,5 @@ int lane_receive_reply(int fd, struct secret *buffer, struct lane_reply *ret, st
 	int r = n < 0 ? n : lane_reply_decode(secret_peek(buffer), (size_t)n, n_fds, ret, ret_fault, ret_seq, err);
 
 	wipe(buffer);
-	if (r < 0) {
-		close_all(fds, n_fds);
-		return r;
-	}
-	memcpy(ret->fds, fds, sizeof(*fds) * n_fds);
-	ret->n_fds = n_fds;
-	return 0;
+	return keep_fds(r, fds, n_fds, ret->fds, &ret->n_fds);
 }

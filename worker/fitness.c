@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/own.h"
 #include "worker/workspace/channel.h"
@@ -141,7 +140,7 @@ static void on_started(void *ctx, struct lane_reply *reply, const struct err *la
 
 static void ask_start(struct fitness *fitness)
 {
-	const uint64_t deadline = clock_boot_ms() + LANE_DEADLINE_MS;
+	const uint64_t deadline = lane_deadline_boot_ms();
 	const struct lane_request start = { .op = LANE_OP_VM_PROBE,
 					    .deadline_boot_ms = deadline,
 					    .of.vm_probe = { .launcher = fitness->config.launcher,
@@ -168,7 +167,7 @@ static void on_disk(void *ctx, struct lane_reply *reply, const struct err *err)
 
 static void ask_disk(struct fitness *fitness)
 {
-	const struct lane_request look = { .op = LANE_OP_DISK_LOOK, .deadline_boot_ms = clock_boot_ms() + LANE_DEADLINE_MS };
+	const struct lane_request look = { .op = LANE_OP_DISK_LOOK, .deadline_boot_ms = lane_deadline_boot_ms() };
 
 	fitness->look = LOOK_DISK;
 	if (lane_client_call(fitness->config.disk_lane, &look, on_disk, fitness) < 0)

@@ -258,5 +258,5 @@ bool job_may_have_run(const struct job *job)
 
 void job_mark_timing(struct job *job, enum result_timing timing, uint64_t since_mono_ns)
 {
-	job->result.timings_ms[timing] = (int64_t)((clock_mono_ns() - since_mono_ns) / 1000000u);
+	job->result.timings_ms[timing] = clock_ms_since(since_mono_ns);
 }

@@ -304,22 +304,21 @@ static void run_end(struct job *job)
 
 static void run_fill_result(const struct job *job, struct result *result)
 {
+	const struct backend *backend = job->services->workspaces.backend;
 	const struct workspace *workspace = job->workspace;
 	int64_t *timings = result->timings_ms;
 
-	if (!workspace) { /* it did not come to that; where there are no workspaces at all, what is said of them is true */
-		if (!job->services->workspaces.backend->n_stages)
-			answer_set_isolation(result, job->services->workspaces.backend, job->services->accel);
-		return;
-	}
+	/* What is said of isolation is true once there was a VM, and always where there never is one. */
+	if (!backend->n_stages || (workspace && workspace->took.vmm_ms >= 0))
+		answer_set_isolation(result, backend, job->services->accel);
+	if (!workspace)
+		return; /* it did not come to that */
 	timings[RESULT_TIMING_VMM] = workspace->took.vmm_ms;
 	timings[RESULT_TIMING_DISK] = workspace->took.disk_ms;
 	timings[RESULT_TIMING_BOOT] = workspace->took.boot_ms;
 	timings[RESULT_TIMING_KEY] = workspace->took.key_ms;
 	timings[RESULT_TIMING_SETUP] = workspace->took.setup_ms;
 	timings[RESULT_TIMING_ERASE] = workspace->took.erase_ms;
-	if (workspace_has_started(workspace))
-		answer_set_isolation(result, workspace->host->backend, job->services->accel);
 	if (job->exec && exec_chunk_failures(job->exec))
 		answer_note(result, "some output could not be streamed");
 	if (workspace->is_vm_left)

@@ -22,6 +22,11 @@ uint64_t clock_mono_ms(void)
 	return read_ns(CLOCK_MONOTONIC) / 1000000u;
 }
 
+int64_t clock_ms_since(uint64_t mono_ns)
+{
+	return (int64_t)((clock_mono_ns() - mono_ns) / 1000000u);
+}
+
 uint64_t clock_boot_ms(void)
 {
 	return read_ns(CLOCK_BOOTTIME) / 1000000u;

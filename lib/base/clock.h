@@ -6,6 +6,7 @@
 
 uint64_t clock_mono_ns(void);
 uint64_t clock_mono_ms(void);
+int64_t clock_ms_since(uint64_t mono_ns); /* of clock_mono_ns() */
 uint64_t clock_boot_ms(void); /* CLOCK_BOOTTIME */
 uint64_t clock_wall_ms(void); /* since the epoch */
 uint64_t clock_wall_ns(void);

@@ -46,7 +46,7 @@ void exec_enter(struct exec *exec, enum exec_state state, uint64_t patience_ms)
 
 void exec_mark_timing(struct exec *exec, enum result_timing timing)
 {
-	exec->config.result->timings_ms[timing] = (int64_t)((clock_mono_ns() - exec->since_mono_ns) / 1000000u);
+	exec->config.result->timings_ms[timing] = clock_ms_since(exec->since_mono_ns);
 }
 
 void exec_start(struct exec *exec)

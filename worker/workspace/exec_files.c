@@ -6,8 +6,6 @@
 
 #include "worker/workspace/exec_private.h"
 
-#define COLLECT_MS 60000
-
 static void send_file(struct exec *exec, const struct task_file *file)
 {
 	struct frame frame = { .type = FRAME_PUT, .exec = exec->program.exec, .mode = file->mode,
@@ -39,7 +37,7 @@ void exec_files_ask(struct exec *exec)
 
 	for (size_t i = 0; i < program->n_collect; i++)
 		paths[i] = (struct frame_text){ .text = program->collect[i].text, .len = strlen(program->collect[i].text) };
-	exec_enter(exec, EXEC_COLLECTING, COLLECT_MS);
+	exec_enter(exec, EXEC_COLLECTING, EXEC_COLLECT_MS);
 	workspace_send(exec->config.workspace, &frame);
 }
 

@@ -7,11 +7,10 @@
 
 #define LAUNCH_MS 60000	   /* input files and exec: up to 1 MB through virtio-serial */
 #define RUN_SLACK_MS 10000 /* the agent kills at timeout_ms; then the engine */
-#define FILES_MS 60000	   /* as COLLECT_MS of exec_files.c */
 
 uint64_t exec_longest_ms(const struct task *program)
 {
-	return LAUNCH_MS + program->timeout_ms + RUN_SLACK_MS + FILES_MS;
+	return LAUNCH_MS + program->timeout_ms + RUN_SLACK_MS + EXEC_COLLECT_MS;
 }
 
 static void send_stdin(struct exec *exec)

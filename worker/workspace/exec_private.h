@@ -5,6 +5,8 @@
 
 #include "worker/workspace/exec.h"
 
+#define EXEC_COLLECT_MS 60000 /* for the files that a program leaves */
+
 /* How a program is reached. */
 struct exec_transport {
 	void (*start)(struct exec *exec);

@@ -3,8 +3,5 @@
 
 #include "worker/workspace/workspace.h"
 
-/* Of a request that is made now: a lane may be replaced in between, and others may be before it. */
-uint64_t lanes_deadline_boot_ms(void);
-
 /* VM_DESTROY, DISK_DESTROY_KEY or DISK_ERASE. 0, or -ENOMEM: then fn never runs. */
 int lanes_ask(struct workspace *workspace, struct lane_client *lane, enum lane_op op, lane_client_fn fn);

@@ -35,7 +35,7 @@ static void on_formatted(void *ctx, struct lane_reply *reply, const struct err *
 void stage_disk_start(struct workspace *workspace)
 {
 	struct lane_request request = { .op = LANE_OP_DISK_FORMAT,
-					.deadline_boot_ms = lanes_deadline_boot_ms(),
+					.deadline_boot_ms = lane_deadline_boot_ms(),
 					.of.disk_format = { .form = workspace->host->backend->disk_form,
 							    .disk_mib = workspace->plan->disk_mib } };
 	struct err err;
@@ -102,7 +102,7 @@ static void on_looked(void *ctx, struct lane_reply *reply, const struct err *lan
 /* It may lie: the lane looks itself. */
 void stage_disk_on_io_error(void *ctx)
 {
-	const struct lane_request request = { .op = LANE_OP_DISK_LOOK, .deadline_boot_ms = lanes_deadline_boot_ms() };
+	const struct lane_request request = { .op = LANE_OP_DISK_LOOK, .deadline_boot_ms = lane_deadline_boot_ms() };
 	struct workspace *workspace = ctx;
 	struct err err;
 

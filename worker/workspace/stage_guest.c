@@ -5,10 +5,10 @@
  * dropped; one of a program that never was, and any other frame, is a fault of the workspace: an agent speaks in order.
  * Once the workspace is to end nothing is heard any more. */
 #include <string.h>
-#include <sys/random.h>
 
 #include "base/clock.h"
 #include "base/own.h"
+#include "base/random.h"
 #include "worker/vmm/control.h"
 #include "worker/workspace/backend.h"
 #include "worker/workspace/channel.h"
@@ -122,10 +122,7 @@ void stage_guest_start(struct workspace *workspace)
 			       .realtime_ns = clock_wall_ns(),
 			       .hostname = { .text = "mayfly", .len = 6 } };
 
-	if (getrandom(entropy, sizeof(entropy), 0) != (ssize_t)sizeof(entropy)) { /* up to 256 bytes are never short */
-		workspace_guest_fault(workspace, "no entropy to seed it with");
-		return;
-	}
+	random_fill(entropy, sizeof(entropy));
 	workspace->guest.deadline_mono_ms = clock_mono_ms() + SETUP_MS;
 	workspace_send(workspace, &frame);
 	explicit_bzero(entropy, sizeof(entropy));

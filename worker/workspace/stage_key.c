@@ -33,7 +33,7 @@ void stage_key_on_disk(void *ctx, const struct err *err)
 static void end_key(struct workspace *workspace, bool is_destroyed)
 {
 	workspace->is_key_destroyed = is_destroyed && !workspace->is_vm_left;
-	workspace->took.erase_ms = (int64_t)((clock_mono_ns() - workspace->end_mono_ns) / 1000000u);
+	workspace->took.erase_ms = clock_ms_since(workspace->end_mono_ns);
 	workspace_stage_has_stopped(workspace, WORKSPACE_STAGE_KEY);
 }
 

@@ -23,16 +23,11 @@ static const struct {
 };
 static_assert(ARRAY_SIZE(states) == WORKSPACE_STATE_COUNT, "every state has its successors");
 
-const char *workspace_state_name(enum workspace_state state)
-{
-	return states[state].name;
-}
-
 static void set_state(struct workspace *workspace, enum workspace_state state)
 {
 	assert(states[workspace->state].next & (1u << state));
 	workspace->state = state;
-	log_debug("workspace.state", "vm=%s id=%s state=%s", workspace->vm_id, workspace->plan->owner_id, workspace_state_name(state));
+	log_debug("workspace.state", "vm=%s id=%s state=%s", workspace->vm_id, workspace->plan->owner_id, states[state].name);
 }
 
 static void wake(struct workspace *workspace)
@@ -198,11 +193,6 @@ void workspace_tick(struct workspace *workspace, uint64_t now_mono_ms)
 			workspace->host->backend->stages[i].tick(workspace, now_mono_ms);
 }
 
-bool workspace_has_started(const struct workspace *workspace)
-{
-	return n_stages(workspace) == 0 || workspace->took.vmm_ms >= 0;
-}
-
 void workspace_stage_is_ready(struct workspace *workspace, enum workspace_stage stage)
 {
 	if (workspace->stages[stage] != STAGE_STARTING)
@@ -220,7 +210,7 @@ void workspace_stage_has_stopped(struct workspace *workspace, enum workspace_sta
 
 int64_t workspace_stage_took_ms(const struct workspace *workspace, enum workspace_stage since)
 {
-	return (int64_t)((clock_mono_ns() - workspace->stage_mono_ns[since]) / 1000000u);
+	return clock_ms_since(workspace->stage_mono_ns[since]);
 }
 
 void workspace_fault(struct workspace *workspace, const char *field, const struct err *err)

@@ -178,9 +178,6 @@ void workspace_tick(struct workspace *workspace, uint64_t now_mono_ms); /* its d
  * not taken yet. Accepts NULL; only one that was not begun, or is gone. */
 void workspace_free(struct workspace *workspace);
 
-/* There was a VM, or its backend has none: what the backend says of isolation is true of it. */
-bool workspace_has_started(const struct workspace *workspace);
-
 /* For programs (exec.c): join before the first frame, leave before freeing. */
 void workspace_join(struct workspace *workspace, struct workspace_program *program);
 void workspace_leave(struct workspace_program *program);
@@ -198,5 +195,3 @@ void workspace_guest_fault(struct workspace *workspace, const char *why); /* its
 void workspace_stage_is_ready(struct workspace *workspace, enum workspace_stage stage);
 void workspace_stage_has_stopped(struct workspace *workspace, enum workspace_stage stage);
 int64_t workspace_stage_took_ms(const struct workspace *workspace, enum workspace_stage since); /* since its start */
-
-const char *workspace_state_name(enum workspace_state state);
