@@ -82,6 +82,16 @@ static int take_oom(struct task *task, const char *value, struct err *err)
 	return err_set(err, ERR_INPUT, 0, "--oom: '%.40s' is neither 'program' nor 'process'", value);
 }
 
+static int take_start(struct task *task, const char *value, struct err *err)
+{
+	for (int i = 0; i < TASK_START_COUNT; i++)
+		if (strcmp(value, task_start_name((enum task_start)i)) == 0) {
+			task->start = (enum task_start)i;
+			return 0;
+		}
+	return err_set(err, ERR_INPUT, 0, "--start: '%.40s' is neither 'any' nor 'cold'", value);
+}
+
 static int take_collect(struct order *order, const char *value, struct err *err)
 {
 	struct task *task = order->task;
@@ -187,6 +197,8 @@ int order_take(struct order *order, int option, const char *value, struct err *e
 		return take_file(order, value, err);
 	case ORDER_OPTION_OOM:
 		return take_oom(task, value, err);
+	case ORDER_OPTION_START:
+		return take_start(task, value, err);
 	case ORDER_OPTION_COLLECT:
 		return take_collect(order, value, err);
 	case ORDER_OPTION_QUEUE:

@@ -26,7 +26,8 @@ enum order_option {
 	ORDER_OPTION_ID,
 	ORDER_OPTION_OUTPUT_LIMIT,
 	ORDER_OPTION_OOM,
-	ORDER_OPTION_LAST = ORDER_OPTION_OOM
+	ORDER_OPTION_START,
+	ORDER_OPTION_LAST = ORDER_OPTION_START
 };
 
 #define ORDER_OPTIONS                                                              \
@@ -44,6 +45,7 @@ enum order_option {
 		{ "label", required_argument, NULL, ORDER_OPTION_LABEL },          \
 		{ "id", required_argument, NULL, ORDER_OPTION_ID },                \
 		{ "oom", required_argument, NULL, ORDER_OPTION_OOM },              \
+		{ "start", required_argument, NULL, ORDER_OPTION_START },          \
 	{                                                                          \
 		"output-limit", required_argument, NULL, ORDER_OPTION_OUTPUT_LIMIT \
 	}
@@ -64,6 +66,7 @@ enum order_option {
 	"  --oom WHAT           ends when memory runs out: program, or one process (program)\n" \
 	"  --disk SIZE          encrypted, wiped at the end (256M)\n"                        \
 	"  --cpus N             (1)\n"                                                       \
+	"  --start HOW          any, or cold: its microVM boots a kernel of its own (any)\n" \
 	"  --output-limit SIZE  of stdout and stderr together; the rest is dropped (16M)\n"  \
 	"  --label NAME=VALUE   copied into the result; repeat\n"                            \
 	"  --id ID              (default: a random one)\n"

@@ -159,8 +159,8 @@ static void put_finish(json_t *object, const struct result *result)
 	put(object, "usage", "",
 	    json_pack("{sI sI}", "cpu_ms", (json_int_t)result->cpu_ms, "max_rss_kib", (json_int_t)result->max_rss_kib));
 	put(object, "isolation", "",
-	    json_pack("{ss ss ss ss}", "vmm", result->vmm, "accel", result->accel, "disk", result->disk, "net",
-		      result->net));
+	    json_pack("{ss ss ss ss ss}", "vmm", result->vmm, "accel", result->accel, "disk", result->disk, "net", result->net,
+		      "start", result->start));
 	put(object, "key_destroyed", "", json_boolean(result->is_key_destroyed));
 }
 

@@ -29,10 +29,11 @@ void answer_note(struct result *result, const char *what)
 	(void)snprintf(result->message + used, sizeof(result->message) - used, "%s%s", used ? "; " : "", what); /* cut at its size */
 }
 
-void answer_set_isolation(struct result *result, const struct backend *backend, const char *accel)
+void answer_set_isolation(struct result *result, const struct backend *backend, const char *accel, const char *start)
 {
 	copy_text(result->vmm, sizeof(result->vmm), backend->name);
 	copy_text(result->accel, sizeof(result->accel), accel);
 	copy_text(result->disk, sizeof(result->disk), backend->disk);
 	copy_text(result->net, sizeof(result->net), "none");
+	copy_text(result->start, sizeof(result->start), start);
 }

@@ -193,6 +193,7 @@ static void put_isolation(struct pack *pack, struct pack_map *map, const struct 
 	put_mended_field(pack, &inner, "accel", result->accel);
 	put_mended_field(pack, &inner, "disk", result->disk);
 	put_mended_field(pack, &inner, "net", result->net);
+	put_mended_field(pack, &inner, "start", result->start);
 	pack_map_end(pack, &inner);
 }
 

@@ -95,6 +95,7 @@ struct result {
 	int64_t timings_ms[RESULT_TIMING_COUNT]; /* -1: not reached */
 	uint64_t cpu_ms, max_rss_kib;
 	char vmm[16], accel[16], disk[24], net[16]; /* isolation actually used: "qemu" "tcg" "luks1" "none" */
+	char start[16];				    /* and how its microVM was started: "cold" "clone" "pool" */
 	bool is_key_destroyed;                      /* there was a key, and what held it was seen to be overwritten */
 	char host[65], worker[65];
 	uint32_t attempt;

@@ -290,6 +290,7 @@ static int read_isolation(const struct unpack_value *value, const struct unpack_
 		CHARS("accel", struct result, accel),
 		CHARS("disk", struct result, disk),
 		CHARS("net", struct result, net),
+		CHARS("start", struct result, start),
 	};
 
 	(void)rule;

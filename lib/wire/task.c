@@ -21,6 +21,14 @@ const char *task_oom_name(enum task_oom oom)
 	return (unsigned)oom < TASK_OOM_COUNT ? oom_names[oom] : "unknown";
 }
 
+static const char *const start_names[] = { "any", "cold" };
+static_assert(ARRAY_SIZE(start_names) == TASK_START_COUNT, "a name for every task_start");
+
+const char *task_start_name(enum task_start start)
+{
+	return (unsigned)start < TASK_START_COUNT ? start_names[start] : "unknown";
+}
+
 const struct task task_defaults = {
 	.ttl_ms = TASK_DEFAULT_TTL_MS,
 	.timeout_ms = TASK_DEFAULT_TIMEOUT_MS,
@@ -88,6 +96,8 @@ static void put_numbers(struct pack *pack, struct pack_map *map, const struct ta
 	put_number(pack, map, "disk_mib", task->disk_mib, task_defaults.disk_mib);
 	if (task->oom != task_defaults.oom)
 		pack_string_field(pack, map, "oom", task_oom_name(task->oom));
+	if (task->start != task_defaults.start)
+		pack_string_field(pack, map, "start", task_start_name(task->start));
 	if (task->is_streaming)
 		pack_bool_field(pack, map, "stream", true);
 }

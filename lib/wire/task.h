@@ -52,6 +52,13 @@ enum task_oom {
 	TASK_OOM_COUNT
 };
 
+/* How its workspace may be started. */
+enum task_start {
+	TASK_START_ANY,	 /* in the quickest way that there is */
+	TASK_START_COLD, /* its own kernel boots: it shares no address layout and no page with another microVM's memory */
+	TASK_START_COUNT
+};
+
 struct task_text {
 	char *text; /* NUL-terminated; never NULL in a decoded task */
 };
@@ -93,6 +100,7 @@ struct task {
 	uint32_t memory_mib;
 	uint32_t disk_mib;
 	enum task_oom oom;
+	enum task_start start;
 	bool is_streaming; /* send every chunk of output to the output topic */
 };
 
@@ -121,3 +129,4 @@ DEFINE_FREEP(struct task, task_free)
 
 const char *task_kind_name(enum task_kind kind);
 const char *task_oom_name(enum task_oom oom);
+const char *task_start_name(enum task_start start);

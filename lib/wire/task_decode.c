@@ -73,6 +73,23 @@ static int read_oom(const struct unpack_value *value, const struct unpack_rule *
 	return unpack_fail(value, "must be \"program\" or \"process\": what ends when memory runs out");
 }
 
+static int read_start(const struct unpack_value *value, const struct unpack_rule *rule, void *into)
+{
+	struct task *task = into;
+	struct unpack_text text;
+	int r = unpack_text(value, 1, (size_t)rule->max, &text);
+
+	if (r < 0)
+		return r;
+	for (int i = 0; i < TASK_START_COUNT; i++) {
+		if (!is_word(&text, task_start_name((enum task_start)i)))
+			continue;
+		task->start = (enum task_start)i;
+		return 0;
+	}
+	return unpack_fail(value, "must be \"any\" or \"cold\": how its microVM may be started");
+}
+
 static int read_id(const struct unpack_value *value, const struct unpack_rule *rule, void *into)
 {
 	struct task *task = into;
@@ -350,6 +367,7 @@ static const struct unpack_rule run_rules[] = {
 	NUMBER(memory_mib, unpack_rule_u32, TASK_MIN_MEMORY_MIB, TASK_MAX_MEMORY_MIB),
 	NUMBER(disk_mib, unpack_rule_u32, TASK_MIN_DISK_MIB, TASK_MAX_DISK_MIB),
 	{ .key = "oom", .read = read_oom, .max = 16 },
+	{ .key = "start", .read = read_start, .max = 16 },
 	{ .key = "stream", .read = unpack_rule_bool, .offset = offsetof(struct task, is_streaming) },
 };
 

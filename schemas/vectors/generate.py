@@ -35,7 +35,7 @@ FINISHED = {
     "files": [{"path": "out", "data": b"\x00\x01", "size": 2, "mode": 420, "sha256": "a" * 64, "error": ""},
               {"path": "gone", "data": None, "size": 0, "mode": 0, "error": "no such file"}],
     "timings_ms": {"queued": 1, "lease": 2, "total": 900}, "usage": {"cpu_ms": 5, "max_rss_kib": 1024},
-    "isolation": {"vmm": "qemu", "accel": "tcg", "disk": "luks1", "net": "none"}, "key_destroyed": True,
+    "isolation": {"vmm": "qemu", "accel": "tcg", "disk": "luks1", "net": "none", "start": "cold"}, "key_destroyed": True,
     "labels": {"team": "blue"},
 }
 
@@ -57,14 +57,14 @@ RESULT_MOST = result(
     stdout={**SILENT, "bytes": MOST_63, "kept": MOST_63},
     files=[{"path": LONGEST_PATH, "data": b"\xff", "size": MOST_63, "mode": 0o7777, "sha256": "f" * 64, "error": "e" * 95}],
     timings_ms={stage: MOST_63 for stage in TIMINGS}, usage={"cpu_ms": MOST_63, "max_rss_kib": MOST_63},
-    isolation={"vmm": "v" * 15, "accel": "a" * 15, "disk": "d" * 23, "net": "n" * 15}, host="h" * 64, worker="w" * 64,
+    isolation={"vmm": "v" * 15, "accel": "a" * 15, "disk": "d" * 23, "net": "n" * 15, "start": "s" * 15}, host="h" * 64, worker="w" * 64,
     attempt=(1 << 32) - 1, token=(1 << 53) - 1, labels={f"l{i}": "v" * 129 for i in range(16)}, finished_ms=MOST_63,
     source={"topic": "t" * 127, "partition": (1 << 31) - 1, "offset": MOST_63})
 RESULT_LEAST = result(
     id="", exit_code=0, signal=0, message="", field="", stdout=SILENT,
     files=[{"path": "p", "data": b"", "size": 0, "mode": 0, "sha256": EMPTY_SHA256, "error": ""}],
     timings_ms={stage: 0 for stage in TIMINGS}, usage={"cpu_ms": 0, "max_rss_kib": 0},
-    isolation={"vmm": "", "accel": "", "disk": "", "net": ""}, key_destroyed=False, host="", worker="", attempt=0, token=0,
+    isolation={"vmm": "", "accel": "", "disk": "", "net": "", "start": ""}, key_destroyed=False, host="", worker="", attempt=0, token=0,
     labels={"": ""}, finished_ms=0, source={"topic": "", "partition": 0, "offset": 0})
 BARE = {"v": 1, "event": "started", "id": "t-1"}
 BARE_MEANING = {**STARTED, "host": "", "worker": "", "attempt": 0, "token": 0, "finished_ms": 0,

@@ -9,12 +9,12 @@ MINIMAL = {"v": 1, "kind": "run", "id": "t-1", "image": "base", "argv": ["true"]
 TASK_DEFAULTS = {
     "env": {}, "stdin": "", "files": [], "collect": [], "labels": {}, "created_ms": 0, "queue_ms": 0, "ttl_ms": 600000,
     "timeout_ms": 60000, "output_limit_bytes": 16 << 20, "cpus": 1, "memory_mib": 256, "disk_mib": 256, "oom": "program",
-    "stream": False,
+    "start": "any", "stream": False,
 }
 LEAST = {
     "argv": ["t", ""], "env": {"A": ""}, "stdin": b"", "files": [{"path": "f", "data": b"", "mode": 0}], "collect": ["g"],
     "labels": {"l": ""}, "created_ms": 0, "queue_ms": 0, "ttl_ms": 1, "timeout_ms": 1, "output_limit_bytes": 0, "cpus": 1,
-    "memory_mib": 96, "disk_mib": 16, "oom": "program", "stream": False,
+    "memory_mib": 96, "disk_mib": 16, "oom": "program", "start": "any", "stream": False,
 }
 LONGEST_PATH = "d/" * 100 + "f" * 55
 MOST = {
@@ -24,7 +24,7 @@ MOST = {
     "labels": {**{"k" * 127 + chr(97 + i): "v" * 128 for i in range(15)}, "\u00e9" * 64: "\u20ac" * 42 + "vv"},
     "created_ms": (1 << 53) - 1, "queue_ms": 2592000000, "ttl_ms": 86400000, "timeout_ms": 86400000,
     "output_limit_bytes": 1 << 30, "cpus": 64, "memory_mib": 1 << 20, "disk_mib": 1 << 20, "oom": "process",
-    "stream": True,
+    "start": "cold", "stream": True,
 }
 TYPICAL = {
     "v": 1, "kind": "run", "id": "4f0c2a9e-7d1b-4c52-9a3e-1b2c3d4e5f60", "image": "python",
@@ -209,6 +209,9 @@ def bad_task_numbers():
     yield "oom-unknown", task(oom="thread"), "oom", "neither the program nor one process"
     yield "oom-true", task(oom=True), "oom", "a boolean"
     yield "oom-nil", task(oom=None), "oom", "nil does not mean the default"
+    yield "start-unknown", task(start="clone"), "start", "neither any nor cold"
+    yield "start-true", task(start=True), "start", "a boolean"
+    yield "start-nil", task(start=None), "start", "nil does not mean the default"
     yield "stream-number", task(stream=1), "stream", "a number is no boolean"
     yield "stdin-number", task(stdin=1), "stdin", "a number"
     yield "stdin-array", task(stdin=[]), "stdin", "an array"

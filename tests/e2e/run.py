@@ -46,6 +46,7 @@ class Run(OneFleet):
         self.assertEqual(result["stderr"]["head"], b"to-stderr\n")
         self.assertEqual((result["outcome"], result["ran"], result["exit_code"], result["signal"]),
                          ("succeeded", "ran", 0, None))
+        self.assertIn(result["isolation"].pop("start"), ("cold", "clone", "pool"))
         self.assertEqual(result["isolation"], {"vmm": "qemu", "accel": self.shared.accel, "disk": "luks1", "net": "none"})
         self.assertIs(result["key_destroyed"], True)
         self.assertEqual(result["labels"], {"team": "a"})

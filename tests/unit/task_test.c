@@ -38,6 +38,7 @@ static void test_defaults(void **state)
 	assert_true(task->created_ms == 0);
 	assert_false(task->is_streaming);
 	assert_int_equal(task->oom, TASK_OOM_PROGRAM);
+	assert_int_equal(task->start, TASK_START_ANY);
 	assert_int_equal(task->n_env + task->n_files + task->n_collect + task->n_labels + task->stdin_len, 0);
 }
 
