@@ -353,7 +353,7 @@ static int open_workspaces(struct engine *engine, const struct backend *backend,
 	const struct fitness_config fitness = { .base = engine->base,
 						.disk_lane = engine->lanes[ENGINE_LANE_DISK],
 						.vmm_lane = engine->lanes[ENGINE_LANE_VMM],
-						.launcher = backend->launcher,
+						.launcher = backend->starts[WORKSPACE_START_COLD].launcher,
 						.boot_ms = settings->boot_ms,
 						.on_fit = on_fit,
 						.on_unfit = on_unfit,
@@ -418,7 +418,7 @@ static int engine_open(struct engine *engine, const struct engine_ends *ends, st
 		r = open_events(engine, err);
 	if (r < 0)
 		return r;
-	if (ends->must_prove_host && backend->n_stages) {
+	if (ends->must_prove_host && backend->control) {
 		fitness_prove(engine->services.fitness);
 		return 0;
 	}

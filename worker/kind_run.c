@@ -309,8 +309,8 @@ static void run_fill_result(const struct job *job, struct result *result)
 	int64_t *timings = result->timings_ms;
 
 	/* What is said of isolation is true once there was a VM, and always where there never is one. */
-	if (!backend->n_stages || (workspace && workspace->took.vmm_ms >= 0))
-		answer_set_isolation(result, backend, job->services->accel, backend->n_stages ? "cold" : "");
+	if (!backend->control || (workspace && workspace->took.vmm_ms >= 0))
+		answer_set_isolation(result, backend, job->services->accel, backend->control ? "cold" : "");
 	if (!workspace)
 		return; /* it did not come to that */
 	timings[RESULT_TIMING_VMM] = workspace->took.vmm_ms;

@@ -39,7 +39,7 @@ static int check_vmm(const char *path, const struct settings *settings, struct e
 
 	if (!backend)
 		return err_set(err, ERR_INPUT, 0, "%s: vmm: '%s' is not a driver; write qemu", path, settings->vmm);
-	if (!backend->n_stages && !settings->allow_null_vmm)
+	if (!backend->control && !settings->allow_null_vmm)
 		return err_set(err, ERR_INPUT, 0,
 			       "%s: vmm = null runs nothing; it is for queue benchmarks and tests: add allow_null_vmm = yes",
 			       path);

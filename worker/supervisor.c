@@ -168,7 +168,7 @@ static int watch(struct supervisor *supervisor)
 /* The null backend makes nothing: it needs nothing of its host. */
 static bool makes_workspaces(const struct settings *settings)
 {
-	return backend_find(settings->vmm)->n_stages > 0;
+	return backend_find(settings->vmm)->control;
 }
 
 /* What microVMs run on here: KVM where a guest really ran, else TCG where that was allowed. */

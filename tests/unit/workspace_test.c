@@ -74,7 +74,7 @@ SCRIPTED(key, KEY)
 SCRIPTED(guest, GUEST)
 
 static struct stage stages[WORKSPACE_STAGE_COUNT]; /* the worker's own order, with these instead of what it calls */
-static struct backend backend = { .name = "scripted", .disk = "none", .stages = stages, .n_stages = WORKSPACE_STAGE_COUNT };
+static struct backend backend = { .name = "scripted", .disk = "none", .starts[WORKSPACE_START_COLD].stages = stages };
 
 static void on_ready(void *ctx)
 {
@@ -155,7 +155,7 @@ static int set_up(void **state)
 
 	assert_non_null(fixture);
 	for (size_t i = 0; i < WORKSPACE_STAGE_COUNT; i++) {
-		stages[i] = workspace_stages[i];
+		stages[i] = workspace_stages_cold[i];
 		stages[i].start = calls[i].start;
 		stages[i].stop = calls[i].stop;
 		stages[i].tick = NULL;

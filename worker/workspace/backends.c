@@ -13,10 +13,8 @@ static const struct backend backends[] = {
 	{
 		.name = "qemu",
 		.disk = "luks1",
-		.stages = workspace_stages,
-		.n_stages = WORKSPACE_STAGE_COUNT,
+		.starts = { [WORKSPACE_START_COLD] = { workspace_stages_cold, LAUNCHER_QEMU } },
 		.control = &vmm_control_qemu,
-		.launcher = LAUNCHER_QEMU,
 		.disk_form = DISK_FORM_LUKS1,
 		.transport = &exec_in_guest,
 		.secrets_per_slot = 2,
@@ -34,7 +32,7 @@ const struct backend *backend_find(const char *name)
 
 uint32_t backend_overhead_mib(const struct backend *backend)
 {
-	const struct launcher *launcher = launcher_of(backend->launcher);
+	const struct launcher *launcher = launcher_of(backend->starts[WORKSPACE_START_COLD].launcher);
 
 	return launcher ? launcher->jail->overhead_mib : 0;
 }

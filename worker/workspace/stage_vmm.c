@@ -222,7 +222,7 @@ void stage_vmm_start(struct workspace *workspace)
 	const struct workspace_plan *plan = workspace->plan;
 	struct lane_request request = { .op = LANE_OP_VM_START,
 					.deadline_boot_ms = lane_deadline_boot_ms(),
-					.of.vm_start = { .launcher = workspace->host->backend->launcher,
+					.of.vm_start = { .launcher = workspace->host->backend->starts[plan->start].launcher,
 							 .slot = workspace->reservation.slot,
 							 .cpus = plan->cpus,
 							 .memory_mib = plan->memory_mib,

@@ -11,11 +11,11 @@
  * takes longer than formatting; then the volume is handed over, and the guest sets itself up on it.
  * Backward: the guest is silenced and its VMM killed; when that is dead the key is destroyed, which nobody holds any more; the files
  * go last, while the owner already tells (docs/decisions/2026-11-28-dead-before-told.md). */
-const struct stage workspace_stages[] = {
+const struct stage workspace_stages_cold[] = {
 	[WORKSPACE_STAGE_VMM] = { "vmm", 0, AFTER(BOOT), stage_vmm_start, stage_vmm_stop, NULL },
 	[WORKSPACE_STAGE_DISK] = { "disk", AFTER(VMM), AFTER(KEY), stage_disk_start, stage_disk_stop, NULL },
 	[WORKSPACE_STAGE_BOOT] = { "boot", AFTER(VMM), AFTER(GUEST), stage_boot_start, stage_boot_stop, NULL },
 	[WORKSPACE_STAGE_KEY] = { "key", AFTER(DISK) | AFTER(VMM), AFTER(VMM), stage_key_start, stage_key_stop, NULL },
 	[WORKSPACE_STAGE_GUEST] = { "guest", AFTER(BOOT) | AFTER(KEY), 0, stage_guest_start, stage_guest_stop, stage_guest_tick },
 };
-static_assert(ARRAY_SIZE(workspace_stages) == WORKSPACE_STAGE_COUNT, "every stage has its place in the order");
+static_assert(ARRAY_SIZE(workspace_stages_cold) == WORKSPACE_STAGE_COUNT, "every stage has its place in the order");

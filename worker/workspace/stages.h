@@ -1,9 +1,9 @@
-/* The stages of a workspace and their order: the one place that knows it. For the files of this folder. */
+/* The stages of a workspace and their order, for each way to start one: the one place that knows it. For the files of this folder. */
 #pragma once
 
 #include "worker/workspace/workspace.h"
 
-extern const struct stage workspace_stages[WORKSPACE_STAGE_COUNT];
+extern const struct stage workspace_stages_cold[WORKSPACE_STAGE_COUNT];
 
 void stage_vmm_start(struct workspace *workspace);
 void stage_vmm_stop(struct workspace *workspace);

@@ -35,16 +35,23 @@ static void wake(struct workspace *workspace)
 	event_active(workspace->turn, EV_TIMEOUT, 0);
 }
 
-static size_t n_stages(const struct workspace *workspace)
+static const struct stage *stages_of(const struct workspace *workspace)
 {
-	return workspace->host->backend->n_stages;
+	return workspace->host->backend->starts[workspace->plan->start].stages;
 }
 
-/* Stages that the backend does not have are as good as whatever is asked for. */
+static bool has_stage(const struct workspace *workspace, size_t stage)
+{
+	const struct stage *stages = stages_of(workspace);
+
+	return stages && stages[stage].start;
+}
+
+/* Stages that it does not have are as good as whatever is asked for. */
 static bool stages_are(const struct workspace *workspace, unsigned bits, enum stage_status status)
 {
-	for (size_t i = 0; i < n_stages(workspace); i++)
-		if ((bits & (1u << i)) && workspace->stages[i] != status)
+	for (size_t i = 0; i < WORKSPACE_STAGE_COUNT; i++)
+		if ((bits & (1u << i)) && has_stage(workspace, i) && workspace->stages[i] != status)
 			return false;
 	return true;
 }
@@ -56,15 +63,15 @@ static void set_stage(struct workspace *workspace, size_t stage, enum stage_stat
 {
 	workspace->stages[stage] = status;
 	log_debug("workspace.stage", "vm=%s id=%s stage=%s status=%s", workspace->vm_id, workspace->plan->owner_id,
-		  workspace->host->backend->stages[stage].name, status_names[status]);
+		  stages_of(workspace)[stage].name, status_names[status]);
 }
 
 static bool start_one(struct workspace *workspace)
 {
-	const struct stage *stages = workspace->host->backend->stages;
+	const struct stage *stages = stages_of(workspace);
 
-	for (size_t i = 0; i < n_stages(workspace); i++) {
-		if (workspace->stages[i] != STAGE_IDLE || !stages_are(workspace, stages[i].start_after, STAGE_READY))
+	for (size_t i = 0; i < WORKSPACE_STAGE_COUNT; i++) {
+		if (!has_stage(workspace, i) || workspace->stages[i] != STAGE_IDLE || !stages_are(workspace, stages[i].start_after, STAGE_READY))
 			continue;
 		set_stage(workspace, i, STAGE_STARTING);
 		workspace->stage_mono_ns[i] = clock_mono_ns();
@@ -76,10 +83,10 @@ static bool start_one(struct workspace *workspace)
 
 static bool stop_one(struct workspace *workspace)
 {
-	const struct stage *stages = workspace->host->backend->stages;
+	const struct stage *stages = stages_of(workspace);
 
-	for (size_t i = 0; i < n_stages(workspace); i++) {
-		if (workspace->stages[i] >= STAGE_STOPPING || !stages_are(workspace, stages[i].stop_after, STAGE_STOPPED))
+	for (size_t i = 0; i < WORKSPACE_STAGE_COUNT; i++) {
+		if (!has_stage(workspace, i) || workspace->stages[i] >= STAGE_STOPPING || !stages_are(workspace, stages[i].stop_after, STAGE_STOPPED))
 			continue;
 		set_stage(workspace, i, STAGE_STOPPING);
 		stages[i].stop(workspace);
@@ -188,9 +195,9 @@ void workspace_tick(struct workspace *workspace, uint64_t now_mono_ms)
 		return;
 	if (now_mono_ms >= workspace->ttl_ends_mono_ms)
 		workspace->events->on_over(workspace->ctx, WORKSPACE_OVER_TTL);
-	for (size_t i = 0; i < n_stages(workspace); i++)
-		if (workspace->host->backend->stages[i].tick)
-			workspace->host->backend->stages[i].tick(workspace, now_mono_ms);
+	for (size_t i = 0; i < WORKSPACE_STAGE_COUNT; i++)
+		if (has_stage(workspace, i) && stages_of(workspace)[i].tick)
+			stages_of(workspace)[i].tick(workspace, now_mono_ms);
 }
 
 void workspace_stage_is_ready(struct workspace *workspace, enum workspace_stage stage)

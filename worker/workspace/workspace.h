@@ -4,7 +4,7 @@
  * lanes know it by that, and its lease says it. It knows no task and no record. Its owner is a job, or whoever else keeps one; the
  * owner lends the plan and hears the events.
  *
- * MAKING  its stages start, in the order of stages.c (or none, backend.h). Each owns what it has made so far.
+ * MAKING  its stages start, in the order of stages.c for the way in which it is started (or none, backend.h). Each owns what it has made so far.
  *         Next: READY when all are ready; ENDING.
  * READY   programs may run in it (exec.h). Next: PAUSED, ENDING.
  * PAUSED  as READY, but its processors stand still. Nobody pauses one yet. Next: READY, ENDING.
@@ -63,6 +63,7 @@ struct workspace_plan {
 	uint32_t cpus, memory_mib, disk_mib;
 	uint64_t ttl_ms; /* from workspace_begin() on */
 	uint64_t use_ms; /* from READY on, the longest that its owner means to use it: the guard ends it soon after */
+	enum workspace_start start;
 	const char *owner_id; /* in log lines: whose it is */
 };
 
