@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/own.h"
 #include "guest/agent/mounts.h"
+#include "guest/agent/warm.h"
 
 #define ENDING_POLL_MS 10   /* how often an ending cgroup is asked whether it is empty */
 #define STALL_MS       1000 /* without an acknowledgement: more than flow control, and not the program's time */
@@ -64,7 +65,8 @@ static int launch(struct program *program, const struct frame *run, struct memor
 	if (r == 0)
 		r = memory_join(memory, &program->memory, run->exec, &program->cgroup, !run->oom_ends_one, err);
 	if (r == 0)
-		r = launch_begin(&program->launch, run, program->cgroup.path, stdio_fds, err);
+		r = (warm_takes(run) ? warm_launch : launch_begin)(&program->launch, run, program->cgroup.path,
+								   stdio_fds, err);
 	return r;
 }
 
