@@ -94,9 +94,9 @@ size_t host_sweep_next(struct host_sweep *sweep, struct leftover_find out[REAP_B
 	return leftovers_next(&sweep->leftovers, &sweep->cursor, clock_mono_ms(), out);
 }
 
-void host_sweep_judge(struct host_sweep *sweep, const char *vm_id, bool is_held)
+void host_sweep_judge(struct host_sweep *sweep, const char *vm_id, enum reap_hold hold)
 {
-	leftovers_judge(&sweep->leftovers, vm_id, is_held, clock_mono_ms());
+	leftovers_judge(&sweep->leftovers, vm_id, hold, clock_mono_ms());
 }
 
 void host_sweep_trust_all(struct host_sweep *sweep)

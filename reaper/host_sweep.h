@@ -42,7 +42,7 @@ void host_sweep_list(struct host_sweep *sweep);
 size_t host_sweep_next(struct host_sweep *sweep, struct leftover_find out[REAP_BATCH_MAX]);
 
 /* What Redis answered of one. */
-void host_sweep_judge(struct host_sweep *sweep, const char *vm_id, bool is_held);
+void host_sweep_judge(struct host_sweep *sweep, const char *vm_id, enum reap_hold hold);
 
 /* The connection to Redis was made or lost. */
 void host_sweep_trust_all(struct host_sweep *sweep);

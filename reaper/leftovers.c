@@ -55,20 +55,23 @@ size_t leftovers_next(const struct leftovers *leftovers, size_t *cursor, uint64_
 	for (; *cursor < leftovers->n && n < REAP_BATCH_MAX; (*cursor)++) {
 		const struct leftover *one = &leftovers->finds[*cursor];
 		bool is_old = one->suspect_since_ms && now_mono_ms - one->suspect_since_ms >= leftovers->suspect_ms;
+		bool is_paused = now_mono_ms < one->not_before_ms;
 
 		out[n++] = (struct leftover_find){ .vm_id = one->vm_id,
-						   .may_erase = is_old && now_mono_ms >= one->not_before_ms };
+						   .may_erase = is_old && !is_paused,
+						   .may_erase_over = (is_old || one->is_over) && !is_paused };
 	}
 	return n;
 }
 
-void leftovers_judge(struct leftovers *leftovers, const char *vm_id, bool is_held, uint64_t now_mono_ms)
+void leftovers_judge(struct leftovers *leftovers, const char *vm_id, enum reap_hold hold, uint64_t now_mono_ms)
 {
 	struct leftover *one = find(leftovers, vm_id);
 
 	if (!one)
 		return;
-	if (is_held)
+	one->is_over = hold == REAP_HOLD_OVER;
+	if (hold == REAP_HOLD_HELD)
 		one->suspect_since_ms = 0;
 	else if (!one->suspect_since_ms)
 		one->suspect_since_ms = now_mono_ms;
@@ -76,8 +79,10 @@ void leftovers_judge(struct leftovers *leftovers, const char *vm_id, bool is_hel
 
 void leftovers_trust_all(struct leftovers *leftovers)
 {
-	for (size_t i = 0; i < leftovers->n; i++)
+	for (size_t i = 0; i < leftovers->n; i++) {
 		leftovers->finds[i].suspect_since_ms = 0;
+		leftovers->finds[i].is_over = false;
+	}
 }
 
 static uint64_t pause_ms(const struct leftovers *leftovers, unsigned n_failures)

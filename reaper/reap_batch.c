@@ -39,9 +39,9 @@ static void take_leftover(struct reap_batch *batch, size_t index, const struct r
 	struct batch_item *item = &batch->items[index];
 	struct reap_lease *lease = &item->what.lease;
 
-	batch->config.on_judged(batch->config.ctx, find->vm_id, found->is_held);
+	batch->config.on_judged(batch->config.ctx, find->vm_id, found->hold);
 	*item = (struct batch_item){ .plan = LEASE_PLAN_LEAVE };
-	if (!find->may_erase || found->is_held)
+	if (found->hold == REAP_HOLD_HELD || !(found->hold == REAP_HOLD_OVER ? find->may_erase_over : find->may_erase))
 		return;
 	item->plan = LEASE_PLAN_ERASE;
 	(void)snprintf(lease->id, sizeof(lease->id), "%s", found->id[0] ? found->id : "-"); /* all three fit */

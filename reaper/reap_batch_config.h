@@ -19,7 +19,7 @@ struct reap_batch_config {
 	/* The batch is over. */
 	void (*on_done)(void *ctx);
 	/* What Redis answered of a workspace that was found on this host. */
-	void (*on_judged)(void *ctx, const char *vm_id, bool is_held);
+	void (*on_judged)(void *ctx, const char *vm_id, enum reap_hold hold);
 	/* Something of it could not be erased. `id`: of its task; "-": not known. */
 	void (*on_left)(void *ctx, const char *vm_id, const char *id, const char *why);
 	/* No memory: the reaper cannot go on. */

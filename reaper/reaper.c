@@ -154,11 +154,11 @@ static void on_batch_done(void *ctx)
 		sweep_or_rest(reaper);
 }
 
-static void on_judged(void *ctx, const char *vm_id, bool is_held)
+static void on_judged(void *ctx, const char *vm_id, enum reap_hold hold)
 {
 	struct reaper *reaper = ctx;
 
-	host_sweep_judge(reaper->sweep, vm_id, is_held);
+	host_sweep_judge(reaper->sweep, vm_id, hold);
 }
 
 static void on_left(void *ctx, const char *vm_id, const char *id, const char *why)

@@ -202,6 +202,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd, (void)what;
 	queue_tick(engine->queue, now);
+	held_vms_tick(engine->services.workspaces.held_vms, now);
 	if (has_joined(engine))
 		intake_tick(engine->intake);
 	tick_drain(engine, now);
@@ -309,6 +310,8 @@ static int join(struct engine *engine, struct err *err)
 	if (r == 0)
 		r = leases_new(engine->base, &leases, &services->leases, err);
 	if (r == 0)
+		held_vms_set_leases(services->workspaces.held_vms, services->leases);
+	if (r == 0)
 		r = committed_new(engine->base, settings->fleet.brokers, &engine->committed, err);
 	answered.committed = engine->committed;
 	if (r == 0)
@@ -366,12 +369,13 @@ static int open_workspaces(struct engine *engine, const struct backend *backend,
 							       .vmm_lane = engine->lanes[ENGINE_LANE_VMM],
 							       .backend = backend,
 							       .admission = engine->services.admission,
+							       .held_vms = held_vms_new(settings->lease_ms),
 							       .boot_ms = settings->boot_ms,
 							       .null_run_ms = settings->null_run_ms,
 							       .on_works = on_works,
 							       .on_slot_lost = on_slot_lost,
 							       .ctx = engine };
-	if (!engine->services.admission || !engine->services.fitness)
+	if (!engine->services.admission || !engine->services.fitness || !engine->services.workspaces.held_vms)
 		return err_set(err, ERR_HOST, ENOMEM, "the engine's workspaces");
 	return 0;
 }
@@ -447,6 +451,7 @@ static void engine_close(struct engine *engine)
 	redis_endpoint_free(engine->redis_endpoint);
 	intake_free(engine->intake);
 	queue_free(engine->queue);
+	held_vms_free(services->workspaces.held_vms);
 	for (int i = 0; i < ENGINE_LANE_COUNT; i++)
 		lane_client_free(engine->lanes[i]);
 	free_event(engine->tick);

@@ -27,11 +27,22 @@
 #define LEASE_BATCH_MAX 64  /* ids in one script call: measured, larger ones cost more per id and delay others */
 
 /* In the order in which a turn sends them: what is handed back may be claimed again in the same turn. */
-enum lease_op { LEASE_OP_FINISH, LEASE_OP_RELEASE, LEASE_OP_ABANDON, LEASE_OP_RENEW, LEASE_OP_CLAIM, LEASE_OP_UNDO, LEASE_OP_COUNT };
+enum lease_op {
+	LEASE_OP_FINISH,
+	LEASE_OP_RELEASE,
+	LEASE_OP_ABANDON,
+	LEASE_OP_LET_GO,
+	LEASE_OP_RENEW,
+	LEASE_OP_HOLD,
+	LEASE_OP_CLAIM,
+	LEASE_OP_UNDO,
+	LEASE_OP_COUNT
+};
 
 static const char *const functions[] = {
 	[LEASE_OP_FINISH] = "finish",	 [LEASE_OP_RELEASE] = "give_back", [LEASE_OP_ABANDON] = "give_back",
-	[LEASE_OP_RENEW] = "renew",	 [LEASE_OP_CLAIM] = "claim",	   [LEASE_OP_UNDO] = "undo",
+	[LEASE_OP_LET_GO] = "let_go",	 [LEASE_OP_RENEW] = "renew",	   [LEASE_OP_HOLD] = "hold",
+	[LEASE_OP_CLAIM] = "claim",	 [LEASE_OP_UNDO] = "undo",
 };
 static_assert(ARRAY_SIZE(functions) == LEASE_OP_COUNT, "a function for every lease_op");
 
@@ -85,11 +96,13 @@ static void add_common_args(struct lease_batch *batch)
 {
 	struct leases *leases = batch->leases;
 
+	bool is_dated = batch->op == LEASE_OP_CLAIM || batch->op == LEASE_OP_RENEW || batch->op == LEASE_OP_HOLD;
+
 	redis_args_add(&batch->args, leases->owner);
-	if (batch->op == LEASE_OP_CLAIM || batch->op == LEASE_OP_RENEW) {
+	if (is_dated || batch->op == LEASE_OP_LET_GO)
 		redis_args_add(&batch->args, leases->host);
+	if (is_dated)
 		redis_args_add_number(&batch->args, leases->lease_ms);
-	}
 	if (batch->op == LEASE_OP_CLAIM) {
 		redis_args_add_number(&batch->args, leases->max_attempts);
 		redis_args_add(&batch->args, leases->topics_text);
@@ -166,8 +179,10 @@ static void on_answer(void *ctx, const struct redisReply *reply)
 
 static void batch_send(struct leases *leases, struct lease_batch *batch)
 {
+	bool is_repeated = batch->op == LEASE_OP_RENEW || batch->op == LEASE_OP_HOLD; /* by whoever holds it */
+
 	TAILQ_INSERT_TAIL(&leases->in_flight, batch, entry);
-	if (batch->op != LEASE_OP_RENEW && redis_is_connected(leases->redis)) /* else it cannot have been done */
+	if (!is_repeated && redis_is_connected(leases->redis)) /* else it cannot have been done */
 		batch->args_again = redis_args_copy(&batch->args);
 	batch->sent_mono_ms = clock_mono_ms();
 	lease_library_call(leases->redis, &leases->keys, functions[batch->op], &batch->args, on_answer, batch);
@@ -271,6 +286,16 @@ void lease_release(struct leases *leases, const char *id, uint64_t token, bool i
 void lease_abandon(struct leases *leases, const char *id, uint64_t token, bool is_key_destroyed, lease_fn fn, void *ctx)
 {
 	give_back(leases, LEASE_OP_ABANDON, id, token, is_key_destroyed, fn, ctx);
+}
+
+void lease_hold(struct leases *leases, const char *vm_id, lease_fn fn, void *ctx)
+{
+	redis_args_add(&collect(leases, LEASE_OP_HOLD, fn, ctx, 0)->args, vm_id);
+}
+
+void lease_let_go(struct leases *leases, const char *vm_id)
+{
+	redis_args_add(&collect(leases, LEASE_OP_LET_GO, NULL, NULL, 0)->args, vm_id);
 }
 
 static void batch_forget(struct lease_batch *batch, const void *ctx)

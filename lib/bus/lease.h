@@ -65,6 +65,10 @@ void lease_finish(struct leases *leases, const char *id, uint64_t token, lease_f
 void lease_release(struct leases *leases, const char *id, uint64_t token, bool is_key_destroyed, lease_fn fn, void *ctx);
 /* Hand back when its code may have run and nothing was told: everything is gone, the attempt counts. */
 void lease_abandon(struct leases *leases, const char *id, uint64_t token, bool is_key_destroyed, lease_fn fn, void *ctx);
+/* A workspace of this host that no lease names, because it is made ahead of any task, is this worker's: true for a lease from before it was
+ * sent. Answers DONE and until when, or UNKNOWN. Once let go it is nobody's, unless a lease names it. */
+void lease_hold(struct leases *leases, const char *vm_id, lease_fn fn, void *ctx);
+void lease_let_go(struct leases *leases, const char *vm_id);
 /* No answer will be delivered for requests with this ctx any more. */
 void lease_forget(struct leases *leases, const void *ctx);
 

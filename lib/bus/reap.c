@@ -135,6 +135,7 @@ void reap_find(struct reap *reap, const char *const *vm_ids, size_t n, reap_find
 	begin(reap, n, ctx);
 	reap->find_fn = fn;
 	redis_args_add(&args, reap->host);
+	redis_args_add_number(&args, reap->grace_ms);
 	redis_args_add(&args, reap->cursor);
 	for (size_t i = 0; i < n; i++)
 		redis_args_add(&args, vm_ids[i]);

@@ -68,7 +68,8 @@ void reap_take(struct reap *reap, const struct reap_lease *leases, size_t n, rea
 /* Answers 1 for each, 0 for one that is not ours any more. */
 void reap_settle(struct reap *reap, const struct reap_settlement *settlements, size_t n, reap_numbers_fn fn, void *ctx);
 
-/* Of workspaces of which something is left on this host: is each held by a worker or reaper, here? */
+/* Of workspaces of which something is left on this host: is each held by a worker or reaper, here? A hold for no task is over a grace after
+ * its end. */
 void reap_find(struct reap *reap, const char *const *vm_ids, size_t n, reap_find_fn fn, void *ctx);
 
 /* The disk's key of each was seen to be destroyed, and nobody held it: its lease, if there is one that names it, says so from now on.

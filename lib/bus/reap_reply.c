@@ -90,13 +90,17 @@ static bool read_cursor(const redisReply *reply, char cursor[REAP_CURSOR_MAX + 1
 	return true;
 }
 
+static const char *const holds[] = { [REAP_HOLD_FREE] = "free", [REAP_HOLD_OVER] = "over", [REAP_HOLD_HELD] = "held" };
+static_assert(ARRAY_SIZE(holds) == REAP_HOLD_COUNT, "a word for every reap_hold");
+
 static bool read_found(redisReply *const *row, struct reap_found *ret)
 {
 	*ret = (struct reap_found){ 0 };
 	if (!is_text(row[0]) || !is_text(row[1]))
 		return false;
-	ret->is_held = strcmp(row[0]->str, "held") == 0;
-	if (!ret->is_held && strcmp(row[0]->str, "free") != 0)
+	while (ret->hold < REAP_HOLD_COUNT && strcmp(row[0]->str, holds[ret->hold]) != 0)
+		ret->hold++;
+	if (ret->hold == REAP_HOLD_COUNT)
 		return false;
 	if (ident_is_id(row[1]->str, row[1]->len)) /* of a key that an operator made up it is none */
 		memcpy(ret->id, row[1]->str, row[1]->len + 1);

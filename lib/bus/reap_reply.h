@@ -19,8 +19,15 @@ struct reap_scan {
 	size_t n;
 };
 
+enum reap_hold {
+	REAP_HOLD_FREE, /* nobody is known to hold it, which may be too early or too late to say */
+	REAP_HOLD_OVER, /* its worker held it for no task, and has not said so for a lease and the grace */
+	REAP_HOLD_HELD,
+	REAP_HOLD_COUNT
+};
+
 struct reap_found {
-	bool is_held;
+	enum reap_hold hold;
 	char id[IDENT_ID_MAX + 1]; /* of the task whose lease names it; "": none is known */
 };
 

@@ -100,7 +100,7 @@ DUE, NOT_DUE = 1000, "later"  # scores: long ago; in an hour
 
 
 class Case:
-    """leases: id -> line, or (line, score). vms: vm_id -> id, on h1. None in `after`: as before."""
+    """leases: id -> line, or (line, score). vms: vm_id -> id or hold, on h1. None in `after`: as before."""
 
     def __init__(self, about, leases, call, answer, after=None, vms=None, vms_after=None):
         self.about, self.leases, self.call, self.answer, self.after = about, leases, call, answer, after
@@ -206,20 +206,33 @@ CASES = [
       for verb in ("delete", "orphan", "ended", "told")
       for about, text in (("another token", line("reaping", "r1.b", token=8)), ("another reaper's", line("reaping", "r2.b")))],
     # What a sweep finds.
-    Case("find: running", {"a": line()}, ["find", "h1", 0, "vm-1"], ["0", "held", "a"], vms={"vm-1": "a"}),
-    Case("find: reaping", {"a": REAPING}, ["find", "h1", 0, "vm-1"], ["0", "held", "a"], vms={"vm-1": "a"}),
-    *[Case(f"find: {state}", {"a": line(state, owner)}, ["find", "h1", 0, "vm-1"], ["0", "free", "a"], vms={"vm-1": "a"})
+    Case("find: running", {"a": line()}, ["find", "h1", GRACE_MS, 0, "vm-1"], ["0", "held", "a"], vms={"vm-1": "a"}),
+    Case("find: reaping", {"a": REAPING}, ["find", "h1", GRACE_MS, 0, "vm-1"], ["0", "held", "a"], vms={"vm-1": "a"}),
+    *[Case(f"find: {state}", {"a": line(state, owner)}, ["find", "h1", GRACE_MS, 0, "vm-1"], ["0", "free", "a"], vms={"vm-1": "a"})
       for state, owner in (("orphan", "-"), ("ended", "r1.b"), ("told", "r1.b"))],
-    Case("find: no entry", {"a": line()}, ["find", "h1", 0, "vm-1"], ["0", "free", ""]),
-    Case("find: a stale entry", {}, ["find", "h1", 0, "vm-1"], ["0", "free", ""], vms={"vm-1": "a"}, vms_after={}),
-    Case("find: another attempt's", {"a": line(vm="vm-2")}, ["find", "h1", 0, "vm-1", "vm-2"], ["0", "free", "", "held", "a"],
+    Case("find: no entry", {"a": line()}, ["find", "h1", GRACE_MS, 0, "vm-1"], ["0", "free", ""]),
+    Case("find: a stale entry", {}, ["find", "h1", GRACE_MS, 0, "vm-1"], ["0", "free", ""], vms={"vm-1": "a"}, vms_after={}),
+    Case("find: another attempt's", {"a": line(vm="vm-2")}, ["find", "h1", GRACE_MS, 0, "vm-1", "vm-2"], ["0", "free", "", "held", "a"],
          vms={"vm-1": "a", "vm-2": "a"}, vms_after={"vm-2": "a"}),
-    Case("find: a planted entry", {"b": line(vm="vm-2")}, ["find", "h1", 0, "vm-1"], ["0", "free", ""], vms={"vm-1": "b", "vm-2": "b"},
+    Case("find: a planted entry", {"b": line(vm="vm-2")}, ["find", "h1", GRACE_MS, 0, "vm-1"], ["0", "free", ""], vms={"vm-1": "b", "vm-2": "b"},
          vms_after={"vm-2": "b"}),
-    Case("find: it runs on another host", {"a": line(host="h2")}, ["find", "h1", 0, "vm-1"], ["0", "free", ""], vms={"vm-1": "a"},
+    Case("find: it runs on another host", {"a": line(host="h2")}, ["find", "h1", GRACE_MS, 0, "vm-1"], ["0", "free", ""], vms={"vm-1": "a"},
          vms_after={}),
-    Case("find: a line that is none", {"a": "junk"}, ["find", "h1", 0, "vm-1"], ["0", "free", ""], vms={"vm-1": "a"}, vms_after={}),
-    Case("find: nothing; tidy", {"a": line()}, ["find", "h1", 0], ["0"], vms={"vm-1": "a", "vm-2": "b"}, vms_after={"vm-1": "a"}),
+    Case("find: a line that is none", {"a": "junk"}, ["find", "h1", GRACE_MS, 0, "vm-1"], ["0", "free", ""], vms={"vm-1": "a"}, vms_after={}),
+    Case("find: nothing; tidy", {"a": line()}, ["find", "h1", GRACE_MS, 0], ["0"], vms={"vm-1": "a", "vm-2": "b"}, vms_after={"vm-1": "a"}),
+    # What is made ahead of any task: its worker says that it holds it, and until when.
+    Case("hold", {"a": line()}, ["hold", "w1.a", "h1", LEASE_MS, "vm-8", "vm-9"], ["done", "done"], vms={"vm-1": "a", "vm-8": f"{DUE} w1.a"},
+         vms_after={"vm-1": "a", "vm-8": "a time w1.a", "vm-9": "a time w1.a"}),
+    Case("let go", {"a": line()}, ["let_go", "w1.a", "h1", "vm-8", "vm-9"], ["done", "gone"], vms={"vm-1": "a", "vm-8": f"{FAR} w1.a"},
+         vms_after={"vm-1": "a"}),
+    Case("let go: a lease names it by now", {"a": line()}, ["let_go", "w1.a", "h1", "vm-1"], ["gone"], vms={"vm-1": "a"}),
+    Case("let go: another's", {}, ["let_go", "w1.a", "h1", "vm-8"], ["gone"], vms={"vm-8": f"{FAR} w2.a"}),
+    Case("find: a hold", {}, ["find", "h1", GRACE_MS, 0, "vm-8"], ["0", "held", ""], vms={"vm-8": f"{FAR} w1.a"}),
+    Case("find: a hold within the grace", {}, ["find", "h1", GRACE_MS, 0, "vm-8"], ["0", "held", ""], vms={"vm-8": "just due"}),
+    Case("find: a hold that is over", {}, ["find", "h1", 100, 0, "vm-8"], ["0", "over", ""], vms={"vm-8": "just due"}),
+    Case("find: a hold that is stale", {}, ["find", "h1", GRACE_MS, 0, "vm-8"], ["0", "free", ""], vms={"vm-8": f"{DUE} w1.a"}, vms_after={}),
+    Case("find: a lease's entry instead of the hold", {"a": line()}, ["find", "h1", GRACE_MS, 0, "vm-1"], ["0", "held", "a"],
+         vms={"vm-1": "a"}),
     # What became of a key later.
     Case("note", {"a": ORPHAN}, ["note", "h1", "vm-1"], [1], {"a": line("orphan", "-", expires=NEVER, key="destroyed")}, {"vm-1": "a"}),
     Case("note: another attempt's", {"a": line(vm="vm-2")}, ["note", "h1", "vm-1"], [0], vms={"vm-1": "a"}),
@@ -251,6 +264,10 @@ WEAKER = {
     "held in any state": ("or fields[n][1] == 'reaping'", "or true", "find: orphan"),
     "a stale entry stays": ("if #stale > 0", "if #stale < 0", "find: a stale entry"),
     "found on any host": ("field[14] == vm_id and field[5] == host", "field[14] == vm_id", "find: it runs on another host"),
+    "a hold has no end": ("until_ms + grace_ms < now_ms and", "false and", "find: a hold that is over"),
+    "a hold has no grace": ("until_ms + grace_ms < now_ms", "until_ms < now_ms", "find: a hold within the grace"),
+    "a hold is no entry": ("local is_stale = until_ms and until_ms + stale_ms < now_ms", "local is_stale = until_ms", "find: a hold"),
+    "let go by anybody": ("if whose == owner then", "if whose then", "let go: another's"),
     "noted for any attempt": ("field[14] == vm_id and", "", "note: another attempt's"),
 }
 
@@ -272,13 +289,13 @@ class Table(unittest.TestCase):
             text, score = lease if isinstance(lease, tuple) else (lease, 77)
             redis("SET", KEYS[1] + task, text)
             redis("ZADD", KEYS[0], scores.get(score, score), task)
-        for vm_id, task in case.vms.items():
-            redis("HSET", KEYS[3] + "h1", vm_id, task)
+        for vm_id, entry in case.vms.items():
+            redis("HSET", KEYS[3] + "h1", vm_id, f"{now - 1000} w1.a" if entry == "just due" else entry)
         before = self.snapshot(redis)
         answer = redis("EVALSHA", sha, len(KEYS), *KEYS, *case.call)
         after, later = self.snapshot(redis), self.now(redis)
         self.check_answer(case, answer, (now, later), redis)
-        self.assertEqual(after[1], before[1] if case.vms_after is None else case.vms_after, "the VM table")
+        self.check_table(after[1], before[1] if case.vms_after is None else case.vms_after, (now, later))
         if case.after is None:
             self.assertEqual(after[0], before[0], "nothing was to be changed")
         else:
@@ -311,6 +328,14 @@ class Table(unittest.TestCase):
         self.assertEqual(tokens, sorted(set(tokens)), "tokens grow")
         if tokens:
             self.assertEqual(int(redis("GET", KEYS[2])), tokens[-1], "the highest token is kept")
+
+    def check_table(self, table, expected, span):
+        for vm_id, entry in expected.items():
+            if entry.startswith(TIME + " ") and vm_id in table:
+                until, owner = table[vm_id].split(" ")
+                self.assertTrue(span[0] + LEASE_MS <= int(until) <= span[1] + LEASE_MS, until)
+                table = {**table, vm_id: f"{TIME} {owner}"}
+        self.assertEqual(table, expected, "the VM table")
 
     def check_leases(self, case, leases, span, redis):
         self.assertEqual(set(leases), set(case.after))
@@ -391,12 +416,14 @@ class Table(unittest.TestCase):
         self.redis("FLUSHALL")
         for i in range(2000):
             self.redis("HSET", KEYS[3] + "h1", f"vm-{i}", f"task-{i}")
+        self.redis("HSET", KEYS[3] + "h1", "vm-held", f"{FAR} w1.a")
         self.redis("SET", KEYS[1] + "task-7", line(vm="vm-7"))
         cursor, calls = "0", 0
         while calls == 0 or cursor != "0":
-            cursor, = self.redis("EVALSHA", sha, len(KEYS), *KEYS, "find", "h1", cursor)
+            cursor, = self.redis("EVALSHA", sha, len(KEYS), *KEYS, "find", "h1", GRACE_MS, cursor)
             calls += 1
-        self.assertEqual(self.redis("HGETALL", KEYS[3] + "h1"), ["vm-7", "task-7"])
+        table = self.redis("HGETALL", KEYS[3] + "h1")
+        self.assertEqual(dict(zip(table[::2], table[1::2])), {"vm-7": "task-7", "vm-held": f"{FAR} w1.a"})
         self.assertGreater(calls, 5)
 
     def rights(self, without=""):

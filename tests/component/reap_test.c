@@ -381,17 +381,17 @@ static void test_finding(void **state)
 	struct reap_lease lease;
 	int64_t token;
 
-	assert_false(find(fixture, "vm-1").is_held); /* no entry before the first renewal */
+	assert_int_equal(find(fixture, "vm-1").hold, REAP_HOLD_FREE); /* no entry before the first renewal */
 	assert_int_equal(renew(fixture, "x", grant.token), LEASE_VERDICT_DONE);
-	assert_true(find(fixture, "vm-1").is_held);
+	assert_int_equal(find(fixture, "vm-1").hold, REAP_HOLD_HELD);
 	assert_string_equal(find(fixture, "vm-1").id, "x");
-	assert_false(find(fixture, "vm-2").is_held);
+	assert_int_equal(find(fixture, "vm-2").hold, REAP_HOLD_FREE);
 	(void)redis_server_ask(&fixture->server, "DEL t:{mayfly}:vms:h1");
 	lease = wait_due(fixture, fixture->a);
 	token = take(fixture, fixture->a, &lease);
-	assert_true(find(fixture, "vm-1").is_held); /* its taking wrote the entry again: the reaper is at it */
+	assert_int_equal(find(fixture, "vm-1").hold, REAP_HOLD_HELD); /* its taking wrote the entry again: the reaper is at it */
 	assert_int_equal(settle(fixture, fixture->a, "x", token, REAP_VERB_ORPHAN), 1);
-	assert_false(find(fixture, "vm-1").is_held);
+	assert_int_equal(find(fixture, "vm-1").hold, REAP_HOLD_FREE);
 	assert_string_equal(find(fixture, "vm-1").id, "x");
 }
 

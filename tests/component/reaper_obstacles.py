@@ -203,6 +203,27 @@ class Caution(ReaperCase):
             self.assert_objects(live, sleepers[live], True)
         self.assertEqual(self.state(given_up), "running")
 
+    def hold(self, task_id, until_ms, owner="w1.a"):
+        """In the VM table, as a worker writes it of a workspace that it made ahead of any task."""
+        self.redis("HSET", self.vm_table(), self.vm_id(task_id), f"{until_ms} {owner}")
+
+    def test_what_is_held_for_no_task_is_left_alone_until_its_worker_is_dead(self):
+        """No lease ever names them. The one whose worker goes on holding it stays; the others are the controls."""
+        live, dead, let_go = self.new_id(), self.new_id(), self.new_id()
+        sleepers = {i: self.make_objects(i) for i in (live, dead, let_go)}
+        end = self.now_ms() + 2 * LEASE_MS
+        self.hold(live, end + HOUR_MS)
+        self.hold(dead, end)
+        self.fleet.start_reaper(scan_ms=100)
+        for gone in (let_go, dead):
+            wait_until(f"it is erased\n{self.fleet.log()[-1500:]}", lambda g=gone: self.objects(g, sleepers[g]) == (False,) * 3)
+            self.assertTrue(gone == let_go or self.now_ms() > end + GRACE_MS)
+            self.assert_objects(live, sleepers[live], True)
+        self.assertEqual(self.redis("HKEYS", self.vm_table()).count(self.vm_id(live)), 1)
+        self.assertEqual(self.fleet.told(), {})
+        self.hold(live, self.now_ms() - GRACE_MS - 1)  # its worker dies, too
+        wait_until("it is erased", lambda: self.objects(live, sleepers[live]) == (False,) * 3)
+
     def test_what_becomes_of_a_key_later_is_told(self):
         """The disk held fast while its lease was reaped, and is erased without a lease before its result is told."""
         task_id = self.lease(due_in_ms=0)

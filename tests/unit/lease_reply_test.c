@@ -243,11 +243,13 @@ static void test_find(void **state)
 			      3, cursor, found),
 			 0);
 	assert_string_equal(cursor, "18446744073709551615");
-	assert_true(found[0].is_held);
+	assert_int_equal(found[0].hold, REAP_HOLD_HELD);
 	assert_string_equal(found[0].id, "a");
-	assert_false(found[1].is_held);
+	assert_int_equal(found[1].hold, REAP_HOLD_FREE);
 	assert_string_equal(found[1].id, "");
 	assert_string_equal(found[2].id, ""); /* no id: it does not go to a log */
+	assert_int_equal(find("*3\r\n$1\r\n0\r\n$4\r\nover\r\n" NOBODY, 1, cursor, found), 0);
+	assert_int_equal(found[0].hold, REAP_HOLD_OVER);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		assert_int_equal(find(bad[i], 1, cursor, found), -EBADMSG);
 }

@@ -123,6 +123,7 @@ static void go_backward(struct workspace *workspace)
 	}
 	if (!stages_are(workspace, ~0u, STAGE_STOPPED))
 		return;
+	held_vms_remove(&workspace->held); /* what could not be removed is the reaper's now */
 	set_state(workspace, WORKSPACE_GONE);
 	workspace->events->on_gone(workspace->ctx);
 }
@@ -177,6 +178,8 @@ void workspace_free(struct workspace *workspace)
 void workspace_begin(struct workspace *workspace)
 {
 	workspace->ttl_ends_mono_ms = clock_mono_ms() + workspace->plan->ttl_ms;
+	if (workspace->plan->has_no_lease)
+		held_vms_add(workspace->host->held_vms, &workspace->held, workspace->vm_id);
 	wake(workspace);
 }
 

@@ -28,6 +28,7 @@
 #include "lane/client.h"
 #include "wire/frame.h"
 #include "worker/workspace/admission.h"
+#include "worker/workspace/held_vms.h"
 #include "worker/workspace/stage.h"
 
 struct backend;
@@ -50,6 +51,7 @@ struct workspace_host {
 	struct lane_client *disk_lane, *vmm_lane;
 	const struct backend *backend;
 	struct admission *admission; /* reservations go back there */
+	struct held_vms *held_vms; /* for what no lease names; NULL: there is no such thing */
 	uint64_t boot_ms;	     /* from the start of a VMM to its agent's hello */
 	uint64_t null_run_ms;	     /* what a program of the null backend takes */
 	void (*on_works)(void *ctx);	 /* a microVM became ready for user code: this host is fit */
@@ -65,6 +67,7 @@ struct workspace_plan {
 	uint64_t use_ms; /* from READY on, the longest that its owner means to use it: the guard ends it soon after */
 	enum workspace_start start;
 	const char *owner_id; /* in log lines: whose it is */
+	bool has_no_lease; /* made ahead of any task: it is held (held_vms.h) */
 };
 
 enum workspace_over {
@@ -158,6 +161,7 @@ struct workspace {
 	struct workspace_vm vm;
 	struct workspace_disk disk;
 	struct workspace_guest guest;
+	struct held_vm held; /* while no lease names it */
 	struct workspace_programs programs;
 	uint32_t n_programs; /* so far: the last exec id */
 

@@ -16,6 +16,9 @@
 -- A VM table (one hash per host: vm_id -> task id) leads from a workspace that a reaper finds on its host to the lease that may
 -- name it. It only helps to find: what counts is what the line says. A renewal and a reaper's taking write it, a claim does not,
 -- so that a short task costs nothing; a live lease that has lost its entry gets it back with its next renewal.
+--
+-- A workspace that no lease names, because it was made ahead of any task, has an entry of another kind: a hold, vm_id -> "<until> <owner>".
+-- It is all that says that the workspace is held, so its worker writes it again and again, as it renews leases.
 
 -- Lua's own conversion of a number keeps 14 digits.
 local function digits(number) return string.format('%.0f', number) end
@@ -93,7 +96,17 @@ local function give_back(key, id, line, uncounted, destroyed)
   write(key, id, field, never)
 end
 
--- The task ids to which the host's VM table leads from the vm_ids in ARGV[first] and behind it; "" where it has no entry.
+-- No task id has a space.
+local function hold_of(until_ms, owner) return until_ms .. ' ' .. owner end
+
+-- Until when, and by whom; nothing when the entry is no hold.
+local function read_hold(entry)
+  local until_ms, owner = string.match(entry, '^(%d+) ([^ ]+)$')
+  return tonumber(until_ms), owner
+end
+
+-- The entries of the vm_ids in ARGV[first] and behind it in the host's VM table: the task id to which each leads, or a hold; "" where there
+-- is none.
 local function entries_of(host, first)
   local vm_ids, ids = {}, {}
   for i = first, #ARGV do vm_ids[#vm_ids + 1] = ARGV[i] end
