@@ -1,18 +1,21 @@
 /* mayfly-agent: PID 1 of a microVM.
  *
- * Boots, says hello, and then does what the engine says in the guest protocol (wire/frame.h): setup once; then input
- * files, programs and files back for many execs at once. It shares the kernel with programs it must not trust; they
+ * Boots, says hello, and then does what the engine says in the guest protocol (wire/frame.h): setup and mount once; then
+ * input files, programs and files back for many execs at once. In a template it is told to warm instead, and goes on in
+ * clones of it without knowing which, or how many: it trusts nothing that it drew or measured before setup. It shares the kernel with programs it must not trust; they
  * get nothing of it but the other ends of three pipes. One loop does everything: it waits for the port, for signals
  * and for what execs wait for; then each part does what can be done without waiting.
  *
- *   new          hello was said; only setup may come
- *   set up       frames about execs are taken
+ *   new, warm    hello was said, and warmed; setup may come, and warm, once
+ *   set up       it is a VM of its own; only mount may come
+ *   ready        frames about execs are taken
  *   not hearing  the peer is gone or another one has come, it sent what is no frame of the protocol, or it was refused. Only attach
  *                is taken. Programs go on, and nothing is said about them
  *
- * An attach leads from `not hearing` back to where the agent was. A setup that failed cannot be repeated: every
- * attach is told. The agent ends only together with the VM: its guard ends that, or the agent itself when it cannot
+ * An attach leads from `not hearing` back to where the agent was. A warm, setup or mount that failed cannot be
+ * repeated: every attach is told. The agent ends only together with the VM: its guard ends that, or the agent itself when it cannot
  * go on; before it said hello, the VM then starts its kernel again. */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -32,13 +35,23 @@
 #include "guest/agent/mounts.h"
 #include "guest/agent/execs.h"
 #include "guest/agent/setup.h"
+#include "guest/agent/warm.h"
+
+enum agent_phase { AGENT_NEW, AGENT_WARM, AGENT_SET_UP, AGENT_READY, AGENT_PHASE_COUNT };
+
+static const char *const phases[] = { [AGENT_NEW] = "not set up",
+				      [AGENT_WARM] = "warm and not set up",
+				      [AGENT_SET_UP] = "set up, without its disk",
+				      [AGENT_READY] = "ready" };
+static_assert(ARRAY_SIZE(phases) == AGENT_PHASE_COUNT, "every phase has its words");
 
 struct agent {
 	struct connection connection;
 	int signal_fd;
 	bool is_hearing;
-	bool is_set_up;
-	char setup_failure[sizeof(((struct err *)NULL)->msg)]; /* "": it did not fail */
+	enum agent_phase phase;
+	bool has_image; /* since warm */
+	char failure[sizeof(((struct err *)NULL)->msg)]; /* of what leads to the next phase; "": it did not fail */
 	struct execs execs;
 };
 
@@ -84,31 +97,69 @@ static int check_version(const struct frame *frame, struct err *err)
 		       frame->version, FRAME_VERSION);
 }
 
-static int set_up(const struct frame *frame, struct err *err)
+/* Half of it may have been done: there is no second try. */
+static int go_on_to(struct agent *agent, enum agent_phase phase, int r, const struct err *err)
 {
-	int r = setup_identity(frame, err);
-
 	if (r == 0)
-		r = mounts_make(err);
-	if (r == 0)
-		r = setup_hosts(frame, err);
+		agent->phase = phase;
+	else
+		(void)snprintf(agent->failure, sizeof(agent->failure), "%s", err->msg);
 	return r;
 }
 
-static int take_setup(struct agent *agent, const struct frame *frame, struct err *err)
+/* A template without what its image wants to have waiting is one, too: programs are executed. */
+static int take_warm(struct agent *agent, const struct frame *frame, struct err *err)
 {
-	struct frame ready = { .type = FRAME_READY };
+	struct frame warmed = { .type = FRAME_WARMED };
 	uint64_t start_ms = clock_mono_ms();
+	struct err why = { .msg = "" };
 	int r = check_version(frame, err);
 
 	if (r < 0)
 		return r; /* nothing was done: the right engine may attach */
-	r = set_up(frame, err);
-	if (r < 0) {
-		(void)snprintf(agent->setup_failure, sizeof(agent->setup_failure), "%s", err->msg);
+	r = go_on_to(agent, AGENT_WARM, mounts_make_image(err), err);
+	if (r < 0)
 		return r;
-	}
-	agent->is_set_up = true;
+	agent->has_image = true;
+	r = warm_start(&why);
+	warmed.is_warm = r > 0;
+	if (r < 0)
+		warmed.error = (struct frame_text){ .text = why.msg, .len = strlen(why.msg) };
+	warmed.elapsed_ms = clock_mono_ms() - start_ms;
+	return send_simple(agent, &warmed, err);
+}
+
+static int take_setup(struct agent *agent, const struct frame *frame, struct err *err)
+{
+	int r = check_version(frame, err);
+
+	if (r < 0)
+		return r;
+	r = setup_identity(frame, err);
+	if (r == 0)
+		warm_reseed();
+	return go_on_to(agent, AGENT_SET_UP, r, err);
+}
+
+static int mount_all(const struct agent *agent, struct err *err)
+{
+	int r = agent->has_image ? 0 : mounts_make_image(err);
+
+	if (r == 0)
+		r = mounts_make(err);
+	if (r == 0)
+		r = setup_hosts(err);
+	return r;
+}
+
+static int take_mount(struct agent *agent, struct err *err)
+{
+	struct frame ready = { .type = FRAME_READY };
+	uint64_t start_ms = clock_mono_ms();
+	int r = go_on_to(agent, AGENT_READY, mount_all(agent, err), err);
+
+	if (r < 0)
+		return r;
 	ready.elapsed_ms = clock_mono_ms() - start_ms;
 	return send_simple(agent, &ready, err);
 }
@@ -118,7 +169,8 @@ static int say_hello(struct agent *agent, struct err *err)
 	const struct frame hello = { .type = FRAME_HELLO,
 				     .version = FRAME_VERSION,
 				     .elapsed_ms = uptime_ms(),
-				     .is_set_up = agent->is_set_up,
+				     .is_set_up = agent->phase >= AGENT_SET_UP,
+				     .is_mounted = agent->phase >= AGENT_READY,
 				     .n_execs = execs_count(&agent->execs) };
 
 	agent->is_hearing = true;
@@ -136,8 +188,8 @@ static int take_attach(struct agent *agent, const struct frame *frame, struct er
 	r = say_hello(agent, err);
 	if (r == 0)
 		r = check_version(frame, err);
-	if (r == 0 && agent->setup_failure[0])
-		r = err_set(err, ERR_HOST, 0, "%s", agent->setup_failure);
+	if (r == 0 && agent->failure[0])
+		r = err_set(err, ERR_HOST, 0, "%s", agent->failure);
 	if (r == 0 && execs_announce(&agent->execs, &agent->connection) < 0)
 		r = err_set(err, ERR_HOST, ENOMEM, "announce the programs");
 	return r;
@@ -166,10 +218,15 @@ static int take_frame(struct agent *agent, const struct frame *frame, struct err
 		return take_attach(agent, frame, err);
 	if (!agent->is_hearing)
 		return 0;
-	if (frame->type == FRAME_SETUP && !agent->is_set_up && !agent->setup_failure[0])
+	if (frame->type == FRAME_WARM && agent->phase == AGENT_NEW)
+		return take_warm(agent, frame, err);
+	if (frame->type == FRAME_SETUP && agent->phase < AGENT_SET_UP)
 		return take_setup(agent, frame, err);
-	if (!is_about_an_exec(frame->type) || !agent->is_set_up)
-		return err_set(err, ERR_BUG, 0, "a '%s' frame does not belong here", frame_type_name(frame->type));
+	if (frame->type == FRAME_MOUNT && agent->phase == AGENT_SET_UP)
+		return take_mount(agent, err);
+	if (!is_about_an_exec(frame->type) || agent->phase < AGENT_READY)
+		return err_set(err, ERR_BUG, 0, "a '%s' frame does not belong here: the guest is %s", frame_type_name(frame->type),
+			       phases[agent->phase]);
 	execs_take(&agent->execs, frame, &agent->connection);
 	return 0;
 }

@@ -153,12 +153,14 @@ static int bind_work(struct err *err)
 	return 0;
 }
 
+int mounts_make_image(struct err *err)
+{
+	return mount_disk(SERIAL_IMAGE, "/image", "erofs", MS_RDONLY | MS_NODEV | MS_NOSUID | MS_NOATIME, NULL, err);
+}
+
 int mounts_make(struct err *err)
 {
-	int r = mount_disk(SERIAL_IMAGE, "/image", "erofs", MS_RDONLY | MS_NODEV | MS_NOSUID | MS_NOATIME, NULL, err);
-
-	if (r == 0)
-		r = mount_disk(SERIAL_WORK, "/disk", "ext4", MS_NODEV | MS_NOSUID | MS_NOATIME, "nobarrier", err);
+	int r = mount_disk(SERIAL_WORK, "/disk", "ext4", MS_NODEV | MS_NOSUID | MS_NOATIME, "nobarrier", err);
 	if (r == 0)
 		r = make_folders(err);
 	if (r == 0)

@@ -10,5 +10,8 @@
 #define TASK_UID  1000
 #define TASK_GID  1000
 
-/* Mount everything below DISK_ROOT. */
+/* Mount the image, read-only, at /image. */
+int mounts_make_image(struct err *err);
+
+/* Then the disk, and everything below DISK_ROOT. */
 int mounts_make(struct err *err);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/random.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -9,6 +10,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/own.h"
 #include "guest/agent/mounts.h"
@@ -69,16 +71,15 @@ int setup_identity(const struct frame *frame, struct err *err)
 }
 
 /* The image's own lines stay. It is the upper layer of the overlay that is written, before the task has one process. */
-int setup_hosts(const struct frame *frame, struct err *err)
+int setup_hosts(struct err *err)
 {
 	static const char path[] = DISK_ROOT "/etc/hosts";
 	cleanup_fd int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
-	int len = (int)frame->hostname.len;
+	char name[HOST_NAME_MAX + 1] = "";
 
 	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP))
 		return 0; /* an image that has no such place for it */
-	if (fd < 0 || dprintf(fd, "127.0.0.1 %.*s\n::1 %.*s\n", len, frame->hostname.text, len,
-			      frame->hostname.text) < 0)
+	if (fd < 0 || gethostname(name, sizeof(name)) < 0 || dprintf(fd, "127.0.0.1 %s\n::1 %s\n", name, name) < 0)
 		return err_set(err, ERR_HOST, errno, "write /etc/hosts of the image");
 	return 0;
 }

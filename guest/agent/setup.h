@@ -7,5 +7,5 @@
 /* `frame` is a FRAME_SETUP. */
 int setup_identity(const struct frame *frame, struct err *err);
 
-/* Once the task's root is mounted: its host name stands for the loopback addresses, as programs expect of their own. */
-int setup_hosts(const struct frame *frame, struct err *err);
+/* Once the task's root is mounted: the host name stands for the loopback addresses, as programs expect of their own. */
+int setup_hosts(struct err *err);

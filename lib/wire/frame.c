@@ -50,11 +50,13 @@ struct shape {
 #define FIELD_EXEC FIELD(exec, KIND_U32, 1, UINT32_MAX)
 
 static const struct shape shapes[] = {
+	[FRAME_WARM] = { "warm", { FIELD(version, KIND_VERSION, 0, UINT32_MAX) } },
 	[FRAME_SETUP] = { "setup", {
 		FIELD(version, KIND_VERSION, 0, UINT32_MAX),
 		FIELD(data, KIND_BYTES, 32, FRAME_ENTROPY_BYTES),
 		FIELD(realtime_ns, KIND_U64, 0, INT64_MAX),
 		FIELD(hostname, KIND_TEXT, 1, HOSTNAME_MAX) } },
+	[FRAME_MOUNT] = { .name = "mount" },
 	[FRAME_ATTACH] = { "attach", { FIELD(version, KIND_VERSION, 0, UINT32_MAX) } },
 	[FRAME_PUT] = { "put", {
 		FIELD_EXEC,
@@ -96,7 +98,12 @@ static const struct shape shapes[] = {
 		FIELD(version, KIND_VERSION, 0, UINT32_MAX),
 		FIELD(elapsed_ms, KIND_U64, 0, INT64_MAX),
 		FIELD(is_set_up, KIND_BOOL, 0, 0),
+		FIELD(is_mounted, KIND_BOOL, 0, 0),
 		FIELD(n_execs, KIND_U32, 0, FRAME_EXECS_MAX) } },
+	[FRAME_WARMED] = { "warmed", {
+		FIELD(is_warm, KIND_BOOL, 0, 0),
+		FIELD(elapsed_ms, KIND_U64, 0, INT64_MAX),
+		FIELD(error, KIND_MENDED, 0, ERROR_MAX) } },
 	[FRAME_READY] = { "ready", { FIELD(elapsed_ms, KIND_U64, 0, INT64_MAX) } },
 	[FRAME_STATUS] = { "status", {
 		FIELD_EXEC,

@@ -8,8 +8,18 @@
  *
  * Conversation (engine: E, agent: A). The VM first, once:
  *   A hello        the agent is up
- *   E setup        entropy, wall clock, host name; sent once the disk is attached
+ *   E setup        entropy, wall clock, host name: what makes it a VM of its own. The disk need not be there yet
+ *   E mount        the disk is attached
  *   A ready        RNG seeded, clock set, disk mounted
+ *
+ * A VM that is to become a template, whose memory others begin with, hears something else first, and then nothing more:
+ *   A hello
+ *   E warm         do what needs neither a disk nor an identity: the image is mounted, what it wants to have running waits
+ *   A warmed       `is_warm`: something waits; `error`: why not, though the image names something. The VM may be saved now
+ * A clone begins here: nothing tells its agent that it is one but the setup, which comes next, and then mount.
+ *
+ * So nothing of a task comes into a VM whose random numbers another one has, too: before `setup` the agent refuses mount
+ * and every frame about a program; after it, `warm`. Each of the three comes once.
  *
  * Then programs, up to FRAME_EXECS_MAX at once. Each has a number, `exec`, that every frame about it carries. The engine chooses it:
  * 1 or more, each higher than all before it, never used again in this VM. For one program, in this order:
@@ -31,18 +41,18 @@
  * while its program has ended. After the `end` of a program that runs, the place is free once that is gone; who needs
  * it for sure kills first, and ends after `exit`. Frames about an exec that is over are ignored: they crossed its
  * `fail`. A frame that is out of order, or about a number that was never used, is answered by `fail` for that exec
- * alone, whose program is killed; the others go on. `fail` with exec 0 is about the whole guest: setup failed, the
- * versions differ, bytes that are no frame, a frame before `ready`. Then the agent hears nothing more but an attach;
+ * alone, whose program is killed; the others go on. `fail` with exec 0 is about the whole guest: warm, setup or mount
+ * failed, the versions differ, bytes that are no frame, a frame that is too early, or too late. Then the agent hears nothing more but an attach;
  * programs go on. The engine ends the VM at any time.
  *
- * Versions: `hello`, `setup` and `attach` carry one. Of a frame with another version than FRAME_VERSION only type and
+ * Versions: `hello`, `warm`, `setup` and `attach` carry one. Of a frame with another version than FRAME_VERSION only type and
  * version are decoded, so that both sides can name them. The engine refuses another agent's hello, the agent another
- * engine's setup and attach (the latter after its hello).
+ * engine's warm, setup and attach (the latter after its hello).
  *
  * Another peer: programs do not need the engine. When the port has no peer, they go on until their window is full; timeouts pass, but
  * not while a program waits for the window. A new engine, which may not know what the one before it said, or how far, attaches:
  *   E (FRAME_SYNC) attach
- *   A (FRAME_SYNC) hello      `is_set_up`, and `n_execs` that live; the first one, at boot, comes by itself and without FRAME_SYNC
+ *   A (FRAME_SYNC) hello      `is_set_up`, `is_mounted`, and `n_execs` that live; the first one, at boot, comes by itself and without FRAME_SYNC
  *   A status...               one for each: how far it is. The agent says nothing more about an exec until
  *   E resume                  with what the engine has of stdout and stderr: output goes on from there; `exit` or `fail` come (again).
  *                             Both offsets lie between `status`'s and what was sent. stdin goes on from status's `stdin_bytes`
@@ -64,7 +74,7 @@
 #include "base/buf.h"
 #include "wire/task.h"
 
-#define FRAME_VERSION 3
+#define FRAME_VERSION 4
 #define FRAME_MAX_BYTES (256 * 1024)  /* run: argv + env up to 128 KiB, with room */
 #define FRAME_DATA_MAX (32 * 1024)    /* data of one put, stdin, out or file frame */
 #define FRAME_WINDOW_BYTES (256 * 1024) /* unacknowledged output of one program, at most: the agent keeps it */
@@ -78,7 +88,9 @@
 
 enum frame_type {
 	/* engine to agent */
+	FRAME_WARM,
 	FRAME_SETUP,
+	FRAME_MOUNT,
 	FRAME_ATTACH,
 	FRAME_PUT,
 	FRAME_RUN,
@@ -90,6 +102,7 @@ enum frame_type {
 	FRAME_END,
 	/* agent to engine */
 	FRAME_HELLO,
+	FRAME_WARMED,
 	FRAME_READY,
 	FRAME_STATUS,
 	FRAME_STARTED,
@@ -113,8 +126,8 @@ struct frame_pair {
 /* One frame of any type; fields that a type does not carry are zero. Borrowed pointers point into the decoded bytes. */
 struct frame {
 	enum frame_type type;
-	uint32_t version;         /* hello setup attach */
-	uint32_t exec;            /* all but hello setup attach ready; 0 only in fail: the whole guest */
+	uint32_t version;         /* hello warm setup attach */
+	uint32_t exec;            /* all but those, warmed mount ready; 0 only in fail: the whole guest */
 	const uint8_t *data;      /* put stdin out file: payload; setup: entropy */
 	size_t len;
 	/* put stdin out file: of the payload in its file or stream; ack: the stream up to here */
@@ -137,7 +150,9 @@ struct frame {
 	size_t n_paths;
 	uint64_t limit_bytes;     /* collect */
 	uint32_t stream;          /* out ack: 1 stdout, 2 stderr */
-	bool is_set_up;           /* hello: a setup was done; put and run may come at once */
+	bool is_set_up;           /* hello: a setup was done */
+	bool is_mounted;          /* hello: so was a mount; put and run may come at once */
+	bool is_warm;             /* warmed */
 	uint32_t n_execs;         /* hello: as many `status` follow */
 	bool is_running;          /* status: has a program that was not seen to end */
 	bool is_started;          /* status: its user code ran; `started` is not said again */
@@ -154,8 +169,8 @@ struct frame {
 	/* exit: written, dropped ones too; status: acknowledged; resume: the engine has these */
 	uint64_t stdout_bytes, stderr_bytes;
 	uint64_t cpu_ms, max_rss_kib, run_ms; /* exit */
-	uint64_t elapsed_ms;      /* hello: since the kernel started; ready: mounts and seeding */
-	struct frame_text error;  /* fail file: a sentence; "" in file when all is well */
+	uint64_t elapsed_ms;      /* hello: since the kernel started; warmed ready: for warm, for mount */
+	struct frame_text error;  /* fail file warmed: a sentence; "" in file and warmed when all is well */
 	struct frame_text missing; /* fail: a program that the image lacks, "" when that is not the reason */
 };
 

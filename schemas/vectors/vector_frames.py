@@ -10,9 +10,12 @@ def frame(message):
 
 
 FRAMES = {
-    "hello": {"version": 3, "elapsed_ms": 900, "is_set_up": False, "n_execs": 0},
-    "setup": {"version": 3, "data": bytes(range(64)), "realtime_ns": 1795453739364000000, "hostname": "t-1"},
-    "attach": {"version": 3},
+    "hello": {"version": 4, "elapsed_ms": 900, "is_set_up": False, "is_mounted": False, "n_execs": 0},
+    "warm": {"version": 4},
+    "warmed": {"is_warm": True, "elapsed_ms": 300, "error": ""},
+    "setup": {"version": 4, "data": bytes(range(64)), "realtime_ns": 1795453739364000000, "hostname": "t-1"},
+    "mount": {},
+    "attach": {"version": 4},
     "ready": {"elapsed_ms": 40},
     "put": {"exec": 1, "path": "in/data", "mode": 420, "offset": 0, "data": b"abc", "is_last": True},
     "run": {"exec": 1, "argv": ["sh", "-c", "exit 3"], "env": {"A": "b"}, "timeout_ms": 60000,
@@ -61,6 +64,8 @@ def bad_frames():
         ("kill-signal", {**FRAMES["kill"], "signal": 65}, "signal", "a signal that does not exist"),
         ("hello-execs", {**FRAMES["hello"], "n_execs": 17}, "n_execs", "more programs than an agent has"),
         ("run-window", {**FRAMES["run"], "window": (1 << 18) + 1}, "window", "more than an agent keeps"),
+        ("warm-version-missing", {"t": "warm"}, "version", "an engine that does not say what it speaks"),
+        ("mount-version", {"version": 4, "t": "mount"}, "version", "a mount follows a setup, which had the version"),
         ("setup-version-missing", {name: value for name, value in FRAMES["setup"].items() if name != "version"}, "version",
          "an engine that does not say what it speaks"),
         ("out-data-number", {**FRAMES["out"], "data": 5}, "data", "a number as data"),

@@ -45,7 +45,7 @@ static void expect_hello(uint32_t n_execs)
 	const struct frame *hello = guest_vm_attach(&vm);
 
 	assert_int_equal(hello->version, FRAME_VERSION);
-	assert_true(hello->is_set_up);
+	assert_true(hello->is_set_up && hello->is_mounted);
 	assert_int_equal(hello->n_execs, n_execs);
 }
 
@@ -214,7 +214,7 @@ static void test_engines_that_speak_nonsense(void **state)
 	id = begin("read x; echo $x; exit 6", NULL);
 	await_start(id);
 	guest_vm_send(&vm, &(struct frame){ .type = FRAME_HELLO, .version = FRAME_VERSION });
-	expect_guest_fails("a 'hello' frame does not belong here");
+	expect_guest_fails("a 'hello' frame does not belong here: the guest is ready");
 	send_input(id, "unheard\n", true);
 	expect_hello(1); /* the same engine, which came to its senses */
 	(void)expect_status(id);
@@ -243,7 +243,7 @@ static void test_engines_that_speak_nonsense(void **state)
 /* One side is older than the other: both say so, in words; nothing was done, and the right engine can go on. */
 static void test_another_version(void **state)
 {
-	const char *refusal = "the engine speaks version 4 of the guest protocol, the agent in the kernel bundle 3; rebuild the bundle with "
+	const char *refusal = "the engine speaks version 5 of the guest protocol, the agent in the kernel bundle 4; rebuild the bundle with "
 			      "'mayfly image build'";
 
 	(void)state;

@@ -284,6 +284,7 @@ void guest_vm_setup(struct guest_vm *vm)
 	frame.data = entropy;
 	frame.len = sizeof(entropy);
 	guest_vm_send(vm, &frame);
+	guest_vm_send(vm, &(struct frame){ .type = FRAME_MOUNT });
 	(void)guest_vm_expect(vm, FRAME_READY);
 }
 

@@ -101,6 +101,16 @@ static void answer_commands(const char *what)
 	}
 }
 
+static void take_frame(void)
+{
+	uint8_t data[FRAME_MAX_BYTES];
+	ssize_t n = recv(CHANNEL_FD, data, 4, MSG_WAITALL);
+	int64_t extent = n == 4 ? frame_extent(data, 4) : 0;
+
+	if (extent <= 4 || recv(CHANNEL_FD, data + 4, (size_t)extent - 4, MSG_WAITALL) != extent - 4)
+		_exit(0);
+}
+
 static void take_bytes(void)
 {
 	char data[65536];
@@ -125,7 +135,8 @@ static void run_guest(void)
 	answer_commands(is_evil("errors") ? "\"error\":{\"class\":\"GenericError\",\"desc\":\"no\"}" : "\"return\":{}");
 	if (is_evil("errors"))
 		return;
-	take_bytes(); /* setup */
+	take_frame(); /* setup */
+	take_frame(); /* mount */
 	send_frame(&ready);
 	take_bytes(); /* run */
 	send_frame(&started);

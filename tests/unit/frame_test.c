@@ -26,6 +26,8 @@ static const struct frame samples[] = {
 			  .len = sizeof(entropy),
 			  .realtime_ns = 1700000000000000001,
 			  .hostname = TEXT("t-1") },
+	[FRAME_WARM] = { .type = FRAME_WARM, .version = FRAME_VERSION },
+	[FRAME_MOUNT] = { .type = FRAME_MOUNT },
 	[FRAME_ATTACH] = { .type = FRAME_ATTACH, .version = FRAME_VERSION },
 	[FRAME_PUT] = { .type = FRAME_PUT,
 			.exec = 1,
@@ -51,7 +53,9 @@ static const struct frame samples[] = {
 	[FRAME_COLLECT] = { .type = FRAME_COLLECT, .exec = 5, .paths = paths, .n_paths = ARRAY_SIZE(paths), .limit_bytes = 9 },
 	[FRAME_RESUME] = { .type = FRAME_RESUME, .exec = 6, .stdout_bytes = 1ull << 40, .stderr_bytes = 7 },
 	[FRAME_END] = { .type = FRAME_END, .exec = 7 },
-	[FRAME_HELLO] = { .type = FRAME_HELLO, .version = FRAME_VERSION, .elapsed_ms = 300, .is_set_up = true, .n_execs = FRAME_EXECS_MAX },
+	[FRAME_HELLO] = { .type = FRAME_HELLO, .version = FRAME_VERSION, .elapsed_ms = 300, .is_set_up = true, .is_mounted = true,
+			  .n_execs = FRAME_EXECS_MAX },
+	[FRAME_WARMED] = { .type = FRAME_WARMED, .is_warm = true, .elapsed_ms = 200, .error = TEXT("its command ended") },
 	[FRAME_READY] = { .type = FRAME_READY, .elapsed_ms = 40 },
 	[FRAME_STATUS] = { .type = FRAME_STATUS, .exec = 8, .is_running = true, .is_started = true,
 			   .stdin_bytes = 1, .stdout_bytes = 2, .stderr_bytes = 3 },
@@ -114,6 +118,8 @@ static void assert_same_numbers(const struct frame *a, const struct frame *b)
 	assert_int_equal(a->version, b->version);
 	assert_int_equal(a->exec, b->exec);
 	assert_int_equal(a->is_set_up, b->is_set_up);
+	assert_int_equal(a->is_mounted, b->is_mounted);
+	assert_int_equal(a->is_warm, b->is_warm);
 	assert_int_equal(a->n_execs, b->n_execs);
 	assert_int_equal(a->is_running, b->is_running);
 	assert_int_equal(a->is_started, b->is_started);

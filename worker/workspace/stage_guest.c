@@ -1,6 +1,7 @@
 /* The boot stage and the guest stage: the conversation of wire/frame.h up to `ready`, seen from the engine.
  *
- * BOOT  opens the channel and waits for `hello`, in its version. GUEST sends `setup` and waits for `ready`.
+ * BOOT  opens the channel and waits for `hello`, in its version; the answer is `setup`. GUEST, when the disk is attached, sends
+ *       `mount` and waits for `ready`.
  * Then frames belong to the programs (exec.c), each to the one that it names. A frame of a program that has left is late, and
  * dropped; one of a program that never was, and any other frame, is a fault of the workspace: an agent speaks in order.
  * Once the workspace is to end nothing is heard any more. */
@@ -14,11 +15,25 @@
 #include "worker/workspace/channel.h"
 #include "worker/workspace/stages.h"
 
-#define SETUP_MS 30000 /* seeding and mounting: ~200 ms on an idle host under TCG */
+#define MOUNT_MS 30000 /* ~100 ms on an idle host under TCG */
 
 uint64_t stage_guest_longest_ms(const struct workspace *workspace)
 {
-	return workspace->host->boot_ms + SETUP_MS;
+	return workspace->host->boot_ms + MOUNT_MS;
+}
+
+void stage_boot_set_up(struct workspace *workspace)
+{
+	uint8_t entropy[FRAME_ENTROPY_BYTES];
+
+	random_fill(entropy, sizeof(entropy));
+	workspace_send(workspace, &(struct frame){ .type = FRAME_SETUP,
+						   .version = FRAME_VERSION,
+						   .data = entropy,
+						   .len = sizeof(entropy),
+						   .realtime_ns = clock_wall_ns(),
+						   .hostname = { .text = "mayfly", .len = 6 } });
+	explicit_bzero(entropy, sizeof(entropy));
 }
 
 static void take_hello(struct workspace *workspace, const struct frame *frame)
@@ -34,6 +49,7 @@ static void take_hello(struct workspace *workspace, const struct frame *frame)
 		return;
 	}
 	workspace->took.boot_ms = workspace_stage_took_ms(workspace, WORKSPACE_STAGE_VMM);
+	stage_boot_set_up(workspace);
 	workspace_stage_is_ready(workspace, WORKSPACE_STAGE_BOOT);
 }
 
@@ -114,18 +130,8 @@ void stage_boot_stop(struct workspace *workspace)
 
 void stage_guest_start(struct workspace *workspace)
 {
-	uint8_t entropy[FRAME_ENTROPY_BYTES];
-	struct frame frame = { .type = FRAME_SETUP,
-			       .version = FRAME_VERSION,
-			       .data = entropy,
-			       .len = sizeof(entropy),
-			       .realtime_ns = clock_wall_ns(),
-			       .hostname = { .text = "mayfly", .len = 6 } };
-
-	random_fill(entropy, sizeof(entropy));
-	workspace->guest.deadline_mono_ms = clock_mono_ms() + SETUP_MS;
-	workspace_send(workspace, &frame);
-	explicit_bzero(entropy, sizeof(entropy));
+	workspace->guest.deadline_mono_ms = clock_mono_ms() + MOUNT_MS;
+	workspace_send(workspace, &(struct frame){ .type = FRAME_MOUNT });
 }
 
 void stage_guest_stop(struct workspace *workspace)
@@ -142,7 +148,7 @@ void stage_guest_tick(struct workspace *workspace, uint64_t now_mono_ms)
 	if (workspace->stages[WORKSPACE_STAGE_BOOT] == STAGE_STARTING)
 		workspace_guest_fault(workspace, "it did not boot in time");
 	else if (workspace->stages[WORKSPACE_STAGE_GUEST] == STAGE_STARTING)
-		workspace_guest_fault(workspace, "it did not set itself up in time");
+		workspace_guest_fault(workspace, "it did not mount its disk in time");
 	else if (workspace->stages[WORKSPACE_STAGE_BOOT] == STAGE_READY)
 		workspace_guest_fault(workspace, "its VMM did not open its disk in time");
 }

@@ -8,7 +8,7 @@
 #define AFTER(stage) (1u << WORKSPACE_STAGE_##stage)
 
 /* Forward: the VMM first, which also finds out whether the image is there; the disk is made while the guest boots, because booting
- * takes longer than formatting; then the volume is handed over, and the guest sets itself up on it.
+ * takes longer than formatting; then the volume is handed over, and the guest mounts it.
  * Backward: the guest is silenced and its VMM killed; when that is dead the key is destroyed, which nobody holds any more; the files
  * go last, while the owner already tells (docs/decisions/2026-11-28-dead-before-told.md). */
 const struct stage workspace_stages_cold[] = {

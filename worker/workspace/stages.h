@@ -13,6 +13,7 @@ void stage_key_start(struct workspace *workspace);
 void stage_key_stop(struct workspace *workspace);
 void stage_boot_start(struct workspace *workspace);
 void stage_boot_stop(struct workspace *workspace);
+void stage_boot_set_up(struct workspace *workspace); /* its agent listens: entropy, clock and host name of its own */
 void stage_guest_start(struct workspace *workspace);
 void stage_guest_stop(struct workspace *workspace);
 

@@ -93,7 +93,7 @@ struct workspace_took {
 	int64_t disk_ms;
 	int64_t key_ms;	  /* handing over the disk */
 	int64_t boot_ms;  /* from asking the lane to the agent's hello */
-	int64_t setup_ms; /* seeding and mounts, in the guest */
+	int64_t setup_ms; /* mounts, in the guest */
 	int64_t erase_ms; /* from the decision to end it to the destroyed key */
 };
 
@@ -137,9 +137,9 @@ LIST_HEAD(workspace_programs, workspace_program);
 enum workspace_stage {
 	WORKSPACE_STAGE_VMM,   /* a VMM in its jail, under its guard */
 	WORKSPACE_STAGE_DISK,  /* the encrypted volume */
-	WORKSPACE_STAGE_BOOT,  /* the guest's kernel, up to the agent's hello */
+	WORKSPACE_STAGE_BOOT,  /* the guest's kernel, up to the agent's hello; its setup is sent */
 	WORKSPACE_STAGE_KEY,   /* the volume and its key, in the VMM's hands */
-	WORKSPACE_STAGE_GUEST, /* the guest sets itself up */
+	WORKSPACE_STAGE_GUEST, /* the guest mounts its disk */
 	WORKSPACE_STAGE_COUNT
 };
 

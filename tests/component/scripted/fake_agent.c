@@ -50,11 +50,11 @@ static void say_version(struct fake_agent *agent, unsigned long number)
 	send_frame(agent, &(struct frame){ .type = FRAME_HELLO, .version = (uint32_t)number });
 }
 
-/* As an agent that was set up by another engine. */
+/* As an agent that another engine made ready. */
 static void say_attached(struct fake_agent *agent, unsigned long number)
 {
 	send_frame(agent, &(struct frame){
-				  .type = FRAME_HELLO, .version = FRAME_VERSION, .is_set_up = true, .n_execs = (uint32_t)number });
+				  .type = FRAME_HELLO, .version = FRAME_VERSION, .is_set_up = true, .is_mounted = true, .n_execs = (uint32_t)number });
 }
 
 static void say_status(struct fake_agent *agent, unsigned long number)
@@ -66,6 +66,11 @@ static void say_status(struct fake_agent *agent, unsigned long number)
 static void say_exec(struct fake_agent *agent, unsigned long number)
 {
 	agent->exec = (uint32_t)number;
+}
+
+static void say_warmed(struct fake_agent *agent, unsigned long number)
+{
+	send_frame(agent, &(struct frame){ .type = FRAME_WARMED, .is_warm = number });
 }
 
 static void say_ready(struct fake_agent *agent, unsigned long number)
@@ -289,6 +294,7 @@ static const struct {
 	{ "nofile", say_nofile },   { "other", say_other },	{ "large", say_large },	  { "collected", say_collected },
 	{ "fail", say_fail },	    { "missing", say_missing }, { "engines", say_engines }, { "noise", say_noise },
 	{ "map", say_map },	    { "empty", say_empty },	{ "half", say_half },	  { "close", say_close },
+	{ "warmed", say_warmed },
 };
 
 bool fake_agent_say(struct fake_agent *agent, const struct script_word *word)

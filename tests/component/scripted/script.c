@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* Every QMP command is answered, and every lane's request done. */
-static const char well_behaved[] = "q:start=q:greeting a:start=a:hello a:setup=a:ready a:run=a:started,a:out,a:exit "
+static const char well_behaved[] = "q:start=q:greeting a:start=a:hello a:mount=a:ready a:run=a:started,a:out,a:exit "
 				   "a:collect=a:file,a:collected g:kill=g:killed,g:close q:*=q:return d:*=d:ok v:*=v:ok";
 
 static unsigned long number_after(const char **at, char mark, unsigned long otherwise)

@@ -26,7 +26,7 @@
 static const struct {
 	const char *point, *good;
 } points[] = {
-	{ "a:start", "a:hello" }, { "a:setup", "a:ready" }, { "a:put", "" }, { "a:run", "a:started,a:out" }, { "a:run", "a:started" },
+	{ "a:start", "a:hello" }, { "a:setup", "" }, { "a:mount", "a:ready" }, { "a:put", "" }, { "a:run", "a:started,a:out" }, { "a:run", "a:started" },
 	{ "a:run", "a:started,a:out.30000,a:exit" }, { "a:stdin", "" }, { "a:ack", "" }, { "a:collect", "a:file,a:collected" },
 	{ "a:collect", "a:piece.0" }, { "a:end", "" }, { "q:start", "q:greeting" }, { "q:qmp_capabilities", "q:return" },
 	{ "q:add-fd", "q:return" }, { "q:object-add", "q:return" }, { "q:blockdev-add", "q:return" }, { "q:object-del", "q:return" },
@@ -35,10 +35,10 @@ static const struct {
 };
 
 static const char *const guests_words[] = {
-	"a:hello", "a:version.2", "a:attached.1", "a:status.3", "a:exec.1", "a:exec.2", "a:exec.0", "a:ready", "a:started", "a:out",
+	"a:hello", "a:version.2", "a:attached.1", "a:status.3", "a:exec.1", "a:exec.2", "a:exec.0", "a:ready", "a:warmed", "a:started", "a:out",
 	"a:out.1*300", "a:out.32768*3", "a:err.5000", "a:gap", "a:again", "a:stream.3", "a:exit", "a:exit", "a:exit.7", "a:signal.9",
 	"a:late", "a:hungry", "a:boast", "a:file", "a:file", "a:piece.0", "a:piece.10", "a:nofile", "a:other", "a:large", "a:collected",
-	"a:collected", "a:fail", "a:missing", "a:engines.0", "a:engines.3", "a:noise", "a:map", "a:empty", "a:half", "a:half.5000",
+	"a:collected", "a:fail", "a:missing", "a:engines.1", "a:engines.5", "a:noise", "a:map", "a:empty", "a:half", "a:half.5000",
 	"a:sync", "a:close", "t:wait.10", "t:wait.100",
 	"q:greeting", "q:return", "q:return.6", "q:error", "q:error.7", "q:anonymous", "q:io*50", "q:reset", "q:reset*50", "q:stop",
 	"q:event", "q:nameless", "q:noise", "q:list", "q:blank", "q:half", "q:endless.100000", "q:close",
