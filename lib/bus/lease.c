@@ -7,7 +7,6 @@
 #include "bus/lease.h"
 
 #include <assert.h>
-#include <inttypes.h>
 #include <string.h>
 #include <sys/queue.h>
 
@@ -22,7 +21,6 @@
 #include "bus/redis.h"
 #include "loop/timer.h"
 
-#define LEASE_TOPIC_MAX 249 /* Kafka's longest topic name */
 #define LEASE_LOST_MAX	256 /* batches; more are left to run out */
 #define LEASE_BATCH_MAX 64  /* ids in one script call: measured, larger ones cost more per id and delay others */
 
@@ -225,30 +223,48 @@ static struct lease_batch *collect(struct leases *leases, enum lease_op op, leas
 	return batch;
 }
 
-static void add_place(struct redis_args *args, const struct record_place *place)
+/* As a line has it. */
+static void put_place(struct redis_args *args, const struct record_place *place)
 {
-	char text[LEASE_TOPIC_MAX + 40];
-	int n = snprintf(text, sizeof(text), "%s %" PRId32 " %" PRId64, place->topic, place->partition, place->offset);
+	redis_args_put(args, place->topic);
+	redis_args_put(args, " ");
+	redis_args_put_number(args, (uint64_t)place->partition);
+	redis_args_put(args, " ");
+	redis_args_put_number(args, (uint64_t)place->offset);
+}
 
-	assert(n > 0 && (size_t)n < sizeof(text));
-	redis_args_add(args, text);
+static const char *or_none(const char *word)
+{
+	return word ? word : "-";
+}
+
+/* How its line will end, if it is granted: no victim, and no key that was destroyed. */
+static void add_tail(struct redis_args *args, const struct lease_source *source, const struct lease_workspace *workspace)
+{
+	put_place(args, &source->place);
+	redis_args_put(args, " - - ");
+	redis_args_put(args, source->content);
+	redis_args_put(args, " ");
+	redis_args_put(args, or_none(workspace->vm_id));
+	redis_args_put(args, " ");
+	redis_args_put(args, or_none(workspace->tenant));
+	redis_args_end(args);
 }
 
 void lease_claim(struct leases *leases, const char *id, const struct lease_source *source, const struct lease_workspace *workspace,
 		 lease_fn fn, void *ctx)
 {
 	struct redis_args *args = &collect(leases, LEASE_OP_CLAIM, fn, ctx, 0)->args;
+
 	redis_args_add(args, id);
 	redis_args_add_number(args, workspace->slot);
 	redis_args_add_number(args, workspace->ttl_ms);
-	add_place(args, &source->place);
-	redis_args_add(args, source->content);
 	if (source->answered)
-		add_place(args, source->answered);
+		put_place(args, source->answered);
 	else
-		redis_args_add(args, "-");
-	redis_args_add(args, workspace->vm_id ? workspace->vm_id : "-");
-	redis_args_add(args, workspace->tenant ? workspace->tenant : "-");
+		redis_args_put(args, "-");
+	redis_args_end(args);
+	add_tail(args, source, workspace);
 }
 
 /* Answers its arguments so far. */

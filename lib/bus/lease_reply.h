@@ -42,8 +42,9 @@ struct lease_grant {
 
 const char *lease_verdict_name(enum lease_verdict verdict);
 
-/* The answer to a claim of `n` ids: a verdict, two integers and a text each. Fills verdict, token, attempt and holder, who
- * is of one of the topics; the deadline is the caller's. 0, or -EBADMSG with `err` filled; an error reply too. `grants` is undefined then. */
+/* The answer to a claim of `n` ids, at least one: a line for each, the verdict and what belongs to it. Fills verdict, token, attempt and
+ * holder, who is of one of the topics; the deadline is the caller's. 0, or -EBADMSG with `err` filled; an error reply too. `grants` is
+ * undefined then. */
 int lease_reply_claims(const struct redisReply *reply, size_t n, const char *const *topics, size_t n_topics,
 		       struct lease_grant *grants, struct err *err);
 

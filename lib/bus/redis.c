@@ -17,7 +17,6 @@
 
 #define REDIS_BACKOFF_MIN_MS	50
 #define REDIS_BACKOFF_MAX_MS	2000		   /* a fleet that waits longer loses leases for nothing */
-#define REDIS_REQUEST_MAX_BYTES (16 * 1024 * 1024) /* far beyond the largest batch; Redis itself takes 512 MiB */
 #define HEAD_WORDS		3		   /* EVALSHA, its script, the number of keys */
 
 struct redis_request {
@@ -54,56 +53,6 @@ struct redis {
 	void (*on_change)(void *ctx, bool is_connected, const char *why);
 	void *ctx;
 };
-
-#define DECIMAL_MAX 20 /* digits of a uint64_t */
-
-/* Ends at `end`; answers where it begins. For the numbers of a claim snprintf() would take longer than for all the rest of it. */
-static char *put_decimal(uint64_t number, char *end)
-{
-	do
-		*--end = (char)('0' + number % 10);
-	while (number /= 10);
-	return end;
-}
-
-static void redis_args_add_bytes(struct redis_args *args, const char *data, size_t len)
-{
-	args->text.max = args->lens.max = REDIS_REQUEST_MAX_BYTES;
-	if (buf_append(&args->text, data, len) < 0 || buf_append(&args->lens, &len, sizeof(len)) < 0)
-		args->is_broken = true;
-	args->n++;
-}
-
-void redis_args_add(struct redis_args *args, const char *text)
-{
-	redis_args_add_bytes(args, text, strlen(text));
-}
-
-void redis_args_add_number(struct redis_args *args, uint64_t number)
-{
-	char text[DECIMAL_MAX], *end = text + sizeof(text), *start = put_decimal(number, end);
-
-	redis_args_add_bytes(args, start, (size_t)(end - start));
-}
-
-struct redis_args redis_args_copy(const struct redis_args *args)
-{
-	struct redis_args copy = { .n = args->n, .is_broken = args->is_broken };
-
-	copy.text.max = copy.lens.max = REDIS_REQUEST_MAX_BYTES;
-	if (buf_append(&copy.text, args->text.data, args->text.len) < 0 ||
-	    buf_append(&copy.lens, args->lens.data, args->lens.len) < 0)
-		copy.is_broken = true;
-	return copy;
-}
-
-void redis_args_free(struct redis_args *args)
-{
-	buf_free(&args->text);
-	buf_free(&args->lens);
-	args->n = 0;
-	args->is_broken = false;
-}
 
 static void request_free(struct redis_request *request)
 {

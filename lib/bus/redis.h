@@ -11,9 +11,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/buf.h"
 #include "base/err.h"
 #include "base/own.h"
+#include "bus/redis_args.h"
 
 struct redis;
 struct redisReply;
@@ -32,20 +32,6 @@ struct redis_script {
 	const char *body;
 	char sha[41];
 };
-
-/* Some words of one request. A failed addition is remembered: the request is then not sent and answers NULL.
- * Zero-initialise; redis_eval() and redis_command() take what is inside. */
-struct redis_args {
-	struct buf text; /* of all words, one behind the other */
-	struct buf lens; /* of each, a size_t */
-	unsigned n;
-	bool is_broken;
-};
-
-void redis_args_add(struct redis_args *args, const char *text);
-void redis_args_add_number(struct redis_args *args, uint64_t number);
-struct redis_args redis_args_copy(const struct redis_args *args);
-void redis_args_free(struct redis_args *args);
 
 /* Exactly once per request, never from inside redis_eval(). `reply` is NULL when nothing is known: no connection,
  * lost, or too late. It may be an error reply. Borrowed during the call. */

@@ -2,6 +2,7 @@
 #include "tests/unit/unit.h"
 
 #include <hiredis/hiredis.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "bus/lease_line.h"
@@ -36,19 +37,26 @@ static int claims(const char *bytes, size_t n, struct lease_grant *grants)
 #define NOBODY	"$0\r\n\r\n"
 #define CONTENT "0123456789abcdef0123456789abcdef"
 
+/* The text as a server sends it. */
+static int claims_of(const char *text, size_t n, struct lease_grant *grants)
+{
+	char bytes[512];
+
+	assert_in_range(snprintf(bytes, sizeof(bytes), "$%zu\r\n%s\r\n", strlen(text), text), 1, sizeof(bytes) - 1);
+	return claims(bytes, n, grants);
+}
+
 static void test_claims(void **state)
 {
 	struct lease_grant grants[4];
 
 	(void)state;
-	assert_int_equal(claims("*16\r\n$7\r\nclaimed\r\n:123\r\n:1\r\n" NOBODY "$7\r\nrunning\r\n:0\r\n:0\r\n" NOBODY
-				"$9\r\nexhausted\r\n:9007199254740991\r\n:4\r\n" NOBODY
-				"$8\r\nconflict\r\n:0\r\n:0\r\n$32\r\nu 2147483647 9223372036854775806\r\n",
-				4, grants),
-			 0);
+	assert_int_equal(claims_of("claimed 123 1\nrunning\nexhausted 9007199254740991 4\nconflict u 2147483647 9223372036854775806", 4, grants), 0);
 	assert_int_equal(grants[0].verdict, LEASE_VERDICT_CLAIMED);
 	assert_int_equal(grants[0].token, 123);
+	assert_int_equal(grants[0].attempt, 1);
 	assert_int_equal(grants[1].verdict, LEASE_VERDICT_RUNNING);
+	assert_int_equal(grants[1].token, 0);
 	assert_int_equal(grants[2].verdict, LEASE_VERDICT_EXHAUSTED);
 	assert_int_equal(grants[2].token, 9007199254740991);
 	assert_int_equal(grants[2].attempt, 4);
@@ -66,42 +74,56 @@ static void test_bad_claims(void **state)
 		":3\r\n",
 		"$-1\r\n",
 		"*0\r\n",
-		"*3\r\n$7\r\nclaimed\r\n:1\r\n:1\r\n",
-		"*5\r\n$7\r\nclaimed\r\n:1\r\n:1\r\n" NOBODY "$7\r\nclaimed\r\n",
-		"*4\r\n$7\r\nclaimed\r\n:1\r\n$1\r\n1\r\n" NOBODY,
-		"*4\r\n$7\r\nclaimed\r\n:1\r\n$-1\r\n" NOBODY,
-		"*4\r\n$7\r\nclaimed\r\n:1\r\n:1\r\n:0\r\n",
-		"*4\r\n$7\r\nclaimed\r\n:1\r\n:1\r\n$-1\r\n",
-		"*4\r\n$7\r\nclaimed\r\n:0\r\n:1\r\n" NOBODY, /* a grant without a token */
-		"*4\r\n$7\r\nclaimed\r\n:-5\r\n:1\r\n" NOBODY,
-		"*4\r\n$7\r\nclaimed\r\n:9007199254740992\r\n:1\r\n" NOBODY, /* Lua cannot count further */
-		"*4\r\n$7\r\nclaimed\r\n:5\r\n:0\r\n" NOBODY,
-		"*4\r\n$7\r\nclaimed\r\n:5\r\n:1000001\r\n" NOBODY,
-		"*4\r\n$7\r\nclaimed\r\n:5\r\n:4294967297\r\n" NOBODY,
-		"*4\r\n$7\r\nrunning\r\n:5\r\n:1\r\n" NOBODY, /* a token without a grant */
-		"*4\r\n$4\r\ngone\r\n:0\r\n:0\r\n" NOBODY, /* what no claim answers */
-		"*4\r\n$7\r\nunknown\r\n:0\r\n:0\r\n" NOBODY,
-		"*4\r\n$4\r\nheld\r\n:0\r\n:0\r\n" NOBODY,
-		"*4\r\n*1\r\n$7\r\nclaimed\r\n:1\r\n:1\r\n" NOBODY,
-		"*4\r\n$9\r\nduplicate\r\n:0\r\n:0\r\n" NOBODY, /* another's id, but whose? */
-		"*4\r\n$9\r\nduplicate\r\n:0\r\n:0\r\n$3\r\nt 7\r\n",
-		"*4\r\n$9\r\nduplicate\r\n:0\r\n:0\r\n$5\r\nt x 7\r\n",
-		"*4\r\n$9\r\nduplicate\r\n:0\r\n:0\r\n$6\r\nt -1 7\r\n",
-		"*4\r\n$9\r\nduplicate\r\n:0\r\n:0\r\n$6\r\nt 1 -7\r\n",
-		"*4\r\n$9\r\nduplicate\r\n:0\r\n:0\r\n$7\r\nt 1 7 9\r\n",
-		"*4\r\n$9\r\nduplicate\r\n:0\r\n:0\r\n$14\r\nt 2147483648 7\r\n",
-		"*4\r\n$9\r\nduplicate\r\n:0\r\n:0\r\n$24\r\nt 1 92233720368547758079\r\n",
-		"*4\r\n$9\r\nduplicate\r\n:0\r\n:0\r\n$3\r\n1 7\r\n", /* of no topic */
-		"*4\r\n$9\r\nduplicate\r\n:0\r\n:0\r\n$5\r\nx 1 7\r\n", /* of a topic that is not ours */
-		"*4\r\n$9\r\nduplicate\r\n:0\r\n:0\r\n$6\r\ntt 1 7\r\n",
-		"*4\r\n$7\r\nclaimed\r\n:5\r\n:1\r\n$5\r\nt 1 7\r\n", /* a grant that is another's */
-		"*4\r\n$7\r\nrunning\r\n:0\r\n:0\r\n$3\r\n1 7\r\n",
+		"*1\r\n$13\r\nclaimed 123 1\r\n",
+	};
+	static const char *const bad_texts[] = {
+		"",
+		"claimed",
+		"claimed 1",
+		"claimed 1 1 1",
+		"claimed 1 1 ",
+		" claimed 1 1",
+		"claimed  1 1",
+		"claimed 1 1\n", /* a second line, and an empty one */
+		"claimed 1 1\nclaimed 2 1",
+		"\nclaimed 1 1",
+		"claimed 1 x",
+		"claimed 1x 1",
+		"claimed +1 1",
+		"claimed 0 1", /* a grant without a token */
+		"claimed -5 1",
+		"claimed 9007199254740992 1", /* Lua cannot count further */
+		"claimed 18446744073709551617 1",
+		"claimed 5 0",
+		"claimed 5 1000001",
+		"claimed 5 4294967297",
+		"claimed 1.5 1",
+		"running 5 1", /* a token without a grant */
+		"gone", /* what no claim answers */
+		"unknown",
+		"held",
+		"RUNNING",
+		"duplicate", /* another's id, but whose? */
+		"duplicate t 7",
+		"duplicate t x 7",
+		"duplicate t -1 7",
+		"duplicate t 1 -7",
+		"duplicate t 1 7 9",
+		"duplicate t 2147483648 7",
+		"duplicate t 1 92233720368547758079",
+		"duplicate 1 7", /* of no topic */
+		"duplicate x 1 7", /* of a topic that is not ours */
+		"duplicate tt 1 7",
+		"claimed 5 1 t 1 7", /* a grant that is another's */
+		"running t 1 7",
 	};
 	struct lease_grant grant;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		assert_int_equal(claims(bad[i], 1, &grant), -EBADMSG);
+	for (size_t i = 0; i < sizeof(bad_texts) / sizeof(bad_texts[0]); i++)
+		assert_int_equal(claims_of(bad_texts[i], 1, &grant), -EBADMSG);
 }
 
 static int parse(const char *line, struct reap_lease *lease)

@@ -20,8 +20,12 @@
 -- A workspace that no lease names, because it was made ahead of any task, has an entry of another kind: a hold, vm_id -> "<until> <owner>".
 -- It is all that says that the workspace is held, so its worker writes it again and again, as it renews leases.
 
--- Lua's own conversion of a number keeps 14 digits.
-local function digits(number) return string.format('%.0f', number) end
+-- Lua's own conversion of a number keeps 14 digits, and %.0f takes several times as long as these two halves.
+local function digits(number)
+  local high = math.floor(number / 1000000000)
+  if high == 0 then return string.format('%d', number) end
+  return string.format('%d%09d', high, number % 1000000000)
+end
 
 -- Redis's clock: milliseconds, microseconds.
 local function clock()
@@ -30,12 +34,12 @@ local function clock()
 end
 
 -- Fencing tokens: each above all before it, even when Redis lost its memory (then by the clock) or its clock went back (then by the
--- memory). The first function answers the next one, as a number and as text; the second writes the last one.
+-- memory). The first function answers the next one; the second writes the last one.
 local function tokens(now_us)
   local last = math.max(tonumber(redis.call('GET', KEYS[3])) or 0, now_us - 1)
   local function next_token()
     last = last + 1
-    return last, digits(last)
+    return digits(last)
   end
   local function keep() redis.call('SET', KEYS[3], digits(last)) end
   return next_token, keep

@@ -1,4 +1,4 @@
--- owner, then per lease: id token. Answers a verdict per lease: done or gone.
+-- owner, then per lease: id token. Answers a line per lease: done or gone.
 
 local keys, lines = read_lines(3, 2)
 local answers, gone_keys, gone_ids = {}, {}, {}
@@ -14,4 +14,4 @@ if #gone_ids > 0 then
   redis.call('DEL', unpack(gone_keys))
   redis.call('ZREM', KEYS[1], unpack(gone_ids))
 end
-return answers
+return table.concat(answers, '\n')

@@ -1,4 +1,4 @@
--- owner host lease_ms, then per lease: id token. Answers a verdict per lease: done or gone.
+-- owner host lease_ms, then per lease: id token. Answers a line per lease: done or gone.
 
 local late_leases = 3 -- a worker that is well ends a workspace at the end of its ttl_ms by itself. Then its result may still wait for
   -- Kafka (a broker's failover, a last chunk of output), and a worker is not declared dead for that: so many leases later it is.
@@ -23,4 +23,4 @@ for n = 1, #keys do
 end
 if #deadlines > 0 then redis.call('ZADD', KEYS[1], unpack(deadlines)) end
 if #vms > 0 then redis.call('HSET', KEYS[4] .. host, unpack(vms)) end
-return answers
+return table.concat(answers, '\n')

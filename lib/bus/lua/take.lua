@@ -17,7 +17,8 @@ for n = 1, #keys do
     if has_vm(field) then redis.call('HSET', KEYS[4] .. field[F_HOST], field[F_VM_ID], id) end
     field[F_STATE] = taken[field[F_STATE]] or field[F_STATE]
     field[F_OWNER], field[F_EXPIRES_MS] = ARGV[2], expires_ms
-    answers[n], field[F_TOKEN] = next_token()
+    field[F_TOKEN] = next_token()
+    answers[n] = tonumber(field[F_TOKEN])
     write(keys[n], id, field, digits(now_ms + tonumber(ARGV[3])))
   end
 end
