@@ -168,7 +168,7 @@ static void take_reply(struct lane_client *client, struct lane_reply *reply, uin
 {
 	struct err err;
 
-	if (client->sent && seq == client->seq && reply->op == client->sent->request.op) {
+	if (client->sent && seq == client->seq && lane_reply_answers(reply, &client->sent->request)) {
 		answer(TAKE_PTR(client->sent), reply, fault->kind == ERR_NONE ? NULL : fault);
 		return;
 	}

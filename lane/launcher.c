@@ -12,7 +12,9 @@
 #define PROBE_MEMORY_MIB 256
 #define PROBE_DISK_MIB 64 /* of the placeholder, which it never opens */
 
-static const struct launcher *const launchers[LAUNCHER_COUNT] = { [LAUNCHER_QEMU] = &launcher_qemu };
+static const struct launcher *const launchers[LAUNCHER_COUNT] = { [LAUNCHER_QEMU] = &launcher_qemu,
+								   [LAUNCHER_QEMU_TEMPLATE] = &launcher_qemu_template,
+								   [LAUNCHER_QEMU_CLONE] = &launcher_qemu_clone };
 
 const struct launcher *launcher_of(enum launcher_kind kind)
 {
@@ -33,7 +35,7 @@ void launch_plan_init(struct launch_plan *plan)
 {
 	memset(plan, 0, sizeof(*plan));
 	memset(plan->fds, 0xff, sizeof(plan->fds));
-	plan->control_fd = plan->guest_fd = -1;
+	plan->control_fd = plan->guest_fd = plan->memory_fd = plan->state_fd = -1;
 }
 
 void launch_plan_clear(struct launch_plan *plan)
@@ -42,6 +44,8 @@ void launch_plan_clear(struct launch_plan *plan)
 		close_fd(&plan->fds[i]);
 	close_fd(&plan->control_fd);
 	close_fd(&plan->guest_fd);
+	close_fd(&plan->memory_fd);
+	close_fd(&plan->state_fd);
 }
 
 static int spawn(const struct host_place *place, const char *libexec_dir, const struct jail_profile *jail,
@@ -51,6 +55,7 @@ static int spawn(const struct host_place *place, const char *libexec_dir, const 
 	const struct vm_plan vm = { .id = launch->vm_id,
 				    .uid = launch->uid,
 				    .memory_mib = launch->memory_mib,
+				    .shared_mib = plan->shared_mib,
 				    .cpus = launch->cpus,
 				    .file_mib = plan->file_mib,
 				    .deadline_boot_ms = launch->deadline_boot_ms,
@@ -85,6 +90,9 @@ int launcher_start(const struct host_place *place, const char *libexec_dir, enum
 	ret->guard_fd = take_fd(&guard_fd);
 	ret->control_fd = take_fd(&plan.control_fd);
 	ret->guest_fd = take_fd(&plan.guest_fd);
+	ret->memory_fd = take_fd(&plan.memory_fd);
+	ret->state_fd = take_fd(&plan.state_fd);
+	ret->build_id = plan.build_id;
 	return 0;
 }
 

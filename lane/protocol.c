@@ -22,20 +22,29 @@ struct head {
 static const struct {
 	const char *name;
 	size_t request_len, reply_len; /* of the bodies */
-	size_t fds_max;		       /* of the request; of the reply: exactly reply_fds */
-	size_t reply_fds;
+	size_t fds_max;		       /* of the request */
+	size_t reply_fds, reply_fds_max;
 } ops[] = {
-	[LANE_OP_NONE] = { "none", 0, 0, 0, 0 },
-	[LANE_OP_DISK_FORMAT] = { "disk_format", sizeof(struct lane_disk_format), sizeof(struct lane_disk_made), 0, 1 },
-	[LANE_OP_DISK_DESTROY_KEY] = { "disk_destroy_key", sizeof(struct lane_vm_id), sizeof(struct lane_key_destroyed), 0, 0 },
-	[LANE_OP_DISK_ERASE] = { "disk_erase", sizeof(struct lane_vm_id), 0, 0, 0 },
-	[LANE_OP_DISK_LOOK] = { "disk_look", 0, 0, 0, 0 },
-	[LANE_OP_VM_START] = { "vm_start", sizeof(struct lane_vm_start), 0, 1, 3 },
-	[LANE_OP_VM_DESTROY] = { "vm_destroy", sizeof(struct lane_vm_id), 0, 0, 0 },
-	[LANE_OP_VM_PROBE] = { "vm_probe", sizeof(struct lane_vm_probe), 0, 0, 3 },
-	[LANE_OP_SWEEP] = { "sweep", sizeof(struct lane_sweep), sizeof(struct lane_swept), 0, 0 },
+	[LANE_OP_NONE] = { "none", 0, 0, 0, 0, 0 },
+	[LANE_OP_DISK_FORMAT] = { "disk_format", sizeof(struct lane_disk_format), sizeof(struct lane_disk_made), 0, 1, 1 },
+	[LANE_OP_DISK_DESTROY_KEY] = { "disk_destroy_key", sizeof(struct lane_vm_id), sizeof(struct lane_key_destroyed), 0, 0, 0 },
+	[LANE_OP_DISK_ERASE] = { "disk_erase", sizeof(struct lane_vm_id), 0, 0, 0, 0 },
+	[LANE_OP_DISK_LOOK] = { "disk_look", 0, 0, 0, 0, 0 },
+	[LANE_OP_VM_START] = { "vm_start", sizeof(struct lane_vm_start), sizeof(struct lane_vm_started), 2, 3, 5 },
+	[LANE_OP_VM_DESTROY] = { "vm_destroy", sizeof(struct lane_vm_id), 0, 0, 0, 0 },
+	[LANE_OP_VM_PROBE] = { "vm_probe", sizeof(struct lane_vm_probe), 0, 0, 3, 3 },
+	[LANE_OP_SWEEP] = { "sweep", sizeof(struct lane_sweep), sizeof(struct lane_swept), 0, 0, 0 },
 };
 static_assert(ARRAY_SIZE(ops) == LANE_OP_COUNT, "every lane_op has its row");
+
+/* What VM_START brings and answers beside a drive and the sockets, for each launcher. */
+static const struct {
+	bool is_known, is_clone, is_template;
+} launchers[LAUNCHER_COUNT] = {
+	[LAUNCHER_QEMU] = { .is_known = true },
+	[LAUNCHER_QEMU_TEMPLATE] = { .is_known = true, .is_template = true },
+	[LAUNCHER_QEMU_CLONE] = { .is_known = true, .is_clone = true },
+};
 static_assert(sizeof(struct head) + sizeof(((struct lane_request *)0)->of) + LANE_SECRET_MAX <= LANE_DATAGRAM_MAX &&
 		      sizeof(struct head) + sizeof(((struct lane_reply *)0)->of) + LANE_SECRET_MAX <= LANE_DATAGRAM_MAX &&
 		      sizeof(struct head) + sizeof(((struct err *)0)->msg) <= LANE_DATAGRAM_MAX,
@@ -138,7 +147,7 @@ static bool is_image(const char text[IDENT_IMAGE_MAX + 1])
 
 static bool is_launcher(enum launcher_kind kind)
 {
-	return kind != LAUNCHER_NONE && (unsigned)kind < LAUNCHER_COUNT;
+	return (unsigned)kind < LAUNCHER_COUNT && launchers[kind].is_known;
 }
 
 static bool is_disk_size(uint32_t mib)
@@ -155,6 +164,21 @@ static int check_disk_format(const struct lane_request *request, struct err *err
 	if (format->form == DISK_FORM_NONE || (unsigned)format->form >= DISK_FORM_COUNT)
 		return refuse(request, "an unknown form of a disk", err);
 	return is_disk_size(format->disk_mib) ? 0 : refuse(request, "a disk of no allowed size", err);
+}
+
+static bool is_plain_launcher(enum launcher_kind kind)
+{
+	return is_launcher(kind) && !launchers[kind].is_clone && !launchers[kind].is_template;
+}
+
+/* Memory and state of its template, and nothing else; nobody else has any. */
+static bool is_from(const struct lane_request *request, size_t n_fds)
+{
+	const struct lane_vm_start *start = &request->of.vm_start;
+
+	if (!launchers[start->launcher].is_clone)
+		return start->build_id == 0;
+	return start->build_id != 0 && n_fds == 2 && start->drive == DRIVE_NONE && !request->secret;
 }
 
 /* Descriptor and key are what the drive's kind has, and nothing else. */
@@ -175,7 +199,9 @@ static int check_vm_start(const struct lane_request *request, size_t n_fds, stru
 		return refuse(request, "a bad image name", err);
 	if (!is_launcher(start->launcher))
 		return refuse(request, "an unknown launcher", err);
-	if (!is_drive(request, n_fds))
+	if (!is_from(request, n_fds))
+		return refuse(request, "another template than its launcher wants", err);
+	if (!is_drive(request, launchers[start->launcher].is_clone ? 0 : n_fds))
 		return refuse(request, "another drive than it says", err);
 	if (start->slot >= LANE_MAX_SLOTS || start->cpus < 1 || start->cpus > TASK_MAX_CPUS ||
 	    start->memory_mib < TASK_MIN_MEMORY_MIB || start->memory_mib > TASK_MAX_MEMORY_MIB || !is_disk_size(start->disk_mib))
@@ -196,7 +222,7 @@ static int check_request(const struct lane_request *request, size_t n_fds, struc
 	case LANE_OP_VM_START:
 		return check_vm_start(request, n_fds, err);
 	case LANE_OP_VM_PROBE:
-		return is_launcher(request->of.vm_probe.launcher) ? 0 : refuse(request, "an unknown launcher", err);
+		return is_plain_launcher(request->of.vm_probe.launcher) ? 0 : refuse(request, "an unknown launcher", err);
 	case LANE_OP_DISK_DESTROY_KEY:
 	case LANE_OP_DISK_ERASE:
 	case LANE_OP_VM_DESTROY:
@@ -251,6 +277,18 @@ const char *lane_request_vm_id(const struct lane_request *request)
 
 /* Replies */
 
+static bool is_number_of_fds(enum lane_op op, size_t n)
+{
+	return n == ops[op].reply_fds || n == ops[op].reply_fds_max;
+}
+
+bool lane_reply_answers(const struct lane_reply *reply, const struct lane_request *request)
+{
+	bool is_template = request->op == LANE_OP_VM_START && launchers[request->of.vm_start.launcher].is_template;
+
+	return reply->op == request->op && (reply->n_fds == 0 || (reply->n_fds != ops[reply->op].reply_fds) == is_template);
+}
+
 size_t lane_reply_encode(const struct lane_reply *reply, const struct err *fault, uint64_t seq,
 			 uint8_t out[LANE_DATAGRAM_MAX])
 {
@@ -264,7 +302,7 @@ size_t lane_reply_encode(const struct lane_reply *reply, const struct err *fault
 	}
 	head.n_fds = (uint32_t)reply->n_fds;
 	head.secret_len = reply->secret ? (uint32_t)secret_len(reply->secret) : 0;
-	assert(reply->n_fds == ops[reply->op].reply_fds && head.secret_len <= LANE_SECRET_MAX);
+	assert(is_number_of_fds(reply->op, reply->n_fds) && head.secret_len <= LANE_SECRET_MAX);
 	return put(out, &head, &reply->of, ops[reply->op].reply_len, reply->secret);
 }
 
@@ -297,12 +335,14 @@ static bool is_truth_value(const bool *value)
 
 static bool is_good_reply(const struct lane_reply *reply, size_t n_fds)
 {
-	if (n_fds != ops[reply->op].reply_fds)
+	if (!is_number_of_fds(reply->op, n_fds))
 		return false;
 	if (reply->op == LANE_OP_DISK_FORMAT)
 		return is_disk_made(reply);
 	if (reply->secret)
 		return false;
+	if (reply->op == LANE_OP_VM_START)
+		return reply->of.vm_start.build_id != 0;
 	if (reply->op == LANE_OP_DISK_DESTROY_KEY)
 		return is_truth_value(&reply->of.destroy_key.is_key_destroyed);
 	return reply->op != LANE_OP_SWEEP || !reply->of.sweep.vm_id[0] || is_id(reply->of.sweep.vm_id);

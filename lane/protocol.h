@@ -1,4 +1,4 @@
-/* The lane protocol, version 2: requests from an unprivileged engine to a root lane process, and its replies. This file
+/* The lane protocol, version 3: requests from an unprivileged engine to a root lane process, and its replies. This file
  * turns structs into datagrams and back, and checks everything; it does no I/O.
  *
  * Theory of operation. One request is one SOCK_SEQPACKET datagram, one reply follows for each, in order, with the number
@@ -29,8 +29,8 @@
 #include "lane/launcher.h"
 
 #define LANE_MAGIC 0x4d464c4eu /* "MFLN" */
-#define LANE_VERSION 2
-#define LANE_MAX_FDS 4
+#define LANE_VERSION 3
+#define LANE_MAX_FDS 6
 #define LANE_MAX_SLOTS 10000
 #define LANE_SECRET_MAX 128 /* bytes: a disk's key, twice as long as today's */
 
@@ -40,7 +40,7 @@ enum lane_op {
 	LANE_OP_DISK_DESTROY_KEY, /* fine when nothing is there */
 	LANE_OP_DISK_ERASE,       /* destroys the key if it is there, removes the disk; fine when nothing is there */
 	LANE_OP_DISK_LOOK,        /* ERR_HOST: no disk can be made or written on this host now */
-	LANE_OP_VM_START,         /* reply: fds [0] control, [1] guest channel, [2] guard */
+	LANE_OP_VM_START,         /* reply: fds [0] control, [1] guest channel, [2] guard; of a template also [3] memory, [4] room for its state */
 	LANE_OP_VM_DESTROY,       /* kills and removes the control group; fine when nothing is there */
 	LANE_OP_VM_PROBE,         /* a microVM without image and disk, to see if a guest starts here; reply as of VM_START */
 	LANE_OP_SWEEP,            /* one workspace of which something is on this host; vm_id "": that was all */
@@ -53,7 +53,8 @@ struct lane_disk_format {
 	uint32_t disk_mib;
 };
 
-/* May come with a drive, for a launcher that wants it at the start: fd 0, and its key as the secret. */
+/* May come with a drive, for a launcher that wants it at the start: fd 0, and its key as the secret. A clone comes with its template:
+ * fds [0] memory, [1] state, both sealed (host/sealed.h). */
 struct lane_vm_start {
 	char vm_id[IDENT_ID_MAX + 1];
 	char image[IDENT_IMAGE_MAX + 1];
@@ -62,6 +63,7 @@ struct lane_vm_start {
 	uint32_t slot; /* which uid */
 	uint32_t cpus, memory_mib, disk_mib;
 	uint64_t guard_deadline_boot_ms; /* the guard kills then, until it is told another time (host/guard.h) */
+	uint64_t build_id; /* of a clone: what its template was started with; else 0 */
 };
 
 struct lane_vm_probe {
@@ -97,6 +99,10 @@ struct lane_disk_made {
 	uint32_t major, minor; /* of a DRIVE_NODE */
 };
 
+struct lane_vm_started {
+	uint64_t build_id; /* a template of it is good as long as this is the same; not 0 */
+};
+
 struct lane_key_destroyed {
 	bool is_key_destroyed; /* what held it was read back as overwritten */
 };
@@ -110,6 +116,7 @@ struct lane_reply {
 	enum lane_op op;
 	union {
 		struct lane_disk_made disk_format;
+		struct lane_vm_started vm_start;
 		struct lane_key_destroyed destroy_key;
 		struct lane_swept sweep;
 	} of;
@@ -144,6 +151,9 @@ void lane_reply_clear(struct lane_reply *reply);
 /* The disk of a good reply to DISK_FORMAT: its descriptor and key move into the reply, and out of it. */
 void lane_reply_give_drive(struct lane_reply *reply, struct drive *drive);
 void lane_reply_take_drive(struct lane_reply *reply, struct drive *ret);
+
+/* Is it an answer to that request: the same operation, and as many descriptors as it brings? */
+bool lane_reply_answers(const struct lane_reply *reply, const struct lane_request *request);
 
 const char *lane_op_name(enum lane_op op);
 

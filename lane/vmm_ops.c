@@ -26,6 +26,11 @@ static void give_ends(const struct launch_ends *ends, struct lane_reply *reply)
 	reply->fds[1] = ends->guest_fd;
 	reply->fds[2] = ends->guard_fd;
 	reply->n_fds = 3;
+	if (ends->memory_fd < 0)
+		return;
+	reply->fds[3] = ends->memory_fd;
+	reply->fds[4] = ends->state_fd;
+	reply->n_fds = 5;
 }
 
 /* Moves the request's descriptor and key. */
@@ -39,10 +44,13 @@ static void take_drive(struct lane_request *request, struct drive *ret)
 		ret->of.file.key = TAKE_PTR(request->secret);
 }
 
-static int start(struct lane_context *context, const struct lane_vm_start *start, const struct drive *drive,
+static int start(struct lane_context *context, const struct lane_request *request, const struct drive *drive,
 		 struct launch_ends *ret, struct err *err)
 {
+	const struct lane_vm_start *start = &request->of.vm_start;
 	const struct lane_setup *setup = context->setup;
+	bool is_clone = request->n_fds == 2;
+	const struct launch_template from = { .memory_fd = request->fds[0], .state_fd = request->fds[1], .build_id = start->build_id };
 	const struct launch launch = { .vm_id = start->vm_id,
 				       .uid = setup->slot_uid_base + start->slot,
 				       .image = start->image,
@@ -53,7 +61,8 @@ static int start(struct lane_context *context, const struct lane_vm_start *start
 				       .tsc_khz = context->tsc_khz,
 				       .deadline_boot_ms = start->guard_deadline_boot_ms,
 				       .limit_boot_ms = clock_boot_ms() + LONGEST_MS,
-				       .drive = drive->kind == DRIVE_NONE ? NULL : drive };
+				       .drive = drive->kind == DRIVE_NONE ? NULL : drive,
+				       .from = is_clone ? &from : NULL };
 	int r = check_guard_deadline(start->guard_deadline_boot_ms, err);
 
 	if (r < 0)
@@ -70,10 +79,12 @@ int lane_op_vm_start(struct lane_context *context, struct lane_request *request,
 	int r;
 
 	take_drive(request, &drive);
-	r = start(context, &request->of.vm_start, &drive, &ends, err);
-	if (r == 0)
-		give_ends(&ends, reply);
-	return r;
+	r = start(context, request, &drive, &ends, err);
+	if (r < 0)
+		return r;
+	give_ends(&ends, reply);
+	reply->of.vm_start.build_id = ends.build_id;
+	return 0;
 }
 
 int lane_op_vm_destroy(struct lane_context *context, struct lane_request *request, struct lane_reply *reply, struct err *err)

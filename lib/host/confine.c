@@ -62,6 +62,9 @@ static const struct {
 	{ SCMP_SYS(fcntl), USE(1, F_SETFD) },
 	{ SCMP_SYS(fcntl), USE(1, F_GETFL) },
 	{ SCMP_SYS(fcntl), USE(1, F_SETFL) },
+	/* Memory of templates. */
+	{ SCMP_SYS(fcntl), USE(1, F_ADD_SEALS) },
+	{ SCMP_SYS(fcntl), USE(1, F_GET_SEALS) },
 	/* No typing into the terminal that it was started from. */
 	{ SCMP_SYS(ioctl), USE(1, FIONREAD) },
 	{ SCMP_SYS(ioctl), USE(1, FIONBIO) },

@@ -37,7 +37,7 @@ static void add_arg(struct guard_args *args, const char *text)
 static void fill_args(struct guard_args *args, const struct host_place *place, const char *libexec_dir,
 		      const struct vm_plan *plan)
 {
-	(void)snprintf(args->memory, sizeof(args->memory), "%u", plan->memory_mib + plan->jail->overhead_mib);
+	(void)snprintf(args->memory, sizeof(args->memory), "%u", plan->memory_mib + plan->shared_mib + plan->jail->overhead_mib);
 	(void)snprintf(args->cpus, sizeof(args->cpus), "%u", plan->cpus);
 	(void)snprintf(args->uid, sizeof(args->uid), "%u", plan->uid);
 	(void)snprintf(args->file, sizeof(args->file), "%u", plan->file_mib);

@@ -14,6 +14,7 @@ struct vm_plan {
 	const char *id;
 	uint32_t uid;         /* of the VMM: one per slot, because RLIMIT_NPROC counts per uid over all jails */
 	uint32_t memory_mib;  /* of the guest; what the VMM itself takes is in its jail's profile */
+	uint32_t shared_mib;  /* it may have to pay for so much of memory that others use as well: counted once, by who touches it first */
 	uint32_t cpus;        /* cgroup quota: cpus whole processors */
 	uint32_t file_mib;    /* the largest file that the VMM may write: the one under its disk */
 	uint64_t deadline_boot_ms; /* on CLOCK_BOOTTIME; the guard kills then, whatever else has hung or died */

@@ -35,6 +35,7 @@ static int decode_id(const json_t *root, struct qmp_message *ret)
 static int decode_object(const json_t *root, struct qmp_message *ret)
 {
 	const json_t *event = json_object_get(root, "event");
+	const char *status = json_string_value(json_object_get(json_object_get(root, "data"), "status"));
 	const json_t *error = json_object_get(root, "error");
 
 	if (decode_id(root, ret) < 0)
@@ -46,6 +47,7 @@ static int decode_object(const json_t *root, struct qmp_message *ret)
 			return -EBADMSG;
 		ret->kind = QMP_KIND_EVENT;
 		(void)snprintf(ret->text, sizeof(ret->text), "%s", json_string_value(event));
+		(void)snprintf(ret->status, sizeof(ret->status), "%s", status ? status : "");
 		return 0;
 	}
 	if (json_object_get(root, "return")) {

@@ -21,6 +21,7 @@ struct qmp_message {
 	enum qmp_kind kind;
 	uint64_t id;     /* of the command that a return or an error answers; 0 when it has none */
 	char text[160];  /* event: its name; error: class and description */
+	char status[24]; /* event: the status that its data name, as those about a migration do; else "" */
 };
 
 /* Decode one line, without its newline. 0, or -EBADMSG. */

@@ -7,10 +7,12 @@
 #include "tests/fuzz/target.h"
 #include "wire/task.h"
 
-static void check_start(const struct lane_vm_start *start)
+static void check_start(const struct lane_vm_start *start, size_t n_fds)
 {
 	FUZZ_CHECK(ident_is_image(start->image, strnlen(start->image, sizeof(start->image))));
 	FUZZ_CHECK(launcher_of(start->launcher));
+	FUZZ_CHECK((start->launcher == LAUNCHER_QEMU_CLONE) == (start->build_id != 0));
+	FUZZ_CHECK(n_fds == (start->launcher == LAUNCHER_QEMU_CLONE ? 2 : start->drive != DRIVE_NONE));
 	FUZZ_CHECK(start->cpus >= 1 && start->cpus <= TASK_MAX_CPUS && start->slot < LANE_MAX_SLOTS);
 	FUZZ_CHECK(start->memory_mib >= TASK_MIN_MEMORY_MIB && start->memory_mib <= TASK_MAX_MEMORY_MIB);
 	FUZZ_CHECK(start->disk_mib >= TASK_MIN_DISK_MIB && start->disk_mib <= TASK_MAX_DISK_MIB);
@@ -22,10 +24,10 @@ static void check_request(const struct lane_request *request, size_t n_fds)
 
 	FUZZ_CHECK(request->op > LANE_OP_NONE && request->op < LANE_OP_COUNT && request->deadline_boot_ms);
 	FUZZ_CHECK(!*vm_id || ident_is_id(vm_id, strnlen(vm_id, IDENT_ID_MAX + 1)));
-	FUZZ_CHECK(n_fds == 0 || (request->op == LANE_OP_VM_START && request->of.vm_start.drive != DRIVE_NONE));
+	FUZZ_CHECK(n_fds == 0 || request->op == LANE_OP_VM_START);
 	FUZZ_CHECK(!request->secret || secret_len(request->secret) <= LANE_SECRET_MAX);
 	if (request->op == LANE_OP_VM_START)
-		check_start(&request->of.vm_start);
+		check_start(&request->of.vm_start, n_fds);
 	if (request->op == LANE_OP_DISK_FORMAT)
 		FUZZ_CHECK(request->of.disk_format.form == DISK_FORM_LUKS1);
 }

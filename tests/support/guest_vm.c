@@ -23,7 +23,7 @@
 
 #include "base/clock.h"
 #include "base/own.h"
-#include "lane/launch_qemu.h"
+#include "lane/qemu_command.h"
 
 #define PATIENCE_MS 120000 /* a boot takes a second or two; a busy machine stretches it */
 #define WORK_FD	    8	   /* after the five of enum qemu_fd */
@@ -147,7 +147,7 @@ static void fill_command(struct launch_plan *command, unsigned memory_mib, unsig
 			.tsc_khz = launcher_tsc_khz()
 	};
 
-	qemu_command_fill(command, &launch);
+	qemu_command_fill(command, &launch, QEMU_START_COLD);
 	(void)snprintf(command->text[QEMU_TEXT_DISK], sizeof(command->text[0]),
 		       "driver=raw,node-name=work,file.driver=file,file.locking=off,file.filename=/proc/self/fd/%d",
 		       WORK_FD);

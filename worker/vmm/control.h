@@ -14,6 +14,10 @@ struct vmm; /* one VMM's control session */
 struct vmm_events {
 	/* The drive is there for the guest (err NULL), or will never be. Once per attach_drive. */
 	void (*on_disk)(void *ctx, const struct err *err);
+	/* The state is whole in its descriptor (err NULL), or will never be. Once per save. */
+	void (*on_saved)(void *ctx, const struct err *err);
+	/* The clone runs (err NULL), or will never. Once per restore. */
+	void (*on_restored)(void *ctx, const struct err *err);
 	/* The guest starts its kernel again, which it may until its agent listens. */
 	void (*on_restart)(void *ctx);
 	/* The VMM says that the file under the disk cannot be read or written. It may lie: the lane looks itself. At most once. */
@@ -27,6 +31,11 @@ struct vmm_control {
 	/* Takes ownership of control_fd. */
 	int (*open)(struct event_base *base, int control_fd, const struct vmm_events *events, void *ctx, struct vmm **ret,
 		    struct err *err);
+	/* Save a template: its devices' state goes to `state_fd`, which is borrowed during the call. Its memory is the file that it runs in,
+	 * so nothing may run in this VM afterwards: end it, then seal both (host/sealed.h). Once. */
+	int (*save)(struct vmm *vmm, int state_fd, struct err *err);
+	/* A clone, right after open(): it goes on where its template was saved, by itself. */
+	int (*restore)(struct vmm *vmm, struct err *err);
 	/* Hand over the disk; its descriptor and key are borrowed during the call. The key goes over the private control socket, and
 	 * the VMM is told to forget it once the disk is open. */
 	int (*attach_drive)(struct vmm *vmm, const struct drive *drive, struct err *err);

@@ -3,38 +3,14 @@
  * Attaching the disk is five commands in one go: add-fd (the backing file travels as SCM_RIGHTS with the first byte),
  * object-add secret, blockdev-add luks, object-del, blockdev-reopen of the placeholder node "work" onto it. QEMU reads QMP in
  * small steps, so nothing waits for an answer in between; the last answer ends the attachment, the first error too. */
-#include "worker/vmm/control.h"
+#include "worker/vmm/qemu_session.h"
 
 #include <assert.h>
 #include <inttypes.h>
-#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 
-#include "base/buf.h"
 #include "base/fd_pass.h"
-#include "wire/qmp.h"
-
-enum qmp_command {
-	COMMAND_CAPABILITIES = 1, /* ids start at 1: 0 means "no id" */
-	COMMAND_ADD_FD,
-	COMMAND_SECRET_ADD,
-	COMMAND_BLOCKDEV_ADD,
-	COMMAND_SECRET_DEL,
-	COMMAND_REOPEN,
-	COMMAND_SET_ACTION
-};
-
-struct vmm {
-	int fd;
-	struct event *event;
-	const struct vmm_events *events;
-	void *ctx;
-	struct buf in;
-	bool is_attaching;
-	bool has_io_error;
-	bool is_broken;
-};
 
 static void vmm_break(struct vmm *vmm, const struct err *err)
 {
@@ -68,6 +44,8 @@ static void take_message(struct vmm *vmm, const struct qmp_message *message)
 			vmm_break(vmm, &err);
 			return;
 		}
+		if (message->id >= COMMAND_IGNORE_SHARED)
+			return;
 		(void)err_set(&err, ERR_BUSY, 0, "QEMU refused step %" PRIu64 " of attaching the disk: %s", message->id,
 			      message->text);
 		end_attachment(vmm, &err);
@@ -108,6 +86,7 @@ static void take_lines(struct vmm *vmm)
 			vmm_break(vmm, &err);
 			return;
 		}
+		qemu_snapshot_take(vmm, &message);
 		take_message(vmm, &message);
 	}
 }
@@ -136,7 +115,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 }
 
 /* The socket's buffer takes a few hundred bytes at once: a short send means that QEMU does not read, and is an error. */
-static int send_all(struct vmm *vmm, const uint8_t *data, size_t len, int passed_fd, struct err *err)
+int qemu_send(struct vmm *vmm, const uint8_t *data, size_t len, int passed_fd, struct err *err)
 {
 	ssize_t n = fd_send(vmm->fd, data, len, &passed_fd, passed_fd >= 0, MSG_DONTWAIT);
 
@@ -181,7 +160,7 @@ static int qemu_open(struct event_base *base, int control_fd, const struct vmm_e
 	r = qmp_encode(&out, "qmp_capabilities", COMMAND_CAPABILITIES, NULL);
 	if (r < 0)
 		return err_set(err, ERR_HOST, -r, "a QMP command");
-	r = send_all(vmm, out.data, out.len, -1, err);
+	r = qemu_send(vmm, out.data, out.len, -1, err);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(vmm);
@@ -238,11 +217,11 @@ static int qemu_attach_drive(struct vmm *vmm, const struct drive *drive, struct 
 	if (r < 0)
 		r = err_set(err, ERR_HOST, ENOMEM, "the commands that attach a disk");
 	if (r == 0)
-		r = send_all(vmm, add_fd.data, add_fd.len, drive->fd, err);
+		r = qemu_send(vmm, add_fd.data, add_fd.len, drive->fd, err);
 	if (r == 0)
-		r = send_all(vmm, secret_peek(secret_line), secret_len(secret_line), -1, err);
+		r = qemu_send(vmm, secret_peek(secret_line), secret_len(secret_line), -1, err);
 	if (r == 0)
-		r = send_all(vmm, open.data, open.len, -1, err);
+		r = qemu_send(vmm, open.data, open.len, -1, err);
 	buf_free(&add_fd);
 	buf_free(&open);
 	vmm->is_attaching = r == 0;
@@ -257,13 +236,15 @@ static int qemu_agent_listens(struct vmm *vmm, struct err *err)
 	struct buf out = { 0 };
 	int r = qmp_encode(&out, "set-action", COMMAND_SET_ACTION, "{s:s}", "reboot", "shutdown");
 
-	r = r < 0 ? err_set(err, ERR_HOST, -r, "a QMP command") : send_all(vmm, out.data, out.len, -1, err);
+	r = r < 0 ? err_set(err, ERR_HOST, -r, "a QMP command") : qemu_send(vmm, out.data, out.len, -1, err);
 	buf_free(&out);
 	return r;
 }
 
 const struct vmm_control vmm_control_qemu = {
 	.open = qemu_open,
+	.save = qemu_save,
+	.restore = qemu_restore,
 	.attach_drive = qemu_attach_drive,
 	.agent_listens = qemu_agent_listens,
 	.close = qemu_close,

@@ -191,6 +191,8 @@ static void on_do(void *ctx, struct fake_lane *lane, struct lane_reply *reply)
 		reply->of.destroy_key.is_key_destroyed = true;
 	if (op != LANE_OP_VM_START && op != LANE_OP_VM_PROBE)
 		return;
+	if (op == LANE_OP_VM_START)
+		reply->of.vm_start.build_id = 1;
 	reply->n_fds = ARRAY_SIZE(vm->engine_fds);
 	if (vm->is_handed_over) /* it is said again: there is nothing to hand over */
 		for (size_t i = 0; i < reply->n_fds; i++)
