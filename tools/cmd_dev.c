@@ -173,7 +173,7 @@ const struct command cmd_dev = {
 		"again what ends by itself; it says so in log/keeper.log. `stop` lets running tasks end, then removes everything\n"
 		"but what builds made, and looks whether anything is left.\n\n"
 		"  --port-base N        Kafka on N, its controller on N+1, Redis on N+2 (29092, 29093, 26379)\n"
-		"  --slots N            tasks at a time (default: one per processor, at least 2)\n"
+		"  --slots N            tasks at a time (default: what the host's processors, memory and disk allow)\n"
 		"  --all                also remove images, kernel, jail and Kafka's jars\n",
 	.run = main_dev,
 };

@@ -2,16 +2,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
-#include <sys/sysinfo.h>
 
 #include "base/own.h"
 #include "tools/stack_parts.h"
 
 #define WORKER_READY_MS 90000 /* it may probe KVM and make blank disks first */
 #define REAPER_READY_MS 30000
-#define MIB		(1024ull * 1024)
-#define DISK_MAX_MIB	(1024ull * 1024)
 
 /* What both daemons are told alike. */
 static int write_common(const struct stack *stack, char *out, size_t size, struct err *err)
@@ -29,40 +25,19 @@ static int write_common(const struct stack *stack, char *out, size_t size, struc
 	return r;
 }
 
-static uint64_t usable_memory_mib(void)
-{
-	struct sysinfo info;
-
-	/* Three quarters: Kafka, the page cache and the host itself want some. */
-	return sysinfo(&info) < 0 ? 1024 : (uint64_t)info.totalram * info.mem_unit / MIB / 4 * 3;
-}
-
-static uint64_t usable_disk_mib(const struct stack *stack)
-{
-	struct statvfs st;
-	uint64_t mib =
-		statvfs(stack->place.state_dir, &st) < 0 ? 1024 : (uint64_t)st.f_bavail * st.f_frsize / MIB / 4 * 3;
-
-	return mib < DISK_MAX_MIB ? mib : DISK_MAX_MIB;
-}
-
+/* Slots, memory and disk are the worker's to choose, unless somebody said how many. */
 static int write_worker_conf(const struct stack *stack, struct err *err)
 {
-	char path[PATH_MAX], common[4 * PATH_MAX], text[5 * PATH_MAX];
-	unsigned cpus = (unsigned)get_nprocs();
+	char path[PATH_MAX], common[4 * PATH_MAX], text[5 * PATH_MAX], slots[32] = "auto";
 	int r = write_common(stack, common, sizeof(common), err);
 
 	if (r < 0)
 		return r;
 	stack_path(stack, "worker.conf", path);
-	(void)snprintf(
-		text, sizeof(text),
-		"%sworker = %s\nslots = %u\nmemory_mib = %llu\ndisk_mib = %llu\npartitions = 4\nallow_emulation = yes\n",
-		common, stack->place.host,
-		stack->slots ? stack->slots
-		: cpus < 2   ? 2
-			     : cpus,
-		(unsigned long long)usable_memory_mib(), (unsigned long long)usable_disk_mib(stack));
+	if (stack->slots)
+		(void)snprintf(slots, sizeof(slots), "%u", stack->slots);
+	(void)snprintf(text, sizeof(text), "%sworker = %s\nslots = %s\npartitions = 4\nallow_emulation = yes\n", common,
+		       stack->place.host, slots);
 	return stack_write_file(path, text, err);
 }
 

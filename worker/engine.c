@@ -23,6 +23,7 @@
 #include "worker/answered.h"
 #include "worker/fitness.h"
 #include "worker/intake.h"
+#include "worker/memory_watch.h"
 #include "worker/outbox.h"
 #include "worker/partitions.h"
 #include "worker/queue.h"
@@ -47,6 +48,7 @@ struct engine {
 	struct partitions *partitions;
 	struct queue *queue;
 	struct intake *intake;
+	struct memory_watch memory;
 	struct lane_client *lanes[ENGINE_LANE_COUNT];
 	struct event *tick, *terminate, *supervisor;
 	int supervisor_fd;
@@ -201,6 +203,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	uint64_t now = clock_mono_ms();
 
 	(void)fd, (void)what;
+	memory_watch_tick(&engine->memory, now);
 	queue_tick(engine->queue, now);
 	held_vms_tick(engine->services.workspaces.held_vms, now);
 	if (has_joined(engine))
@@ -351,7 +354,7 @@ static int open_workspaces(struct engine *engine, const struct backend *backend,
 						 .memory_mib = settings->memory_mib,
 						 .disk_mib = settings->disk_mib,
 						 .overhead_mib = backend_overhead_mib(backend),
-						 .cpus = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN),
+						 .cpus = settings->cpus,
 						 .largest_disk_mib = DISK_LARGEST_MIB };
 	const struct fitness_config fitness = { .base = engine->base,
 						.disk_lane = engine->lanes[ENGINE_LANE_DISK],
@@ -375,6 +378,8 @@ static int open_workspaces(struct engine *engine, const struct backend *backend,
 							       .on_works = on_works,
 							       .on_slot_lost = on_slot_lost,
 							       .ctx = engine };
+	if (backend->control)
+		memory_watch_start(&engine->memory, settings, engine->services.admission);
 	if (!engine->services.admission || !engine->services.fitness || !engine->services.workspaces.held_vms)
 		return err_set(err, ERR_HOST, ENOMEM, "the engine's workspaces");
 	return 0;
@@ -411,7 +416,7 @@ static int engine_open(struct engine *engine, const struct engine_ends *ends, st
 
 	topics_name(engine->settings->fleet.topic_prefix, &engine->topics);
 	engine->base = event_base_new();
-	r = engine->base ? backend_try_room(backend, (size_t)engine->settings->slots, err) : err_set(err, ERR_HOST, ENOMEM, "the engine");
+	r = engine->base ? backend_try_room(backend, (size_t)settings_vm_slots(engine->settings), err) : err_set(err, ERR_HOST, ENOMEM, "the engine");
 	if (r == 0)
 		r = open_lanes(engine, ends, err);
 	if (r == 0)

@@ -131,6 +131,7 @@ static void compare_with_finished(const struct intake *intake, struct job *job)
 static void hold(struct intake *intake, const struct partition *partition, const struct consumer_record *record, struct task *task)
 {
 	struct job *job = job_new(intake->services, task, record);
+	struct shape shape = admission_shape_of(task);
 	uint64_t now = clock_wall_ms();
 	struct task_flaw flaw;
 
@@ -148,7 +149,7 @@ static void hold(struct intake *intake, const struct partition *partition, const
 	compare_with_finished(intake, job);
 	start_waiting(job, record, now);
 	job->wait.is_cancelled = cancelled_has(intake->cancelled, task->id, job->source.created_wall_ms);
-	job->wait.is_impossible = !admission_is_possible(intake->services->admission, task, &flaw);
+	job->wait.is_impossible = !admission_is_possible(intake->services->admission, &shape, &flaw);
 	if (record->time_ms > 0 && (uint64_t)record->time_ms <= now)
 		job->result.timings_ms[RESULT_TIMING_QUEUED] = (int64_t)(now - (uint64_t)record->time_ms);
 	queue_add(intake->queue, job);

@@ -151,6 +151,7 @@ bool job_is_foregone(const struct job *job)
 
 void job_tell_foregone(struct job *job)
 {
+	struct shape shape = admission_shape_of(job->task);
 	struct task_flaw flaw;
 
 	if (job->same_id == JOB_SAME_ID_DUPLICATE)
@@ -159,7 +160,7 @@ void job_tell_foregone(struct job *job)
 		job_refuse(job);
 	else if (job->wait.is_cancelled)
 		job_tell(job, RESULT_OUTCOME_CANCELLED, RESULT_RAN_NOT_STARTED, "cancelled by its sender");
-	else if (!admission_is_possible(job->services->admission, job->task, &flaw))
+	else if (!admission_is_possible(job->services->admission, &shape, &flaw))
 		job_reject(job, flaw.field, flaw.message);
 	else
 		job_tell_queue_over(job);

@@ -6,7 +6,13 @@ static struct settings settings;
 
 static int load(const char *path, struct err *err)
 {
-	return settings_load(path, &settings, err);
+	struct host_limits limits;
+	int r = settings_load(path, &settings, err);
+
+	if (r < 0)
+		return r;
+	host_limits_read("", settings.state_dir, &limits);
+	return settings_fit(&settings, &limits, err);
 }
 
 static int run(void)

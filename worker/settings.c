@@ -3,12 +3,16 @@
 #include <inttypes.h>
 
 #include "base/own.h"
+#include "host/disk/disk.h"
+#include "host/pressure.h"
 #include "host/uids.h"
 #include "lane/protocol.h"
+#include "wire/task.h"
 #include "worker/workspace/backends.h"
 
 #define ROW(type, name, preset) CONF_ROW(struct settings, #name, CONF_TYPE_##type, name, preset)
 #define UINT(name, min, max, preset) CONF_UINT_ROW(struct settings, #name, name, min, max, preset)
+#define AUTO(name, min, max) CONF_AUTO_ROW(struct settings, #name, name, min, max)
 
 static const struct conf_key keys[] = {
 	FLEET_ROWS(struct settings, NULL, "mayfly"),
@@ -17,9 +21,12 @@ static const struct conf_key keys[] = {
 	ROW(PATH, state_dir, "/var/lib/mayfly"),
 	ROW(PATH, libexec_dir, "/usr/libexec/mayfly"),
 	UINT(partitions, 1, 1000, "8"),
-	UINT(slots, 1, LANE_MAX_SLOTS, "2"),
-	UINT(memory_mib, 64, UINT32_MAX, "2048"),
-	UINT(disk_mib, 16, UINT32_MAX, "8192"),
+	AUTO(slots, 1, LANE_MAX_SLOTS),
+	AUTO(memory_mib, 64, UINT32_MAX),
+	AUTO(disk_mib, 16, UINT32_MAX),
+	ROW(PATH, pressure_file, PRESSURE_FILE),
+	UINT(pressure_max, 1, 100, "10"),
+	AUTO(memory_floor_mib, 1, UINT32_MAX),
 	UINT(lease_ms, 3000, 600000, "10000"), /* renewed after a third, given up a second before its end */
 	UINT(max_attempts, 1, 100, "3"),
 	UINT(boot_ms, 1000, 600000, "60000"),
@@ -46,42 +53,147 @@ static int check_vmm(const char *path, const struct settings *settings, struct e
 	return 0;
 }
 
+uint64_t settings_vm_slots(const struct settings *settings)
+{
+	return settings->slots;
+}
+
+static const struct {
+	uint64_t uid;
+	const char *whose;
+} reserved[] = { { UID_PROBE, "the probe microVM" }, { UID_READER, "its reader" }, { UID_GUARD, "guards" } };
+
 static bool is_slot_uid(const struct settings *settings, uint64_t uid)
 {
-	return uid >= settings->slot_uid_base && uid - settings->slot_uid_base < settings->slots;
+	return uid >= settings->slot_uid_base && uid - settings->slot_uid_base < settings_vm_slots(settings);
+}
+
+static uint64_t last_slot_uid(const struct settings *settings)
+{
+	return settings->slot_uid_base + settings_vm_slots(settings) - 1;
 }
 
 /* Of nobody else: a VMM that was taken over must not be the engine's, the guards' or the probe's equal. */
-static int check_reserved(const char *path, const struct settings *settings, struct err *err)
+static int check_reserved(const struct settings *settings, struct err *err)
 {
-	const struct {
-		uint64_t uid;
-		const char *whose;
-	} reserved[] = { { UID_PROBE, "the probe microVM" }, { UID_READER, "its reader" }, { UID_GUARD, "guards" } };
-
 	for (size_t i = 0; i < ARRAY_SIZE(reserved); i++) {
 		if (is_slot_uid(settings, reserved[i].uid))
 			return err_set(err, ERR_INPUT, 0,
 				       "%s: slot_uid_base: the slots' uids %" PRIu64 " to %" PRIu64 " hold %" PRIu64
 				       ", which is kept for %s; write another one",
-				       path, settings->slot_uid_base, settings->slot_uid_base + settings->slots - 1,
-				       reserved[i].uid, reserved[i].whose);
+				       settings->fleet.path, settings->slot_uid_base, last_slot_uid(settings), reserved[i].uid,
+				       reserved[i].whose);
 		if (settings->engine_uid == reserved[i].uid)
-			return err_set(err, ERR_INPUT, 0, "%s: engine_uid: %" PRIu64 " is kept for %s; write another one", path,
-				       reserved[i].uid, reserved[i].whose);
+			return err_set(err, ERR_INPUT, 0, "%s: engine_uid: %" PRIu64 " is kept for %s; write another one",
+				       settings->fleet.path, reserved[i].uid, reserved[i].whose);
 	}
 	return 0;
 }
 
-static int check_uids(const char *path, const struct settings *settings, struct err *err)
+static int check_uids(const struct settings *settings, struct err *err)
 {
-	uint64_t last = settings->slot_uid_base + settings->slots - 1;
-
 	if (is_slot_uid(settings, settings->engine_uid))
 		return err_set(err, ERR_INPUT, 0,
-			       "%s: engine_uid: %" PRIu64 " is one of the slots' uids, %" PRIu64 " to %" PRIu64 "; write another one", path,
-			       settings->engine_uid, settings->slot_uid_base, last);
-	return check_reserved(path, settings, err);
+			       "%s: engine_uid: %" PRIu64 " is one of the slots' uids, %" PRIu64 " to %" PRIu64
+			       "; write another one",
+			       settings->fleet.path, settings->engine_uid, settings->slot_uid_base, last_slot_uid(settings));
+	return check_reserved(settings, err);
+}
+
+/* What was left to this host never runs into a uid that is somebody's. */
+static uint64_t slots_before_uid(const struct settings *settings, uint64_t slots, uint64_t uid)
+{
+	uint64_t n = uid > settings->slot_uid_base ? uid - settings->slot_uid_base : slots;
+
+	return n < slots ? n : slots;
+}
+
+static void fit_slots(struct settings *settings, const struct host_limits *limits, uint32_t overhead_mib)
+{
+	uint64_t slots = host_limits_slots(limits, settings->memory_mib, settings->disk_mib, overhead_mib);
+
+	if (slots > LANE_MAX_SLOTS)
+		slots = LANE_MAX_SLOTS;
+	slots = slots_before_uid(settings, slots, settings->engine_uid);
+	for (size_t i = 0; i < ARRAY_SIZE(reserved); i++)
+		slots = slots_before_uid(settings, slots, reserved[i].uid);
+	settings->slots = slots;
+}
+
+static uint64_t least_disk_mib(void)
+{
+	return disk_size_class_mib(TASK_MIN_DISK_MIB);
+}
+
+static uint64_t at_least(uint64_t number, uint64_t least)
+{
+	return number < least ? least : number;
+}
+
+/* However little there is now: one task of the usual size is tried. A disk that is full today is nothing that a person configured. */
+static void fit(struct settings *settings, const struct host_limits *limits, uint32_t overhead_mib)
+{
+	uint64_t one_disk_mib = disk_size_class_mib(TASK_DEFAULT_DISK_MIB), disks_mib = settings->slots * least_disk_mib();
+
+	if (settings->memory_mib == CONF_AUTO)
+		settings->memory_mib = at_least(host_limits_memory_mib(limits), TASK_DEFAULT_MEMORY_MIB + overhead_mib);
+	if (settings->disk_mib == CONF_AUTO)
+		settings->disk_mib = at_least(host_limits_disk_mib(limits), at_least(one_disk_mib, disks_mib));
+	if (settings->memory_floor_mib == CONF_AUTO)
+		settings->memory_floor_mib = host_limits_floor_mib(limits);
+	if (settings->slots == CONF_AUTO)
+		fit_slots(settings, limits, overhead_mib);
+}
+
+static int refuse_slots(const struct settings *settings, const char *what, const char *key, uint64_t has_mib, uint64_t least_mib,
+			struct err *err)
+{
+	return err_set(err, ERR_INPUT, 0,
+		       "%s: slots: %s takes %" PRIu64 " MiB at least, so that %" PRIu64 " of them do not fit in %s = %" PRIu64
+		       "; write slots = %" PRIu64 ", or %s = %" PRIu64 " or more",
+		       settings->fleet.path, what, least_mib, settings->slots, key, has_mib, at_least(has_mib / least_mib, 1), key,
+		       least_mib * settings->slots);
+}
+
+static int check_memory(const struct settings *settings, const struct host_limits *limits, uint32_t overhead_mib, struct err *err)
+{
+	const uint64_t least_mib = TASK_MIN_MEMORY_MIB + overhead_mib;
+
+	if (settings->memory_mib > limits->memory_mib)
+		return err_set(err, ERR_INPUT, 0,
+			       "%s: memory_mib: %" PRIu64 " are more than the %" PRIu64
+			       " MiB that this host has; write less, or memory_mib = auto",
+			       settings->fleet.path, settings->memory_mib, limits->memory_mib);
+	if (settings->memory_mib / least_mib < settings->slots)
+		return refuse_slots(settings, "a task with its VMM", "memory_mib", settings->memory_mib, least_mib, err);
+	if (settings->memory_floor_mib >= limits->memory_mib)
+		return err_set(err, ERR_INPUT, 0,
+			       "%s: memory_floor_mib: %" PRIu64 " MiB are never available on a host of %" PRIu64
+			       " MiB; write memory_floor_mib = auto",
+			       settings->fleet.path, settings->memory_floor_mib, limits->memory_mib);
+	return 0;
+}
+
+static int check_disk(const struct settings *settings, struct err *err)
+{
+	if (settings->disk_mib / least_disk_mib() >= settings->slots)
+		return 0;
+	return refuse_slots(settings, "a disk", "disk_mib", settings->disk_mib, least_disk_mib(), err);
+}
+
+int settings_fit(struct settings *settings, const struct host_limits *limits, struct err *err)
+{
+	const struct backend *backend = backend_find(settings->vmm);
+	uint32_t overhead_mib = backend_overhead_mib(backend);
+	int r;
+
+	settings->cpus = limits->cpus;
+	fit(settings, limits, overhead_mib);
+	r = check_uids(settings, err);
+	if (r < 0 || !backend->control) /* it makes nothing, and so takes nothing */
+		return r;
+	r = check_memory(settings, limits, overhead_mib, err);
+	return r < 0 ? r : check_disk(settings, err);
 }
 
 int settings_load(const char *path, struct settings *ret, struct err *err)
@@ -91,7 +203,5 @@ int settings_load(const char *path, struct settings *ret, struct err *err)
 	ret->fleet.path = path;
 	if (r == 0)
 		r = check_vmm(path, ret, err);
-	if (r == 0)
-		r = fleet_settings_check(&ret->fleet, err);
-	return r < 0 ? r : check_uids(path, ret, err);
+	return r < 0 ? r : fleet_settings_check(&ret->fleet, err);
 }

@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "bus/fleet.h"
+#include "host/limits.h"
 
 struct settings {
 	struct fleet_settings fleet;
@@ -16,9 +17,13 @@ struct settings {
 	char state_dir[CONF_TEXT_MAX];
 	char libexec_dir[CONF_TEXT_MAX];
 	uint64_t partitions;  /* of topics that the worker has to make */
-	uint64_t slots;       /* microVMs at a time */
+	uint64_t slots;       /* tasks at a time, each in a microVM; of it and the next two: CONF_AUTO until settings_fit() */
 	uint64_t memory_mib;  /* guests and their VMMs together */
 	uint64_t disk_mib;    /* scratch disks together */
+	char pressure_file[CONF_TEXT_MAX]; /* host/pressure.h */
+	uint64_t pressure_max;	   /* percent */
+	uint64_t memory_floor_mib; /* CONF_AUTO until settings_fit() */
+	uint32_t cpus; /* of this host, from settings_fit() on */
 	uint64_t lease_ms;
 	uint64_t max_attempts;
 	uint64_t boot_ms;     /* spawn to the agent's hello, then the boot is given up */
@@ -34,3 +39,9 @@ struct settings {
 
 /* ERR_INPUT names file, line and key. */
 int settings_load(const char *path, struct settings *ret, struct err *err);
+
+/* Then: what was left to this host is set, and what does not go together, or not with this host, is refused (ERR_INPUT). */
+int settings_fit(struct settings *settings, const struct host_limits *limits, struct err *err);
+
+/* MicroVMs at a time, whatever they are for: each has a slot, and a uid, of its own. */
+uint64_t settings_vm_slots(const struct settings *settings);

@@ -213,7 +213,7 @@ static void fill_setup(struct supervisor *supervisor)
 	(void)snprintf(setup->place.state_dir, sizeof(setup->place.state_dir), "%s", settings->state_dir);
 	(void)snprintf(setup->libexec_dir, sizeof(setup->libexec_dir), "%s", settings->libexec_dir);
 	setup->slot_uid_base = (uint32_t)settings->slot_uid_base;
-	setup->n_slots = (uint32_t)settings->slots;
+	setup->n_slots = (uint32_t)settings_vm_slots(settings);
 	setup->log_level = settings->log_level;
 	supervisor->lanes[ENGINE_LANE_DISK].kind = LANE_DISK;
 	supervisor->lanes[ENGINE_LANE_VMM].kind = LANE_VMM;

@@ -58,6 +58,14 @@ static int set_uint(const struct conf_key *key, const char *value, void *setting
 	return 0;
 }
 
+static int set_uint_or_auto(const struct conf_key *key, const char *value, void *settings)
+{
+	if (strcmp(value, "auto") != 0)
+		return set_uint(key, value, settings);
+	*(uint64_t *)((char *)settings + key->offset) = CONF_AUTO;
+	return 0;
+}
+
 static int set_bool(const struct conf_key *key, const char *value, void *settings)
 {
 	bool *field = (bool *)((char *)settings + key->offset);
@@ -109,6 +117,10 @@ static int refuse(const struct conf_key *key, const struct conf_line *line, stru
 		(void)snprintf(why, sizeof(why), "write a whole number from %llu to %llu", (unsigned long long)key->min,
 			       (unsigned long long)key->max);
 		break;
+	case CONF_TYPE_UINT_OR_AUTO:
+		(void)snprintf(why, sizeof(why), "write auto, or a whole number from %llu to %llu", (unsigned long long)key->min,
+			       (unsigned long long)key->max);
+		break;
 	case CONF_TYPE_BOOL:
 		(void)snprintf(why, sizeof(why), "write yes or no");
 		break;
@@ -135,6 +147,9 @@ static int set_field(const struct conf_key *key, const struct conf_line *line, v
 		break;
 	case CONF_TYPE_UINT:
 		r = set_uint(key, line->value, settings);
+		break;
+	case CONF_TYPE_UINT_OR_AUTO:
+		r = set_uint_or_auto(key, line->value, settings);
 		break;
 	case CONF_TYPE_BOOL:
 		r = set_bool(key, line->value, settings);

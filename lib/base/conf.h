@@ -10,6 +10,7 @@
 #define CONF_TEXT_MAX 256              /* bytes of one text value with its NUL */
 #define CONF_KEY_MAX  64               /* bytes of one key with its NUL */
 #define CONF_PAIRS_MAX 32              /* keys behind one prefix */
+#define CONF_AUTO     0                /* of a CONF_TYPE_UINT_OR_AUTO */
 #define CONF_FILE_MAX_BYTES (64 * 1024) /* a configuration is a page, not a data set */
 
 enum conf_type {
@@ -17,6 +18,7 @@ enum conf_type {
 	CONF_TYPE_IDENT, /* the same, an id as base/ident.h has it; "" only where that is the preset */
 	CONF_TYPE_PATH, /* the same, an absolute path */
 	CONF_TYPE_UINT, /* uint64_t, decimal, min..max */
+	CONF_TYPE_UINT_OR_AUTO, /* the same, or "auto": CONF_AUTO, for whoever knows what that comes to here; min is at least 1 */
 	CONF_TYPE_BOOL, /* bool: yes|no */
 	CONF_TYPE_LOG_LEVEL, /* enum log_level, by its name */
 	CONF_TYPE_PAIRS, /* struct conf_pairs: every key that begins with the name ("kafka."); there may be none */
@@ -47,6 +49,7 @@ struct conf_key {
 /* Rows of a table for settings of the type `of`. */
 #define CONF_ROW(of, name, type, field, preset) { name, type, offsetof(of, field), 0, 0, preset }
 #define CONF_UINT_ROW(of, name, field, min, max, preset) { name, CONF_TYPE_UINT, offsetof(of, field), min, max, preset }
+#define CONF_AUTO_ROW(of, name, field, min, max) { name, CONF_TYPE_UINT_OR_AUTO, offsetof(of, field), min, max, "auto" }
 
 /* Parse `len` bytes of `text` (called `name` in errors) into `settings`; every key of the table is set afterwards.
  * ERR_INPUT names the file, the line and the key. */

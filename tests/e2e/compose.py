@@ -215,7 +215,7 @@ class Compose(unittest.TestCase):
                                "/etc/mayfly/worker.conf"], env=self.containers.environment, capture_output=True, text=True,
                               check=False, timeout=120)
         self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
-        self.assertRegex(done.stdout + done.stderr, "room for the keys of 2 slots: lock 16384 bytes for keys, where "
+        self.assertRegex(done.stdout + done.stderr, "room for the keys of [0-9]+ slots: lock [0-9]+ bytes for keys, where "
                          "RLIMIT_MEMLOCK is 4096: .*ulimits: memlock of a compose file")
         self.assertTrue(self.is_healthy("worker"))
 

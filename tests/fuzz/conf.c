@@ -13,6 +13,7 @@ struct settings {
 	char name[CONF_TEXT_MAX];
 	uint64_t slots;
 	uint64_t wide;
+	uint64_t fitted;
 	bool is_open;
 	char id[CONF_TEXT_MAX], folder[CONF_TEXT_MAX];
 	enum log_level level;
@@ -22,6 +23,7 @@ static const struct conf_key keys[] = {
 	{ "name", CONF_TYPE_TEXT, offsetof(struct settings, name), 0, 0, "fleet" },
 	{ "slots", CONF_TYPE_UINT, offsetof(struct settings, slots), 1, 64, NULL },
 	{ "wide", CONF_TYPE_UINT, offsetof(struct settings, wide), 0, UINT64_MAX, "0" },
+	CONF_AUTO_ROW(struct settings, "fitted", fitted, 2, 64),
 	{ "open", CONF_TYPE_BOOL, offsetof(struct settings, is_open), 0, 0, "no" },
 	CONF_ROW(struct settings, "id", CONF_TYPE_IDENT, id, ""),
 	CONF_ROW(struct settings, "folder", CONF_TYPE_PATH, folder, "/"),
@@ -35,6 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 
 	if (conf_parse("fuzz.conf", (const char *)data, len, keys, ARRAY_SIZE(keys), &settings, &err) == 0) {
 		FUZZ_CHECK(settings.slots >= 1 && settings.slots <= 64);
+		FUZZ_CHECK(settings.fitted == CONF_AUTO || (settings.fitted >= 2 && settings.fitted <= 64));
 		FUZZ_CHECK(!settings.id[0] || ident_is_id(settings.id, strlen(settings.id)));
 		FUZZ_CHECK(settings.folder[0] == '/' && settings.level < LOG_LEVEL_COUNT);
 		FUZZ_CHECK(strnlen(settings.name, sizeof(settings.name)) < sizeof(settings.name));

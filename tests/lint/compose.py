@@ -75,7 +75,7 @@ def keys_of(path):
 
 
 def check_conf(path, settings):
-    known = set(re.findall(r"^\s*(?:ROW\(\w+, |UINT\()(\w+),", read(settings), flags=re.M))
+    known = set(re.findall(r"^\s*(?:ROW\(\w+, |UINT\(|AUTO\()(\w+),", read(settings), flags=re.M))
     for shared in ("lib/bus/fleet.h", "lib/bus/redis_endpoint.h"):
         known |= set(re.findall(r'CONF_(?:UINT_)?ROW\(of, "(\w+)"', read(shared)))
     for key in keys_of(path) - known:

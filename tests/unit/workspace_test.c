@@ -123,23 +123,13 @@ static void turn(struct fixture *fixture)
 		(void)event_base_loop(fixture->base, EVLOOP_NONBLOCK);
 }
 
-static struct task task_of_plan(void)
-{
-	struct task task = task_defaults;
-
-	task.cpus = plan.cpus;
-	task.memory_mib = plan.memory_mib;
-	task.disk_mib = plan.disk_mib;
-	return task;
-}
-
 static void make_workspace(struct fixture *fixture)
 {
-	const struct task task = task_of_plan();
+	const struct shape shape = { plan.image, plan.cpus, plan.memory_mib, plan.disk_mib };
 	struct reservation reservation;
 	struct task_flaw flaw;
 
-	assert_int_equal(admission_ask(fixture->admission, &task, &reservation, &flaw), ADMISSION_VERDICT_ADMITTED);
+	assert_int_equal(admission_ask(fixture->admission, &shape, &reservation, &flaw), ADMISSION_VERDICT_ADMITTED);
 	fixture->workspace = workspace_new(&fixture->host, &plan, &reservation, &events, fixture);
 	assert_non_null(fixture->workspace);
 }
