@@ -17,10 +17,10 @@
 #include "bus/topics.h"
 #include "host/confine.h"
 #include "host/disk/disk.h"
-#include "lane/client.h"
 #include "loop/signals.h"
 #include "worker/credentials.h"
 #include "worker/answered.h"
+#include "worker/engine_lanes.h"
 #include "worker/fitness.h"
 #include "worker/intake.h"
 #include "worker/memory_watch.h"
@@ -49,9 +49,8 @@ struct engine {
 	struct queue *queue;
 	struct intake *intake;
 	struct memory_watch memory;
-	struct lane_client *lanes[ENGINE_LANE_COUNT];
-	struct event *tick, *terminate, *supervisor;
-	int supervisor_fd;
+	struct engine_lanes lanes;
+	struct event *tick, *terminate;
 
 	/* From join() on: NULL while it still has to prove its host. */
 	struct consumer *consumer;
@@ -211,49 +210,6 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	tick_drain(engine, now);
 }
 
-/* --- lanes --- */
-
-static void on_supervisor(evutil_socket_t fd, short what, void *arg)
-{
-	struct engine *engine = arg;
-	enum engine_lane lane;
-	int lane_fd;
-
-	(void)what;
-	if (supervisor_receive_lane(fd, &lane, &lane_fd) < 0)
-		die(engine, "the supervisor is gone");
-	else
-		lane_client_attach(engine->lanes[lane], lane_fd);
-}
-
-static void replace_lane(struct engine *engine, enum engine_lane lane)
-{
-	if (supervisor_ask_lane(engine->supervisor_fd, lane) < 0)
-		die(engine, "the supervisor cannot be asked for a new lane");
-}
-
-static void on_replace_disk(void *ctx)
-{
-	replace_lane(ctx, ENGINE_LANE_DISK);
-}
-
-static void on_replace_vmm(void *ctx)
-{
-	replace_lane(ctx, ENGINE_LANE_VMM);
-}
-
-static int open_lanes(struct engine *engine, const struct engine_ends *ends, struct err *err)
-{
-	engine->lanes[ENGINE_LANE_DISK] = lane_client_new(engine->base, "disk", on_replace_disk, engine);
-	engine->lanes[ENGINE_LANE_VMM] = lane_client_new(engine->base, "vmm", on_replace_vmm, engine);
-	for (int i = 0; i < ENGINE_LANE_COUNT; i++) {
-		if (!engine->lanes[i])
-			return err_set(err, ERR_HOST, ENOMEM, "the engine's lanes");
-		lane_client_attach(engine->lanes[i], ends->lane_fds[i]);
-	}
-	return 0;
-}
-
 /* --- its beginning --- */
 
 static size_t held_max(const struct engine *engine)
@@ -329,7 +285,7 @@ static void on_fit(void *ctx)
 
 	if (has_joined(engine))
 		return;
-	supervisor_tell_fit(engine->supervisor_fd);
+	supervisor_tell_fit(engine->lanes.supervisor_fd);
 	if (join(engine, &err) < 0)
 		die(engine, err.msg);
 }
@@ -340,9 +296,7 @@ static int open_events(struct engine *engine, struct err *err)
 
 	engine->tick = event_new(engine->base, -1, EV_PERSIST, on_tick, engine);
 	engine->terminate = evsignal_new(engine->base, SIGTERM, on_terminate, engine);
-	engine->supervisor = event_new(engine->base, engine->supervisor_fd, EV_READ | EV_PERSIST, on_supervisor, engine);
-	if (!engine->tick || !engine->terminate || !engine->supervisor || event_add(engine->tick, &tick) < 0 ||
-	    event_add(engine->terminate, NULL) < 0 || event_add(engine->supervisor, NULL) < 0)
+	if (!engine->tick || !engine->terminate || event_add(engine->tick, &tick) < 0 || event_add(engine->terminate, NULL) < 0)
 		return err_set(err, ERR_HOST, ENOMEM, "the engine's events");
 	return 0;
 }
@@ -357,8 +311,8 @@ static int open_workspaces(struct engine *engine, const struct backend *backend,
 						 .cpus = settings->cpus,
 						 .largest_disk_mib = DISK_LARGEST_MIB };
 	const struct fitness_config fitness = { .base = engine->base,
-						.disk_lane = engine->lanes[ENGINE_LANE_DISK],
-						.vmm_lane = engine->lanes[ENGINE_LANE_VMM],
+						.disk_lane = engine->lanes.clients[ENGINE_LANE_DISK],
+						.vmm_lane = engine->lanes.clients[ENGINE_LANE_VMM],
 						.launcher = backend->starts[WORKSPACE_START_COLD].launcher,
 						.boot_ms = settings->boot_ms,
 						.on_fit = on_fit,
@@ -368,8 +322,8 @@ static int open_workspaces(struct engine *engine, const struct backend *backend,
 	engine->services.admission = admission_new(&limits);
 	engine->services.fitness = fitness_new(&fitness);
 	engine->services.workspaces = (struct workspace_host){ .base = engine->base,
-							       .disk_lane = engine->lanes[ENGINE_LANE_DISK],
-							       .vmm_lane = engine->lanes[ENGINE_LANE_VMM],
+							       .disk_lane = engine->lanes.clients[ENGINE_LANE_DISK],
+							       .vmm_lane = engine->lanes.clients[ENGINE_LANE_VMM],
 							       .backend = backend,
 							       .admission = engine->services.admission,
 							       .held_vms = held_vms_new(settings->lease_ms),
@@ -414,11 +368,12 @@ static int engine_open(struct engine *engine, const struct engine_ends *ends, st
 	const struct backend *backend = backend_find(engine->settings->vmm); /* settings_load() knows the same names */
 	int r;
 
+	engine->lanes.ctx = engine;
 	topics_name(engine->settings->fleet.topic_prefix, &engine->topics);
 	engine->base = event_base_new();
 	r = engine->base ? backend_try_room(backend, (size_t)settings_vm_slots(engine->settings), err) : err_set(err, ERR_HOST, ENOMEM, "the engine");
 	if (r == 0)
-		r = open_lanes(engine, ends, err);
+		r = engine_lanes_open(&engine->lanes, engine->base, ends->lane_fds, err);
 	if (r == 0)
 		r = open_workspaces(engine, backend, err);
 	if (r == 0)
@@ -457,11 +412,9 @@ static void engine_close(struct engine *engine)
 	intake_free(engine->intake);
 	queue_free(engine->queue);
 	held_vms_free(services->workspaces.held_vms);
-	for (int i = 0; i < ENGINE_LANE_COUNT; i++)
-		lane_client_free(engine->lanes[i]);
+	engine_lanes_close(&engine->lanes);
 	free_event(engine->tick);
 	free_event(engine->terminate);
-	free_event(engine->supervisor);
 	admission_free(services->admission);
 	partitions_free(engine->partitions);
 	if (engine->base)
@@ -477,7 +430,7 @@ static void run(struct engine *engine, const struct engine_ends *ends)
 
 int engine_main(const struct settings *settings, const struct engine_ends *ends)
 {
-	struct engine engine = { .settings = settings, .supervisor_fd = ends->supervisor_fd };
+	struct engine engine = { .settings = settings, .lanes = { .supervisor_fd = ends->supervisor_fd, .on_lost = die } };
 	struct err err = { 0 };
 	char start[37];
 
