@@ -12,14 +12,13 @@ static void tell(struct memory_watch *watch, uint64_t now_mono_ms)
 
 	if (pressure->is_high) {
 		watch->high_mono_ms = now_mono_ms;
-		log_warn("memory.high", "stalled_percent=%u.%02u available_mib=%llu floor_mib=%llu active=%u idle=%u times=%llu "
+		log_warn("memory.high", "stalled_percent=%u available_mib=%llu floor_mib=%llu active=%u idle=%u times=%llu "
 			 "message=\"memory is short on this host: no task is started beside others until it is not\"",
-			 last->stalled_centi / 100, last->stalled_centi % 100, (unsigned long long)last->available_mib,
+			 last->stalled_centi / 100, (unsigned long long)last->available_mib,
 			 (unsigned long long)pressure->limits.floor_mib, count.active, count.idle,
 			 (unsigned long long)pressure->n_highs);
 	} else {
-		log_info("memory.low", "stalled_percent=%u.%02u available_mib=%llu after_ms=%llu", last->stalled_centi / 100,
-			 last->stalled_centi % 100, (unsigned long long)last->available_mib,
+		log_info("memory.low", "stalled_percent=%u available_mib=%llu after_ms=%llu", last->stalled_centi / 100, (unsigned long long)last->available_mib,
 			 (unsigned long long)(now_mono_ms - watch->high_mono_ms));
 	}
 }
