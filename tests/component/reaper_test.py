@@ -251,7 +251,7 @@ class Telling(ReaperCase):
     def test_killed_at_any_moment_it_tells_once(self):
         ids = []
         for turn in range(12):
-            reaper = self.fleet.start_reaper(lost_after_ms=1000, scan_ms=50)
+            reaper = self.fleet.start_reaper(wait=False, lost_after_ms=1000, scan_ms=50)
             for _ in range(3):
                 task_id = self.lease(due_in_ms=-GRACE_MS, attempt=choose.choice((1, 3)), owner=f"w1.{turn}",
                                      partition=choose.choice((0, 1)))
