@@ -116,6 +116,14 @@ class Reaping(ReaperCase):
         reaper.send_signal(signal.SIGTERM)
         self.assertEqual(reaper.wait(60), 0)
 
+    def test_sigterm_at_any_moment_of_its_start(self):
+        for _ in range(25):
+            reaper = self.fleet.start_reaper(wait=False)
+            time.sleep(choose.random() * choose.choice((0.05, 0.6)))
+            reaper.terminate()
+            reaper.wait(60)
+            self.assertTrue(self.fleet.has_stopped_well(reaper), self.fleet.story())
+
     def test_only_the_lane_has_privileges(self):
         reaper = self.fleet.start_reaper()
         wait_until("it runs", lambda: "reaper.redis" in self.fleet.log())

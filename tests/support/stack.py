@@ -321,6 +321,11 @@ class Fleet:
         for process in daemons:
             process.wait()
 
+    @staticmethod
+    def has_stopped_well(process):
+        """After SIGTERM: with status 0, or of that signal while it had no engine yet, and so nothing in hand."""
+        return process.returncode == 0 or (process.returncode == -signal.SIGTERM and " engine " not in process.log.text())
+
     def close(self):
         """End what still runs, in order; a leak, a memory error or an end that is none is a failure."""
         running = [process for process in reversed(self.processes) if process.poll() is None]
@@ -332,7 +337,7 @@ class Fleet:
                 self.kill_group(process)
         try:
             self._check_reports()
-            failed = [process for process in running if process.returncode != 0]
+            failed = [process for process in running if not self.has_stopped_well(process)]
             assert not failed, f"{len(failed)} did not end well after SIGTERM:\n{self.story()}"
         finally:
             self._remove()
