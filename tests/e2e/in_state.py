@@ -17,7 +17,9 @@ class InState(EndToEnd):
     settings = {"lease_ms": 3000, "grace_ms": 1000}
 
     def one_task(self, fleet, **task):
-        task_id = fleet.submit(argv=["/bin/sh", "-c", "echo x > out; sleep 2"], collect=["out"], **task)
+        """It collects as many files as it may: with one, that is over before a busy host has looked."""
+        files = [str(n) for n in range(64)]
+        task_id = fleet.submit(argv=["/bin/sh", "-c", f"for i in {' '.join(files)}; do echo x > $i; done; sleep 2"], collect=files, **task)
         fleet.flush()
         return task_id
 
