@@ -21,6 +21,7 @@ enum manner {
 
 struct fixture {
 	struct event_base *base;
+	struct turns *turns;
 	struct admission *admission;
 	struct workspace_host host;
 	struct workspace *workspace;
@@ -142,6 +143,7 @@ static int set_up(void **state)
 	static const struct stage calls[] = { { .start = start_vmm, .stop = stop_vmm }, { .start = start_disk, .stop = stop_disk },
 					      { .start = start_boot, .stop = stop_boot }, { .start = start_key, .stop = stop_key },
 					      { .start = start_guest, .stop = stop_guest } };
+	struct err err;
 
 	assert_non_null(fixture);
 	for (size_t i = 0; i < WORKSPACE_STAGE_COUNT; i++) {
@@ -151,8 +153,9 @@ static int set_up(void **state)
 		stages[i].tick = NULL;
 	}
 	fixture->base = event_base_new();
+	assert_int_equal(turns_new(fixture->base, &fixture->turns, &err), 0);
 	fixture->admission = admission_new(&limits);
-	fixture->host = (struct workspace_host){ .base = fixture->base, .backend = &backend, .admission = fixture->admission };
+	fixture->host = (struct workspace_host){ .base = fixture->base, .turns = fixture->turns, .backend = &backend, .admission = fixture->admission };
 	now = fixture;
 	make_workspace(fixture);
 	*state = fixture;
@@ -164,6 +167,7 @@ static int tear_down(void **state)
 	struct fixture *fixture = *state;
 
 	admission_free(fixture->admission);
+	turns_free(fixture->turns);
 	event_base_free(fixture->base);
 	free(fixture);
 	return 0;
