@@ -50,7 +50,7 @@ struct agent {
 	int signal_fd;
 	bool is_hearing;
 	enum agent_phase phase;
-	bool has_image; /* since warm */
+	bool is_prepared; /* all that needs no disk and no identity is there */
 	char failure[sizeof(((struct err *)NULL)->msg)]; /* of what leads to the next phase; "": it did not fail */
 	struct execs execs;
 };
@@ -107,6 +107,17 @@ static int go_on_to(struct agent *agent, enum agent_phase phase, int r, const st
 	return r;
 }
 
+/* In a template before it is one, so that its clones find it done. */
+static int prepare_guest(struct agent *agent, struct err *err)
+{
+	int r = agent->is_prepared ? 0 : mounts_prepare(err);
+
+	if (r == 0 && !agent->is_prepared)
+		r = setup_prepare(err);
+	agent->is_prepared = r == 0;
+	return r;
+}
+
 /* A template without what its image wants to have waiting is one, too: programs are executed. */
 static int take_warm(struct agent *agent, const struct frame *frame, struct err *err)
 {
@@ -117,10 +128,9 @@ static int take_warm(struct agent *agent, const struct frame *frame, struct err 
 
 	if (r < 0)
 		return r; /* nothing was done: the right engine may attach */
-	r = go_on_to(agent, AGENT_WARM, mounts_make_image(err), err);
+	r = go_on_to(agent, AGENT_WARM, prepare_guest(agent, err), err);
 	if (r < 0)
 		return r;
-	agent->has_image = true;
 	r = warm_start(&why);
 	warmed.is_warm = r > 0;
 	if (r < 0)
@@ -137,26 +147,19 @@ static int take_setup(struct agent *agent, const struct frame *frame, struct err
 		return r;
 	r = setup_identity(frame, err);
 	if (r == 0)
+		r = prepare_guest(agent, err);
+	if (r == 0)
+		r = setup_files(frame, err);
+	if (r == 0)
 		warm_reseed();
 	return go_on_to(agent, AGENT_SET_UP, r, err);
-}
-
-static int mount_all(const struct agent *agent, struct err *err)
-{
-	int r = agent->has_image ? 0 : mounts_make_image(err);
-
-	if (r == 0)
-		r = mounts_make(err);
-	if (r == 0)
-		r = setup_hosts(err);
-	return r;
 }
 
 static int take_mount(struct agent *agent, struct err *err)
 {
 	struct frame ready = { .type = FRAME_READY };
 	uint64_t start_ms = clock_mono_ms();
-	int r = go_on_to(agent, AGENT_READY, mount_all(agent, err), err);
+	int r = go_on_to(agent, AGENT_READY, mounts_make(err), err);
 
 	if (r < 0)
 		return r;

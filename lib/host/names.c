@@ -42,7 +42,7 @@ void names_blank_dir(const struct host_place *place, char out[PATH_MAX])
 
 void names_blank(const struct host_place *place, unsigned mib, char out[PATH_MAX])
 {
-	(void)snprintf(out, PATH_MAX, "%s/blank/%u.ext4", place->state_dir, mib);
+	(void)snprintf(out, PATH_MAX, "%s/blank/work-%u.ext4", place->state_dir, mib);
 }
 
 void names_cgroup(const struct host_place *place, const char *id, char out[PATH_MAX])

@@ -23,6 +23,7 @@
 
 #include "base/clock.h"
 #include "base/own.h"
+#include "host/disk/blank.h"
 #include "lane/qemu_command.h"
 
 #define PATIENCE_MS 120000 /* a boot takes a second or two; a busy machine stretches it */
@@ -114,13 +115,14 @@ static int make_initrd(void)
 
 static int make_disk(unsigned mib)
 {
-	char path[] = "/tmp/mayfly-work.XXXXXX", command[160];
+	char path[] = "/tmp/mayfly-work.XXXXXX";
 	int fd = mkostemp(path, O_CLOEXEC);
+	struct err err;
 
 	assert_true(fd >= 0);
 	assert_int_equal(ftruncate(fd, (off_t)mib << 20), 0);
-	(void)snprintf(command, sizeof(command), "mkfs.ext4 -q -F -O ^has_journal -m 0 %s", path);
-	assert_int_equal(system(command), 0);
+	if (disk_fill_blank(path, &err) < 0)
+		fail_msg("%s", err.msg);
 	assert_int_equal(unlink(path), 0);
 	return fd;
 }
@@ -272,7 +274,7 @@ const struct frame *guest_vm_expect(struct guest_vm *vm, enum frame_type type)
 	return frame;
 }
 
-void guest_vm_setup(struct guest_vm *vm)
+void guest_vm_set_up(struct guest_vm *vm)
 {
 	struct frame frame = { .type = FRAME_SETUP,
 			       .version = FRAME_VERSION,
@@ -284,8 +286,18 @@ void guest_vm_setup(struct guest_vm *vm)
 	frame.data = entropy;
 	frame.len = sizeof(entropy);
 	guest_vm_send(vm, &frame);
+}
+
+void guest_vm_mount(struct guest_vm *vm)
+{
 	guest_vm_send(vm, &(struct frame){ .type = FRAME_MOUNT });
 	(void)guest_vm_expect(vm, FRAME_READY);
+}
+
+void guest_vm_setup(struct guest_vm *vm)
+{
+	guest_vm_set_up(vm);
+	guest_vm_mount(vm);
 }
 
 void guest_vm_hang_up(struct guest_vm *vm)

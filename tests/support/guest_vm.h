@@ -55,7 +55,10 @@ void guest_vm_connect_again(struct guest_vm *vm);
 /* FRAME_SYNC and attach; the hello that answers it. */
 const struct frame *guest_vm_attach(struct guest_vm *vm);
 
-#define GUEST_VM_AHEAD_S 86400 /* of this host: what guest_vm_setup() says the time is */
+#define GUEST_VM_AHEAD_S 86400 /* of this host: what guest_vm_set_up() says the time is */
 
-/* The whole conversation until `ready`. */
+void guest_vm_set_up(struct guest_vm *vm); /* nothing answers */
+void guest_vm_mount(struct guest_vm *vm);  /* until `ready` */
+
+/* Both: the whole conversation of a cold boot. */
 void guest_vm_setup(struct guest_vm *vm);

@@ -1,6 +1,7 @@
 #include "host/disk/blank.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,8 +11,10 @@
 #include <unistd.h>
 
 #include "base/own.h"
+#include "wire/work_disk.h"
 
 #define MAKING_SUFFIX ".making"
+#define TREE_SUFFIX   ".folders"
 
 static const unsigned size_classes_mib[] = { 64, 128, 256, 512, 1024, 2048, 4096, DISK_LARGEST_MIB };
 
@@ -28,12 +31,13 @@ static int make_dir(const char *path, struct err *err)
 	return mkdir(path, 0700) < 0 && errno != EEXIST ? err_set(err, ERR_HOST, errno, "make folder '%s'", path) : 0;
 }
 
-static int run_mkfs(char *path, struct err *err)
+static int run_mkfs(const char *path, const char *tree, struct err *err)
 {
 	/* No journal: the disk is thrown away. Nothing is left to be initialised later, and zeros are written, not skipped. */
 	static char *const environment[] = { "UNIX_IO_NOZEROOUT=1", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL };
 	char *argv[] = { "mkfs.ext4", "-q", "-F", "-O", "^has_journal,^resize_inode", "-m", "0", "-i", "16384", "-E",
-			 "lazy_itable_init=0,nodiscard,root_owner=0:0", path, NULL };
+			 "lazy_itable_init=0,nodiscard,root_owner=0:0", "-d", (char *)(uintptr_t)tree,
+			 (char *)(uintptr_t)path, NULL };
 	int status, code;
 	pid_t pid;
 
@@ -44,6 +48,55 @@ static int run_mkfs(char *path, struct err *err)
 		if (errno != EINTR)
 			return err_set(err, ERR_HOST, errno, "wait for mkfs.ext4");
 	return status ? err_set(err, ERR_HOST, 0, "mkfs.ext4 on '%s' ended with status %d", path, WEXITSTATUS(status)) : 0;
+}
+
+static const struct {
+	const char *name;
+	mode_t mode;
+	uid_t uid;
+} folders[] = {
+	{ WORK_DISK_UPPER, 0755, 0 },
+	{ WORK_DISK_OVERLAY, 0700, 0 },
+	{ WORK_DISK_WORK, 0755, WORK_DISK_UID },
+};
+
+static int make_tree(const char *tree, struct err *err)
+{
+	char path[PATH_MAX + NAME_MAX];
+	int r = make_dir(tree, err);
+
+	for (size_t i = 0; i < ARRAY_SIZE(folders) && r == 0; i++) {
+		(void)snprintf(path, sizeof(path), "%s/%s", tree, folders[i].name);
+		r = make_dir(path, err);
+		if (r == 0 && (chown(path, folders[i].uid, folders[i].uid) < 0 || chmod(path, folders[i].mode) < 0))
+			r = err_set(err, ERR_HOST, errno, "hand over '%s'", path);
+	}
+	return r;
+}
+
+static void remove_tree(const char *tree)
+{
+	char path[PATH_MAX + NAME_MAX];
+
+	for (size_t i = 0; i < ARRAY_SIZE(folders); i++) {
+		(void)snprintf(path, sizeof(path), "%s/%s", tree, folders[i].name);
+		(void)rmdir(path); /* what is left is in nobody's way: the next one finds it made */
+	}
+	(void)rmdir(tree);
+}
+
+int disk_fill_blank(const char *path, struct err *err)
+{
+	char tree[PATH_MAX];
+	int r;
+
+	if (snprintf(tree, sizeof(tree), "%s" TREE_SUFFIX, path) >= (int)sizeof(tree))
+		return err_set(err, ERR_HOST, ENAMETOOLONG, "make '%s'", path);
+	r = make_tree(tree, err);
+	if (r == 0)
+		r = run_mkfs(path, tree, err);
+	remove_tree(tree);
+	return r;
 }
 
 /* The folder is locked: what is there under the unfinished name was left by a crash, whose mkfs may still be at it. */
@@ -63,7 +116,7 @@ static int prepare_blank(const struct host_place *place, unsigned mib, struct er
 	r = ftruncate(fd, (off_t)mib << 20) < 0 ? err_set(err, ERR_HOST, errno, "size '%s'", making) : 0;
 	close_fd(&fd);
 	if (r == 0)
-		r = run_mkfs(making, err);
+		r = disk_fill_blank(making, err);
 	if (r == 0 && rename(making, path) < 0)
 		r = err_set(err, ERR_HOST, errno, "rename '%s'", making);
 	if (r < 0)
