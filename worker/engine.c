@@ -18,7 +18,6 @@
 #include "host/confine.h"
 #include "host/disk/disk.h"
 #include "loop/signals.h"
-#include "loop/turns.h"
 #include "worker/credentials.h"
 #include "worker/answered.h"
 #include "worker/engine_lanes.h"
@@ -28,6 +27,7 @@
 #include "worker/outbox.h"
 #include "worker/partitions.h"
 #include "worker/queue.h"
+#include "worker/templates.h"
 #include "worker/workspace/backends.h"
 #include "worker/workspace/exec.h"
 
@@ -40,7 +40,6 @@
 struct engine {
 	const struct settings *settings;
 	struct event_base *base;
-	struct turns *turns;
 	struct topics topics;
 	char owner[2 * IDENT_ID_MAX]; /* of leases, and the transactional id: <worker>.<uuid of this start> */
 	struct redis_endpoint *redis_endpoint;
@@ -99,6 +98,7 @@ static void drain(struct engine *engine)
 	intake_close(engine->intake);
 	consumer_pause_all(engine->consumer);
 	queue_drop_held(engine->queue, "the worker drains");
+	templates_drain(engine->services.templates);
 }
 
 static void tick_drain(struct engine *engine, uint64_t now)
@@ -109,7 +109,8 @@ static void tick_drain(struct engine *engine, uint64_t now)
 		return;
 	if (now >= engine->drain_mono_ms)
 		queue_drop_all(engine->queue, "the worker drains and cannot wait for it");
-	if (count.running + count.held + count.waiting == 0 && outbox_is_idle(engine->services.outbox)) {
+	if (count.running + count.held + count.waiting == 0 && templates_count(engine->services.templates).building == 0 &&
+	    outbox_is_idle(engine->services.outbox)) {
 		event_base_loopbreak(engine->base);
 	} else if (now >= engine->drain_mono_ms + FAREWELL_MS) {
 		log_warn("engine.leave", "active=%zu untold_bytes=%zu message=\"Kafka or a lane does not answer; what is left "
@@ -207,6 +208,8 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	memory_watch_tick(&engine->memory, now);
 	queue_tick(engine->queue, now);
 	held_vms_tick(engine->services.workspaces.held_vms, now);
+	if (has_joined(engine))
+		templates_tick(engine->services.templates, now);
 	if (has_joined(engine))
 		intake_tick(engine->intake);
 	tick_drain(engine, now);
@@ -307,6 +310,7 @@ static int open_workspaces(struct engine *engine, const struct backend *backend,
 {
 	const struct settings *settings = engine->settings;
 	const struct admission_limits limits = { .slots = (uint32_t)settings->slots,
+						 .idle_slots = (uint32_t)(settings_vm_slots(settings) - settings->slots),
 						 .memory_mib = settings->memory_mib,
 						 .disk_mib = settings->disk_mib,
 						 .overhead_mib = backend_overhead_mib(backend),
@@ -320,11 +324,11 @@ static int open_workspaces(struct engine *engine, const struct backend *backend,
 						.on_fit = on_fit,
 						.on_unfit = on_unfit,
 						.ctx = engine };
+	const struct templates_config templates = { .workspaces = &engine->services.workspaces, .memory_mib = settings->template_memory_mib };
 
 	engine->services.admission = admission_new(&limits);
 	engine->services.fitness = fitness_new(&fitness);
 	engine->services.workspaces = (struct workspace_host){ .base = engine->base,
-							       .turns = engine->turns,
 							       .disk_lane = engine->lanes.clients[ENGINE_LANE_DISK],
 							       .vmm_lane = engine->lanes.clients[ENGINE_LANE_VMM],
 							       .backend = backend,
@@ -337,6 +341,8 @@ static int open_workspaces(struct engine *engine, const struct backend *backend,
 							       .ctx = engine };
 	if (backend->control)
 		memory_watch_start(&engine->memory, settings, engine->services.admission);
+	if (settings->clones && backend->starts[WORKSPACE_START_CLONE].stages)
+		engine->services.templates = templates_new(&templates);
 	if (!engine->services.admission || !engine->services.fitness || !engine->services.workspaces.held_vms)
 		return err_set(err, ERR_HOST, ENOMEM, "the engine's workspaces");
 	return 0;
@@ -356,7 +362,7 @@ static int open_jobs(struct engine *engine, const struct engine_ends *ends, stru
 	engine->services.settings = engine->settings;
 	engine->services.topics = &engine->topics;
 	engine->services.accel = ends->accel;
-	engine->services.turns = engine->turns;
+	engine->services.base = engine->base;
 	engine->services.on_told = on_told;
 	engine->services.on_over = on_over;
 	engine->services.ctx = engine;
@@ -375,8 +381,6 @@ static int engine_open(struct engine *engine, const struct engine_ends *ends, st
 	topics_name(engine->settings->fleet.topic_prefix, &engine->topics);
 	engine->base = event_base_new();
 	r = engine->base ? backend_try_room(backend, (size_t)settings_vm_slots(engine->settings), err) : err_set(err, ERR_HOST, ENOMEM, "the engine");
-	if (r == 0)
-		r = turns_new(engine->base, &engine->turns, err);
 	if (r == 0)
 		r = engine_lanes_open(&engine->lanes, engine->base, ends->lane_fds, err);
 	if (r == 0)
@@ -416,7 +420,7 @@ static void engine_close(struct engine *engine)
 	redis_endpoint_free(engine->redis_endpoint);
 	intake_free(engine->intake);
 	queue_free(engine->queue);
-	turns_free(engine->turns);
+	templates_free(services->templates);
 	held_vms_free(services->workspaces.held_vms);
 	engine_lanes_close(&engine->lanes);
 	free_event(engine->tick);

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/own.h"
 #include "bus/topics.h"
+#include "host/disk/disk.h"
 #include "worker/dead_letter.h"
 #include "worker/kinds.h"
 #include "worker/outbox.h"
@@ -45,10 +46,23 @@ static void set_state(struct job *job, enum job_state state)
 
 static void wake(struct job *job)
 {
-	turn_ask(&job->turn);
+	event_active(job->turn, EV_TIMEOUT, 0);
 }
 
 /* --- forward --- */
+
+void job_choose_shape(struct job *job)
+{
+	const struct task *task = job->task;
+	struct shape rounded = admission_shape_of(task);
+	struct task_flaw flaw;
+
+	rounded.memory_mib = shape_memory_class_mib(task->memory_mib);
+	rounded.disk_mib = disk_size_class_mib(task->disk_mib);
+	job->may_be_clone = job->services->templates && task->start == TASK_START_ANY && !job->tries.is_to_boot && rounded.memory_mib &&
+			    admission_is_possible(job->services->admission, &rounded, &flaw);
+	job->shape = job->may_be_clone ? rounded : admission_shape_of(task);
+}
 
 void job_start(struct job *job, const struct reservation *reservation)
 {
@@ -140,10 +154,8 @@ static void start_telling(struct job *job)
 	job->end = JOB_END_REQUEUE;
 }
 
-static void on_turn(void *ctx)
+static void take_turn(struct job *job)
 {
-	struct job *job = ctx;
-
 	if (job->end == JOB_END_NONE)
 		return;
 	if (job->state < JOB_ENDING) {
@@ -156,6 +168,12 @@ static void on_turn(void *ctx)
 		set_state(job, JOB_RELEASING);
 		job_lease_give_up(job);
 	}
+}
+
+static void on_turn(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what;
+	take_turn(arg);
 }
 
 void job_may_tell(struct job *job)
@@ -180,14 +198,18 @@ void job_lease_is_over(struct job *job)
 
 struct job *job_new(const struct job_services *services, struct task *task, const struct consumer_record *record)
 {
-	struct job *job = malloc(sizeof(*job) + dead_letter_bytes(record));
+	struct job *job = calloc(1, sizeof(*job));
 
 	if (!job)
 		return NULL;
-	*job = (struct job){ .services = services };
-	job->source.letter = dead_letter_write(job + 1, record);
-	turn_init(&job->turn, services->turns, on_turn, job);
+	job->services = services;
+	job->source.letter = dead_letter_new(record);
+	job->turn = event_new(services->base, -1, 0, on_turn, job);
 	result_init(&job->result);
+	if (!job->source.letter || !job->turn) {
+		job_free(job);
+		return NULL;
+	}
 	job->task = task;
 	job->kind = kind_of(task->kind);
 	job->source.place = record->place;
@@ -201,8 +223,10 @@ void job_free(struct job *job)
 	if (!job)
 		return;
 	assert(job->state == JOB_HELD || job->state == JOB_DONE);
-	turn_cancel(&job->turn);
+	if (job->turn)
+		event_free(job->turn);
 	task_free(job->task);
+	free(job->source.letter);
 	result_clear(&job->result);
 	free(job);
 }

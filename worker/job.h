@@ -17,17 +17,16 @@
  * from under its caller. The lease goes last, when nothing carries its name any more. */
 #pragma once
 
+#include <event2/event.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
 
 #include "bus/lease.h"
 #include "bus/lease_keys.h"
-#include "loop/turns.h"
 #include "wire/record_place.h"
 #include "wire/result.h"
 #include "wire/task.h"
-#include "worker/answered.h"
 #include "worker/workspace/admission.h"
 #include "worker/workspace/workspace.h"
 
@@ -37,6 +36,7 @@ struct exec;
 struct job;
 struct job_services;
 struct kind;
+struct templates;
 
 enum job_state {
 	JOB_HELD,
@@ -80,7 +80,7 @@ struct job_source {
 	uint64_t arrival;	  /* its number among all records that came */
 	uint64_t created_wall_ms; /* when it was made: the zero of queue_ms, and what a cancellation is compared with */
 	char content[LEASE_CONTENT_MAX + 1]; /* worker/content.h */
-	struct dead_letter *letter; /* its bytes, for the dead-letter topic, should it be rejected; behind the job, in its memory */
+	struct dead_letter *letter; /* its bytes, for the dead-letter topic, should it be rejected */
 };
 
 /* Its place in the queue: for JOB_HELD. */
@@ -114,6 +114,7 @@ struct job_tries {
 	unsigned n_faults;   /* before that could be */
 	uint64_t n_proofs;   /* that this host is fit, when the first of them happened: worker/fitness.h */
 	bool may_have_run;
+	bool is_to_boot; /* a clone for it failed: not another one */
 };
 
 TAILQ_HEAD(job_list, job);
@@ -123,7 +124,7 @@ struct job {
 	struct job_list *list; /* the one that it is in */
 	LIST_ENTRY(job) same_bucket;
 	const struct job_services *services;
-	struct turn turn;
+	struct event *turn;
 	enum job_state state;
 	enum job_end end;
 	const struct kind *kind;
@@ -132,7 +133,6 @@ struct job {
 	struct job_wait wait;
 	struct job_tries tries;
 	struct job_lease lease;
-	struct answered_question doubt; /* while Kafka is asked */
 
 	enum job_same_id same_id; /* known without Redis: the other record was answered after this one was sent */
 	struct record_place same_id_of; /* the other record, with `same_id` or is_shared */
@@ -147,7 +147,10 @@ struct job {
 	bool is_told;	 /* committed */
 
 	/* Of the script, from CLAIMING to RELEASING. */
+	struct shape shape; /* what it was admitted as */
+	bool may_be_clone;
 	struct workspace_plan plan;
+	struct template *template; /* lent, while its workspace is a clone */
 	struct workspace *workspace;
 	struct exec *exec;
 };
@@ -157,13 +160,14 @@ struct job_services {
 	const struct settings *settings;
 	const struct topics *topics;
 	const char *accel; /* "kvm", "tcg" or "none" */
-	struct turns *turns;
+	struct event_base *base;
 	struct leases *leases;
 	struct answered *answered;
 	struct outbox *outbox;
 	struct streamer *streamer;
 	struct admission *admission;
 	struct fitness *fitness;
+	struct templates *templates; /* NULL: no workspace is a clone */
 	struct workspace_host workspaces;
 
 	/* To the queue. */
@@ -175,6 +179,9 @@ struct job_services {
 /* Takes the task. NULL: out of memory, and the task is still the caller's. */
 struct job *job_new(const struct job_services *services, struct task *task, const struct consumer_record *record);
 void job_free(struct job *job); /* only in JOB_HELD and JOB_DONE */
+
+/* What it is to be admitted as: `shape`. What may be a clone has its memory in a class, where that fits this host. */
+void job_choose_shape(struct job *job);
 
 /* Leave JOB_HELD: the reservation is the job's now. NULL: its end is certain, it only claims its lease to tell it. */
 void job_start(struct job *job, const struct reservation *reservation);

@@ -11,7 +11,9 @@
  * Whatever happens in between (a fault, a time that is over, a cancellation) decides the job's end, and `end` follows. */
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
+#include "base/log.h"
 #include "base/own.h"
 #include "bus/topics.h"
 #include "host/images.h"
@@ -19,6 +21,7 @@
 #include "worker/job.h"
 #include "worker/kinds.h"
 #include "worker/settings.h"
+#include "worker/templates.h"
 #include "worker/workspace/backend.h"
 #include "worker/workspace/exec.h"
 
@@ -26,9 +29,25 @@
 
 /* --- its workspace --- */
 
+/* Was it the template's fault, as far as anybody knows? A disk that cannot be made is not. */
+static bool has_failed_as_clone(const struct job *job, const char *field, const struct err *err)
+{
+	return job->template && job->workspace->state == WORKSPACE_MAKING && err->kind != ERR_INPUT && strcmp(field, "disk_mib") != 0;
+}
+
+/* A clone that does not come to life says nothing about the task or this host: the next try boots. */
 static void on_fault(void *ctx, const char *field, const struct err *err)
 {
-	job_fault(ctx, field, err);
+	struct job *job = ctx;
+
+	if (job->end != JOB_END_NONE || !has_failed_as_clone(job, field, err)) {
+		job_fault(job, field, err);
+		return;
+	}
+	templates_failed(job->services->templates, job->template, err);
+	job->tries.is_to_boot = true;
+	log_warn("clone.fallback", "id=%s vm=%s message=\"%s; it boots instead\"", job->task->id, job->workspace->vm_id, err->msg);
+	job_requeue(job, 0, err->msg);
 }
 
 static void on_over(void *ctx, enum workspace_over over)
@@ -76,21 +95,34 @@ static const struct workspace_events workspace_events = { .on_ready = on_workspa
 							  .on_key_destroyed = on_key_destroyed,
 							  .on_gone = on_gone };
 
+static void put_template(struct job *job)
+{
+	if (job->template)
+		templates_put(job->services->templates, TAKE_PTR(job->template));
+}
+
 static int run_prepare(struct job *job, const struct reservation *reservation)
 {
 	const struct task *task = job->task;
 
 	if (!reservation)
 		return 0;
+	if (job->may_be_clone)
+		job->template = templates_take(job->services->templates, &job->shape);
 	job->plan = (struct workspace_plan){ .image = task->image,
 					     .cpus = task->cpus,
-					     .memory_mib = task->memory_mib,
+					     .memory_mib = job->shape.memory_mib,
 					     .disk_mib = task->disk_mib,
 					     .ttl_ms = task->ttl_ms,
 					     .use_ms = exec_longest_ms(task),
+					     .start = job->template ? WORKSPACE_START_CLONE : WORKSPACE_START_COLD,
+					     .template = job->template,
 					     .owner_id = task->id };
 	job->workspace = workspace_new(&job->services->workspaces, &job->plan, reservation, &workspace_events, job);
-	return job->workspace ? 0 : -ENOMEM;
+	if (job->workspace)
+		return 0;
+	put_template(job);
+	return -ENOMEM;
 }
 
 static void run_start(struct job *job)
@@ -166,7 +198,7 @@ static void describe_oom(const struct job *job, const struct exec_outcome *outco
 	if (outcome->oom_kills || outcome->is_oom)
 		(void)snprintf(text, OOM_TEXT_BYTES, "out of memory: %s%s was killed; of the VM's %u MiB the program had %llu (memory_mib)",
 			       outcome->oom_process[0] ? outcome->oom_process : "a process", also_killed(job, outcome),
-			       job->task->memory_mib, (unsigned long long)outcome->memory_kib / 1024);
+			       job->plan.memory_mib, (unsigned long long)outcome->memory_kib / 1024);
 }
 
 static void decide_by_exit(struct job *job, const char *oom)
@@ -302,6 +334,13 @@ static void run_end(struct job *job)
 	job_is_unwound(job);
 }
 
+static const char *start_name(const struct job *job)
+{
+	if (!job->workspace || !job->services->workspaces.backend->control)
+		return "";
+	return job->workspace->plan->start == WORKSPACE_START_CLONE ? "clone" : "cold";
+}
+
 static void run_fill_result(const struct job *job, struct result *result)
 {
 	const struct backend *backend = job->services->workspaces.backend;
@@ -310,7 +349,7 @@ static void run_fill_result(const struct job *job, struct result *result)
 
 	/* What is said of isolation is true once there was a VM, and always where there never is one. */
 	if (!backend->control || (workspace && workspace->took.vmm_ms >= 0))
-		answer_set_isolation(result, backend, job->services->accel, backend->control ? "cold" : "");
+		answer_set_isolation(result, backend, job->services->accel, start_name(job));
 	if (!workspace)
 		return; /* it did not come to that */
 	timings[RESULT_TIMING_VMM] = workspace->took.vmm_ms;
@@ -329,6 +368,7 @@ static void run_release(struct job *job)
 {
 	exec_free(TAKE_PTR(job->exec));
 	workspace_free(TAKE_PTR(job->workspace));
+	put_template(job);
 }
 
 const struct kind kind_run = {

@@ -89,12 +89,12 @@ static void press_back(struct queue *queue)
 static bool admit(struct queue *queue, struct job *job)
 {
 	struct reservation reservation;
-	struct shape shape = admission_shape_of(job->task);
 	struct task_flaw flaw;
 	bool is_foregone = job_is_foregone(job);
 
-	if (!is_foregone && 
-	    admission_ask(queue->config.admission, &shape, &reservation, &flaw) != ADMISSION_VERDICT_ADMITTED)
+	job_choose_shape(job);
+	if (!is_foregone &&
+	    admission_ask(queue->config.admission, &job->shape, &reservation, &flaw) != ADMISSION_VERDICT_ADMITTED)
 		return false;
 	join_list(queue, job, &queue->running);
 	job_start(job, is_foregone ? NULL : &reservation);

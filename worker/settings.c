@@ -14,6 +14,8 @@
 #define UINT(name, min, max, preset) CONF_UINT_ROW(struct settings, #name, name, min, max, preset)
 #define AUTO(name, min, max) CONF_AUTO_ROW(struct settings, #name, name, min, max)
 
+#define TEMPLATES_MIB 1024 /* beside the tasks, where nothing else is said */
+
 static const struct conf_key keys[] = {
 	FLEET_ROWS(struct settings, NULL, "mayfly"),
 	ROW(IDENT, host, NULL),
@@ -34,6 +36,8 @@ static const struct conf_key keys[] = {
 	ROW(BOOL, allow_emulation, "no"),
 	ROW(TEXT, vmm, "qemu"),
 	ROW(BOOL, allow_null_vmm, "no"),
+	ROW(BOOL, clones, "yes"),
+	AUTO(template_memory_mib, 1, UINT32_MAX),
 	UINT(null_run_ms, 0, 3600000, "0"),
 	UINT(engine_uid, 1, 4000000000u, "64200"),
 	UINT(slot_uid_base, 1, 4000000000u, "64300"),
@@ -55,7 +59,7 @@ static int check_vmm(const char *path, const struct settings *settings, struct e
 
 uint64_t settings_vm_slots(const struct settings *settings)
 {
-	return settings->slots;
+	return settings->slots + (settings->clones ? 1 : 0); /* of the template that is being built */
 }
 
 static const struct {
@@ -103,7 +107,8 @@ static int check_uids(const struct settings *settings, struct err *err)
 /* What was left to this host never runs into a uid that is somebody's. */
 static uint64_t slots_before_uid(const struct settings *settings, uint64_t slots, uint64_t uid)
 {
-	uint64_t n = uid > settings->slot_uid_base ? uid - settings->slot_uid_base : slots;
+	uint64_t beside = settings_vm_slots(settings) - settings->slots;
+	uint64_t n = uid > settings->slot_uid_base + beside ? uid - settings->slot_uid_base - beside : slots;
 
 	return n < slots ? n : slots;
 }
@@ -130,6 +135,14 @@ static uint64_t at_least(uint64_t number, uint64_t least)
 	return number < least ? least : number;
 }
 
+/* A few of the usual size, one at least. They take far less: what their guests have touched. */
+static uint64_t templates_mib(uint64_t memory_mib)
+{
+	uint64_t mib = at_least(memory_mib / 4, TASK_DEFAULT_MEMORY_MIB);
+
+	return mib < TEMPLATES_MIB ? mib : TEMPLATES_MIB;
+}
+
 /* However little there is now: one task of the usual size is tried. A disk that is full today is nothing that a person configured. */
 static void fit(struct settings *settings, const struct host_limits *limits, uint32_t overhead_mib)
 {
@@ -139,6 +152,8 @@ static void fit(struct settings *settings, const struct host_limits *limits, uin
 		settings->memory_mib = at_least(host_limits_memory_mib(limits), TASK_DEFAULT_MEMORY_MIB + overhead_mib);
 	if (settings->disk_mib == CONF_AUTO)
 		settings->disk_mib = at_least(host_limits_disk_mib(limits), at_least(one_disk_mib, disks_mib));
+	if (settings->template_memory_mib == CONF_AUTO)
+		settings->template_memory_mib = templates_mib(settings->memory_mib);
 	if (settings->memory_floor_mib == CONF_AUTO)
 		settings->memory_floor_mib = host_limits_floor_mib(limits);
 	if (settings->slots == CONF_AUTO)

@@ -31,6 +31,8 @@ struct settings {
 	bool allow_emulation; /* run without KVM: proves function, not isolation */
 	char vmm[CONF_TEXT_MAX]; /* qemu; null with allow_null_vmm */
 	bool allow_null_vmm;
+	bool clones;		     /* microVMs are cloned from templates where that can be */
+	uint64_t template_memory_mib; /* of templates together, beside memory_mib; CONF_AUTO until settings_fit() */
 	uint64_t null_run_ms; /* how long a null task "runs" */
 	uint64_t engine_uid;
 	uint64_t slot_uid_base; /* slot n runs its VMM as slot_uid_base + n */

@@ -112,7 +112,7 @@ static void test_uids_beside_each_other_are_fine(void **state)
 	struct err err;
 
 	(void)state;
-	assert_int_equal(load_text(GOOD "slots = 5\nslot_uid_base = 1000\nengine_uid = 1005\n", &settings, &err), 0);
+	assert_int_equal(load_text(GOOD "slots = 5\nslot_uid_base = 1000\nengine_uid = 1006\n", &settings, &err), 0);
 	assert_int_equal(load_text(GOOD "slots = 5\nslot_uid_base = 1000\nengine_uid = 999\n", &settings, &err), 0);
 }
 
@@ -126,15 +126,17 @@ static void test_the_host_decides_what_is_left_to_it(void **state)
 	assert_int_equal(settings.memory_mib, 6144);
 	assert_int_equal(settings.disk_mib, 49152);
 	assert_int_equal(settings.slots, 8);
+	assert_int_equal(settings.template_memory_mib, 1024);
 	assert_int_equal(settings.memory_floor_mib, 256);
 	assert_int_equal(settings.cpus, 4);
 	assert_int_equal(load_text(GOOD "memory_mib = 1344\n", &settings, &err), 0); /* what is left follows what is said */
 	assert_int_equal(settings.slots, 3);
+	assert_int_equal(settings.template_memory_mib, 336);
 	assert_int_equal(load_text(GOOD "slots = 20\ndisk_mib = auto\n", &settings, &err), 0); /* what is said wins */
 	assert_int_equal(settings.slots, 20);
-	assert_int_equal(load_text(GOOD "slot_uid_base = 65529\n", &settings, &err), 0); /* two uids before the guards' */
+	assert_int_equal(load_text(GOOD "slot_uid_base = 65528\n", &settings, &err), 0); /* three uids before the guards': one is a template's */
 	assert_int_equal(settings.slots, 2);
-	assert_int_equal(load_text(GOOD "slot_uid_base = 1000\nengine_uid = 1003\n", &settings, &err), 0);
+	assert_int_equal(load_text(GOOD "slot_uid_base = 1000\nengine_uid = 1004\n", &settings, &err), 0);
 	assert_int_equal(settings.slots, 3);
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/own.h"
+#include "worker/vmm/control.h"
 #include "worker/workspace/admission.h"
 #include "worker/workspace/backend.h"
 #include "worker/workspace/stages.h"
@@ -21,7 +22,6 @@ enum manner {
 
 struct fixture {
 	struct event_base *base;
-	struct turns *turns;
 	struct admission *admission;
 	struct workspace_host host;
 	struct workspace *workspace;
@@ -38,7 +38,7 @@ static void note(const char *prefix, const char *what)
 	(void)snprintf(now->log + used, sizeof(now->log) - used, "%s%s%s", used ? " " : "", prefix, what);
 }
 
-static const char *const names[WORKSPACE_STAGE_COUNT] = { "vmm", "disk", "boot", "key", "guest" };
+static const char *const names[WORKSPACE_STAGE_COUNT] = { "vmm", "disk", "boot", "key", "guest", "warm", "save" };
 
 static void start(struct workspace *workspace, enum workspace_stage stage)
 {
@@ -73,9 +73,44 @@ SCRIPTED(disk, DISK)
 SCRIPTED(boot, BOOT)
 SCRIPTED(key, KEY)
 SCRIPTED(guest, GUEST)
+SCRIPTED(warm, WARM)
+SCRIPTED(save, SAVE)
 
-static struct stage stages[WORKSPACE_STAGE_COUNT]; /* the worker's own order, with these instead of what it calls */
-static struct backend backend = { .name = "scripted", .disk = "none", .starts[WORKSPACE_START_COLD].stages = stages };
+/* The worker's own order, with these instead of what it calls. */
+static const struct stage calls[WORKSPACE_STAGE_COUNT] = {
+	{ .start = start_vmm, .stop = stop_vmm },     { .start = start_disk, .stop = stop_disk }, { .start = start_boot, .stop = stop_boot },
+	{ .start = start_key, .stop = stop_key },     { .start = start_guest, .stop = stop_guest }, { .start = start_warm, .stop = stop_warm },
+	{ .start = start_save, .stop = stop_save },
+};
+static struct stage stages[WORKSPACE_START_COUNT][WORKSPACE_STAGE_COUNT];
+static bool is_saved;
+
+static int save(struct vmm *vmm, int state_fd, struct err *err)
+{
+	(void)vmm, (void)state_fd, (void)err;
+	is_saved = true;
+	return 0;
+}
+
+static const struct vmm_control control = { .save = save };
+static struct backend backend = { .name = "scripted",
+				  .disk = "none",
+				  .starts = { { .stages = stages[WORKSPACE_START_COLD] },
+					      { .stages = stages[WORKSPACE_START_CLONE] },
+					      { .stages = stages[WORKSPACE_START_TEMPLATE] } },
+				  .control = &control };
+
+/* Of each way to start: what it goes through, and back. */
+static const struct {
+	const struct stage *stages;
+	const char *forward, *backward;
+	unsigned bits;
+} ways[WORKSPACE_START_COUNT] = {
+	[WORKSPACE_START_COLD] = { workspace_stages_cold, "+vmm +disk +boot +key +guest ready", "-guest -boot -vmm -key -disk key! gone", 0x1f },
+	[WORKSPACE_START_CLONE] = { workspace_stages_clone, "+vmm +disk +boot +key +guest ready", "-guest -boot -vmm -key -disk key! gone",
+				    0x1f },
+	[WORKSPACE_START_TEMPLATE] = { workspace_stages_template, "+vmm +boot +warm +save ready", "-save -warm -boot -vmm key! gone", 0x65 },
+};
 
 static void on_ready(void *ctx)
 {
@@ -115,7 +150,7 @@ static void on_gone(void *ctx)
 }
 
 static const struct workspace_events events = { on_ready, on_fault, on_over, on_key_destroyed, on_gone };
-static const struct workspace_plan plan = { .image = "base", .cpus = 1, .memory_mib = 128, .disk_mib = 64, .ttl_ms = 60000,
+static struct workspace_plan plan = { .image = "base", .cpus = 1, .memory_mib = 128, .disk_mib = 64, .ttl_ms = 60000,
 					    .use_ms = 1000, .owner_id = "t" };
 
 static void turn(struct fixture *fixture)
@@ -140,22 +175,19 @@ static int set_up(void **state)
 	const struct admission_limits limits = { .slots = 1, .memory_mib = 1024, .disk_mib = 1024, .cpus = 4, .largest_disk_mib = 8192 };
 	struct fixture *fixture = calloc(1, sizeof(*fixture));
 
-	static const struct stage calls[] = { { .start = start_vmm, .stop = stop_vmm }, { .start = start_disk, .stop = stop_disk },
-					      { .start = start_boot, .stop = stop_boot }, { .start = start_key, .stop = stop_key },
-					      { .start = start_guest, .stop = stop_guest } };
-	struct err err;
-
 	assert_non_null(fixture);
-	for (size_t i = 0; i < WORKSPACE_STAGE_COUNT; i++) {
-		stages[i] = workspace_stages_cold[i];
-		stages[i].start = calls[i].start;
-		stages[i].stop = calls[i].stop;
-		stages[i].tick = NULL;
+	for (size_t way = 0; way < WORKSPACE_START_COUNT; way++) {
+		for (size_t i = 0; i < WORKSPACE_STAGE_COUNT; i++) {
+			stages[way][i] = ways[way].stages[i];
+			stages[way][i].start = ways[way].stages[i].start ? calls[i].start : NULL;
+			stages[way][i].stop = calls[i].stop;
+			stages[way][i].tick = NULL;
+		}
 	}
+	plan.start = WORKSPACE_START_COLD;
 	fixture->base = event_base_new();
-	assert_int_equal(turns_new(fixture->base, &fixture->turns, &err), 0);
 	fixture->admission = admission_new(&limits);
-	fixture->host = (struct workspace_host){ .base = fixture->base, .turns = fixture->turns, .backend = &backend, .admission = fixture->admission };
+	fixture->host = (struct workspace_host){ .base = fixture->base, .backend = &backend, .admission = fixture->admission };
 	now = fixture;
 	make_workspace(fixture);
 	*state = fixture;
@@ -167,7 +199,6 @@ static int tear_down(void **state)
 	struct fixture *fixture = *state;
 
 	admission_free(fixture->admission);
-	turns_free(fixture->turns);
 	event_base_free(fixture->base);
 	free(fixture);
 	return 0;
@@ -185,17 +216,82 @@ static void test_forward_and_back(void **state)
 {
 	struct fixture *fixture = *state;
 
+	for (int way = 0; way < WORKSPACE_START_COUNT; way++) {
+		plan.start = (enum workspace_start)way;
+		if (!fixture->workspace)
+			make_workspace(fixture);
+		fixture->log[0] = '\0';
+		workspace_begin(fixture->workspace);
+		assert_string_equal(fixture->log, ""); /* nothing from inside the call */
+		turn(fixture);
+		assert_string_equal(fixture->log, ways[way].forward);
+		assert_int_equal(fixture->workspace->state, WORKSPACE_READY);
+		fixture->log[0] = '\0';
+		workspace_end(fixture->workspace);
+		workspace_end(fixture->workspace);
+		turn(fixture);
+		assert_string_equal(fixture->log, ways[way].backward);
+		check_slot(fixture);
+	}
+}
+
+/* A clone is there sooner than its disk is made: both begin at once. */
+static void test_a_clones_disk_begins_at_once(void **state)
+{
+	struct fixture *fixture = *state;
+
+	fixture->start[WORKSPACE_STAGE_VMM] = LATER;
 	workspace_begin(fixture->workspace);
-	assert_string_equal(fixture->log, ""); /* nothing from inside the call */
+	turn(fixture);
+	assert_string_equal(fixture->log, "+vmm");
+	workspace_end(fixture->workspace);
+	turn(fixture);
+	plan.start = WORKSPACE_START_CLONE;
+	make_workspace(fixture);
+	fixture->log[0] = '\0';
+	workspace_begin(fixture->workspace);
+	turn(fixture);
+	assert_string_equal(fixture->log, "+vmm +disk");
+	workspace_stage_is_ready(fixture->workspace, WORKSPACE_STAGE_VMM);
 	turn(fixture);
 	assert_string_equal(fixture->log, "+vmm +disk +boot +key +guest ready");
-	assert_int_equal(fixture->workspace->state, WORKSPACE_READY);
-	fixture->log[0] = '\0';
-	workspace_end(fixture->workspace);
 	workspace_end(fixture->workspace);
 	turn(fixture);
-	assert_string_equal(fixture->log, "-guest -boot -vmm -key -disk key! gone");
-	check_slot(fixture);
+}
+
+static void save_now(struct fixture *fixture)
+{
+	is_saved = false;
+	fixture->log[0] = '\0';
+	stage_save_start(fixture->workspace);
+}
+
+/* What others begin with is nobody's. The control is the last one, which nothing was done to. */
+static void test_what_is_somebodys_is_not_saved(void **state)
+{
+	struct fixture *fixture = *state;
+	struct workspace *workspace = fixture->workspace;
+
+	workspace->guest.is_set_up = true;
+	save_now(fixture);
+	assert_false(is_saved);
+	assert_string_equal(fixture->log, "fault");
+	turn(fixture);
+	make_workspace(fixture);
+	fixture->workspace->n_programs = 1;
+	save_now(fixture);
+	assert_false(is_saved);
+	turn(fixture);
+	make_workspace(fixture);
+	fixture->workspace->disk.may_exist = true;
+	save_now(fixture);
+	assert_false(is_saved);
+	turn(fixture);
+	make_workspace(fixture);
+	save_now(fixture);
+	assert_true(is_saved);
+	assert_string_equal(fixture->log, "");
+	workspace_free(TAKE_PTR(fixture->workspace));
 }
 
 /* The result may be told while the files are still being removed; and neither while the VMM may live. */
@@ -218,24 +314,38 @@ static void test_key_before_files(void **state)
 	assert_string_equal(fixture->log, "-guest -boot -vmm -key -disk key! gone");
 }
 
+/* Begin another one that is started so, until its stage `i` behaves in that manner. False: it has no such stage. */
+static bool begin_with(struct fixture *fixture, int way, int i, enum manner manner)
+{
+	if (!(ways[way].bits & (1u << i)))
+		return false;
+	plan.start = (enum workspace_start)way;
+	if (!fixture->workspace)
+		make_workspace(fixture);
+	memset(fixture->start, 0, sizeof(fixture->start));
+	fixture->start[i] = manner;
+	fixture->log[0] = '\0';
+	workspace_begin(fixture->workspace);
+	turn(fixture);
+	return true;
+}
+
 /* Whatever stage it had come to when it was ended, every stage is stopped once, and nothing starts any more. */
 static void test_end_at_every_stage(void **state)
 {
 	struct fixture *fixture = *state;
 
-	for (int i = 0; i < WORKSPACE_STAGE_COUNT; i++) {
-		if (!fixture->workspace)
-			make_workspace(fixture);
-		memset(fixture->start, 0, sizeof(fixture->start));
-		fixture->start[i] = LATER;
-		workspace_begin(fixture->workspace);
-		turn(fixture);
+	for (int n = 0; n < WORKSPACE_START_COUNT * WORKSPACE_STAGE_COUNT; n++) {
+		int way = n / WORKSPACE_STAGE_COUNT, i = n % WORKSPACE_STAGE_COUNT;
+
+		if (!begin_with(fixture, way, i, LATER))
+			continue;
 		assert_int_equal(fixture->workspace->state, WORKSPACE_MAKING);
 		fixture->log[0] = '\0';
 		workspace_end(fixture->workspace);
 		workspace_stage_is_ready(fixture->workspace, (enum workspace_stage)i); /* too late */
 		turn(fixture);
-		assert_string_equal(fixture->log, "-guest -boot -vmm -key -disk key! gone");
+		assert_string_equal(fixture->log, ways[way].backward);
 		check_slot(fixture);
 	}
 }
@@ -244,15 +354,14 @@ static void test_fault_at_every_stage(void **state)
 {
 	struct fixture *fixture = *state;
 
-	for (int i = 0; i < WORKSPACE_STAGE_COUNT; i++) {
-		if (!fixture->workspace)
-			make_workspace(fixture);
-		memset(fixture->start, 0, sizeof(fixture->start));
-		fixture->start[i] = FAULTY;
-		fixture->log[0] = '\0';
-		workspace_begin(fixture->workspace);
-		turn(fixture);
-		assert_non_null(strstr(fixture->log, " fault -guest -boot -vmm -key -disk key! gone"));
+	for (int n = 0; n < WORKSPACE_START_COUNT * WORKSPACE_STAGE_COUNT; n++) {
+		int way = n / WORKSPACE_STAGE_COUNT;
+		char end[64];
+
+		if (!begin_with(fixture, way, n % WORKSPACE_STAGE_COUNT, FAULTY))
+			continue;
+		(void)snprintf(end, sizeof(end), " fault %s", ways[way].backward);
+		assert_non_null(strstr(fixture->log, end));
 		assert_null(strstr(fixture->log, "ready"));
 		check_slot(fixture);
 	}
@@ -299,6 +408,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_forward_and_back, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_a_clones_disk_begins_at_once, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_what_is_somebodys_is_not_saved, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_key_before_files, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_end_at_every_stage, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_fault_at_every_stage, set_up, tear_down),

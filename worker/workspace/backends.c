@@ -13,7 +13,9 @@ static const struct backend backends[] = {
 	{
 		.name = "qemu",
 		.disk = "luks1",
-		.starts = { [WORKSPACE_START_COLD] = { workspace_stages_cold, LAUNCHER_QEMU } },
+		.starts = { [WORKSPACE_START_COLD] = { workspace_stages_cold, LAUNCHER_QEMU },
+			    [WORKSPACE_START_CLONE] = { workspace_stages_clone, LAUNCHER_QEMU_CLONE },
+			    [WORKSPACE_START_TEMPLATE] = { workspace_stages_template, LAUNCHER_QEMU_TEMPLATE } },
 		.control = &vmm_control_qemu,
 		.disk_form = DISK_FORM_LUKS1,
 		.transport = &exec_in_guest,

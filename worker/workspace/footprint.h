@@ -8,13 +8,9 @@
 #include <stdint.h>
 
 #include "base/ident.h"
+#include "worker/workspace/shape.h"
 
 #define FOOTPRINT_SHAPES_MAX 64
-
-struct shape {
-	const char *image; /* an ident; lent */
-	uint32_t cpus, memory_mib, disk_mib;
-};
 
 struct footprint {
 	char image[IDENT_ID_MAX + 1]; /* "": free */

@@ -7,7 +7,9 @@ struct workspace;
 
 /* How a workspace is started. */
 enum workspace_start {
-	WORKSPACE_START_COLD, /* its guest boots a kernel of its own */
+	WORKSPACE_START_COLD,	  /* its guest boots a kernel of its own */
+	WORKSPACE_START_CLONE,	  /* it goes on where a template (template.h) was saved */
+	WORKSPACE_START_TEMPLATE, /* it becomes one: READY means saved, and nothing runs in it any more */
 	WORKSPACE_START_COUNT
 };
 

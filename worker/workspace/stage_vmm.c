@@ -1,6 +1,7 @@
 /* The VMM stage: a jailed VMM under its guard, and its control socket.
  *
- * The vmm lane starts it and hands back three sockets: control, guest channel, guard. The guard's is the lifeline: KILL on it, or its
+ * The vmm lane starts it and hands back three sockets: control, guest channel, guard; of a template also what it is to be saved to. A clone's
+ * request brings its template. The guard's is the lifeline: KILL on it, or its
  * end, kills the VM. What the guard says on it is how the VM ended; then the control group is removed and nothing is left to destroy.
  * When the guard does not answer, or has died, the lane destroys the VM by its name. When that fails, too, the workspace goes on
  * without it: a result does not wait for ever for what cannot be killed; its slot is lost, and the reaper goes on trying. */
@@ -54,7 +55,7 @@ static void on_restart(void *ctx)
 }
 
 static const struct vmm_events vmm_events = {
-	.on_disk = stage_key_on_disk, .on_restart = on_restart, .on_io_error = stage_disk_on_io_error, .on_broken = on_control_broken
+	.on_disk = stage_key_on_disk, .on_saved = stage_save_on_saved, .on_restored = stage_boot_on_restored, .on_restart = on_restart, .on_io_error = stage_disk_on_io_error, .on_broken = on_control_broken
 };
 
 static void forget_vm(struct workspace *workspace)
@@ -71,7 +72,8 @@ static void leave_vm(struct workspace *workspace, bool is_empty, const char *why
 	log_error("vm.left", "vm=%s id=%s slot=%u message=\"%s; the reaper will find it, the slot is not used again\"", workspace->vm_id,
 		  workspace->plan->owner_id, workspace->reservation.slot, why);
 	workspace->has_reservation = false;
-	workspace->host->on_slot_lost(workspace->host->ctx);
+	if (!workspace->reservation.is_idle) /* the slots of tasks are what counts */
+		workspace->host->on_slot_lost(workspace->host->ctx);
 	forget_vm(workspace);
 }
 
@@ -177,6 +179,8 @@ static int take_sockets(struct workspace *workspace, struct lane_reply *reply, s
 
 	vm->guard_fd = take_fd(&reply->fds[2]);
 	workspace->guest.fd = take_fd(&reply->fds[1]);
+	if (workspace->plan->start == WORKSPACE_START_TEMPLATE)
+		workspace->saved = (struct workspace_saved){ take_fd(&reply->fds[3]), take_fd(&reply->fds[4]), reply->of.vm_start.build_id };
 	vm->guard_readable = event_new(base, vm->guard_fd, EV_READ | EV_PERSIST, on_guard, workspace);
 	vm->guard_patience = evtimer_new(base, on_guard_patience, workspace);
 	if (!vm->guard_readable || !vm->guard_patience || event_add(vm->guard_readable, NULL) < 0)
@@ -217,6 +221,15 @@ static uint64_t guard_deadline_boot_ms(struct workspace *workspace)
 	return clock_boot_ms() + (left < longest ? left : longest) + GUARD_SLACK_MS;
 }
 
+/* They stay the template's. */
+static void bring_template(struct lane_request *request, const struct template *template)
+{
+	request->fds[0] = template->memory_fd;
+	request->fds[1] = template->state_fd;
+	request->n_fds = 2;
+	request->of.vm_start.build_id = template->build_id;
+}
+
 void stage_vmm_start(struct workspace *workspace)
 {
 	const struct workspace_plan *plan = workspace->plan;
@@ -231,6 +244,8 @@ void stage_vmm_start(struct workspace *workspace)
 
 	memcpy(request.of.vm_start.vm_id, workspace->vm_id, sizeof(workspace->vm_id));
 	(void)snprintf(request.of.vm_start.image, sizeof(request.of.vm_start.image), "%s", plan->image); /* an ident */
+	if (plan->start == WORKSPACE_START_CLONE)
+		bring_template(&request, plan->template);
 	workspace->vm.may_exist = workspace->vm.is_pending = true;
 	if (lane_client_call(workspace->host->vmm_lane, &request, on_started, workspace) == 0)
 		return;

@@ -32,7 +32,7 @@ static void set_state(struct workspace *workspace, enum workspace_state state)
 
 static void wake(struct workspace *workspace)
 {
-	turn_ask(&workspace->turn);
+	event_active(workspace->turn, EV_TIMEOUT, 0);
 }
 
 static const struct stage *stages_of(const struct workspace *workspace)
@@ -128,10 +128,11 @@ static void go_backward(struct workspace *workspace)
 	workspace->events->on_gone(workspace->ctx);
 }
 
-static void on_turn(void *ctx)
+static void on_turn(evutil_socket_t fd, short what, void *arg)
 {
-	struct workspace *workspace = ctx;
+	struct workspace *workspace = arg;
 
+	(void)fd, (void)what;
 	if (workspace->state == WORKSPACE_ENDING)
 		go_backward(workspace);
 	else
@@ -145,7 +146,11 @@ struct workspace *workspace_new(const struct workspace_host *host, const struct 
 
 	if (!workspace)
 		return NULL;
-	turn_init(&workspace->turn, host->turns, on_turn, workspace);
+	workspace->turn = event_new(host->base, -1, 0, on_turn, workspace);
+	if (!workspace->turn) {
+		free(workspace);
+		return NULL;
+	}
 	ident_uuid(workspace->vm_id);
 	workspace->host = host;
 	workspace->plan = plan;
@@ -153,7 +158,7 @@ struct workspace *workspace_new(const struct workspace_host *host, const struct 
 	workspace->has_reservation = true;
 	workspace->events = events;
 	workspace->ctx = ctx;
-	workspace->vm.guard_fd = workspace->guest.fd = -1;
+	workspace->vm.guard_fd = workspace->guest.fd = workspace->saved.memory_fd = workspace->saved.state_fd = -1;
 	workspace->took = (struct workspace_took){ -1, -1, -1, -1, -1, -1 };
 	LIST_INIT(&workspace->programs);
 	return workspace;
@@ -166,7 +171,9 @@ void workspace_free(struct workspace *workspace)
 	assert(workspace->state == WORKSPACE_GONE || workspace->ttl_ends_mono_ms == 0);
 	assert(LIST_EMPTY(&workspace->programs));
 	return_reservation(workspace);
-	turn_cancel(&workspace->turn);
+	close_fd(&workspace->saved.memory_fd);
+	close_fd(&workspace->saved.state_fd);
+	event_free(workspace->turn);
 	free(workspace);
 }
 

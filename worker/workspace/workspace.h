@@ -26,11 +26,11 @@
 #include "base/ident.h"
 #include "host/disk/drive.h"
 #include "lane/client.h"
-#include "loop/turns.h"
 #include "wire/frame.h"
 #include "worker/workspace/admission.h"
 #include "worker/workspace/held_vms.h"
 #include "worker/workspace/stage.h"
+#include "worker/workspace/template.h"
 
 struct backend;
 struct channel;
@@ -49,7 +49,6 @@ enum workspace_state {
 /* What is the same for all workspaces of a worker. Lent by the engine, outlives them. */
 struct workspace_host {
 	struct event_base *base;
-	struct turns *turns;
 	struct lane_client *disk_lane, *vmm_lane;
 	const struct backend *backend;
 	struct admission *admission; /* reservations go back there */
@@ -68,6 +67,7 @@ struct workspace_plan {
 	uint64_t ttl_ms; /* from workspace_begin() on */
 	uint64_t use_ms; /* from READY on, the longest that its owner means to use it: the guard ends it soon after */
 	enum workspace_start start;
+	const struct template *template; /* of a clone */
 	const char *owner_id; /* in log lines: whose it is */
 	bool has_no_lease; /* made ahead of any task: it is held (held_vms.h) */
 };
@@ -94,7 +94,7 @@ struct workspace_took {
 	int64_t vmm_ms;	  /* from asking the lane to its sockets */
 	int64_t disk_ms;
 	int64_t key_ms;	  /* handing over the disk */
-	int64_t boot_ms;  /* from asking the lane to the agent's hello */
+	int64_t boot_ms;  /* from asking the lane to the agent's hello, or to the restored clone */
 	int64_t setup_ms; /* mounts, in the guest */
 	int64_t erase_ms; /* from the decision to end it to the destroyed key */
 };
@@ -122,8 +122,15 @@ struct workspace_disk {
 /* STAGE_BOOT and STAGE_GUEST. */
 struct workspace_guest {
 	int fd; /* of the channel, between the VMM stage and the boot stage */
+	bool is_set_up; /* it was told who it is: from here on it is somebody's */
 	struct channel *channel; /* while STAGE_BOOT is not idle or stopped */
 	uint64_t deadline_mono_ms; /* of hello, then of ready; the guard's comes later */
+};
+
+/* STAGE_SAVE: what is to become a template. */
+struct workspace_saved {
+	int memory_fd, state_fd;
+	uint64_t build_id;
 };
 
 /* A program's place in a workspace, part of struct exec: whoever runs one hears its frames. */
@@ -142,6 +149,8 @@ enum workspace_stage {
 	WORKSPACE_STAGE_BOOT,  /* the guest's kernel, up to the agent's hello; its setup is sent */
 	WORKSPACE_STAGE_KEY,   /* the volume and its key, in the VMM's hands */
 	WORKSPACE_STAGE_GUEST, /* the guest mounts its disk */
+	WORKSPACE_STAGE_WARM,  /* a template: the guest does what needs neither a disk nor an identity */
+	WORKSPACE_STAGE_SAVE,  /* and is saved */
 	WORKSPACE_STAGE_COUNT
 };
 
@@ -157,13 +166,14 @@ struct workspace {
 	uint64_t ttl_ends_mono_ms;
 	uint64_t end_mono_ns; /* when its end was decided */
 
-	struct turn turn;
+	struct event *turn;
 	enum stage_status stages[WORKSPACE_STAGE_COUNT];
 	uint64_t stage_mono_ns[WORKSPACE_STAGE_COUNT]; /* when each was started */
 	struct workspace_vm vm;
 	struct workspace_disk disk;
 	struct workspace_guest guest;
 	struct held_vm held; /* while no lease names it */
+	struct workspace_saved saved;
 	struct workspace_programs programs;
 	uint32_t n_programs; /* so far: the last exec id */
 

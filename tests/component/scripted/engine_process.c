@@ -29,9 +29,10 @@ static void write_settings(const struct engine_process *process, const struct en
 	(void)fprintf(f,
 		      "brokers = %s\ntopic_prefix = %s\ngroup = %s\nredis_port = %u\nhost = scripted\nworker = scripted\n"
 		      "state_dir = %s\nlibexec_dir = %s\npartitions = 1\nslots = %u\nmemory_mib = 1000000\n"
-		      "disk_mib = 1000000\nboot_ms = 2000\nallow_emulation = yes\nlog_level = debug\n",
+		      "disk_mib = 1000000\nboot_ms = 2000\nallow_emulation = yes\nlog_level = debug\nclones = %s\n"
+		      "template_memory_mib = 1000000\n",
 		      config->brokers, config->prefix, config->prefix, config->redis_port, process->folder, process->folder,
-		      config->slots);
+		      config->slots, config->has_clones ? "yes" : "no");
 }
 
 void engine_process_start(const struct engine_process_config *config, struct engine_process *ret)

@@ -14,6 +14,7 @@ struct engine_process {
 struct engine_process_config {
 	const char *brokers, *prefix;
 	unsigned redis_port, slots;
+	bool has_clones;
 	int supervisor_fd, disk_lane_fd, vmm_lane_fd; /* borrowed: the engine's ends */
 };
 

@@ -18,6 +18,7 @@ struct fake_vm {
 	struct script_play play;
 	int engine_fds[3]; /* the engine's ends until it has them: control socket, guest channel, guard */
 	bool is_handed_over;
+	bool is_clone; /* its agent goes on: there is no a:start */
 	struct fake_agent *agent;
 	struct fake_qmp *qmp;
 	struct fake_guard *guard;

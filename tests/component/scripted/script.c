@@ -7,7 +7,8 @@
 
 /* Every QMP command is answered, and every lane's request done. */
 static const char well_behaved[] = "q:start=q:greeting a:start=a:hello a:mount=a:ready a:run=a:started,a:out,a:exit "
-				   "a:collect=a:file,a:collected g:kill=g:killed,g:close q:*=q:return d:*=d:ok v:*=v:ok";
+				   "a:collect=a:file,a:collected g:kill=g:killed,g:close a:warm=a:warmed.1 q:migrate=q:return,q:saved "
+				   "q:migrate-incoming=q:return,q:resumed q:*=q:return d:*=d:ok v:*=v:ok";
 
 static unsigned long number_after(const char **at, char mark, unsigned long otherwise)
 {

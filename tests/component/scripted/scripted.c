@@ -118,10 +118,13 @@ static struct fake_vm *make_vm(struct scripted *scripted, const struct lane_requ
 	if (request->op == LANE_OP_VM_PROBE)
 		return vm;
 	memcpy(vm->id, request->of.vm_start.vm_id, sizeof(vm->id));
+	vm->is_clone = request->of.vm_start.launcher == LAUNCHER_QEMU_CLONE;
 	if (sscanf(request->of.vm_start.image, "script-%zu", &number) == 1) {
 		assert(number < scripted->n_scripts);
 		vm->play.script = scripted->scripts[number];
-		vm->play.nth = ++scripted->n_vms[number];
+		vm->play.nth = request->of.vm_start.launcher == LAUNCHER_QEMU_TEMPLATE ? SCRIPTED_TEMPLATE :
+			       vm->is_clone					? SCRIPTED_CLONE :
+										  ++scripted->n_vms[number];
 	}
 	return vm;
 }
@@ -179,6 +182,13 @@ static void make_disk(struct lane_reply *reply)
 	reply->fds[reply->n_fds++] = memfd_create(DISK_NAME, MFD_CLOEXEC);
 }
 
+/* Of a template, and room for its devices' state. */
+static void make_memory(struct lane_reply *reply)
+{
+	for (int i = 0; i < 2; i++)
+		reply->fds[reply->n_fds++] = memfd_create("scripted-template", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+}
+
 static void on_do(void *ctx, struct fake_lane *lane, struct lane_reply *reply)
 {
 	struct scripted *scripted = ctx;
@@ -199,6 +209,8 @@ static void on_do(void *ctx, struct fake_lane *lane, struct lane_reply *reply)
 			reply->fds[i] = open("/dev/null", O_RDWR | O_CLOEXEC);
 	else
 		fake_vm_start(vm, reply->fds);
+	if (op == LANE_OP_VM_START && lane->request.of.vm_start.launcher == LAUNCHER_QEMU_TEMPLATE)
+		make_memory(reply);
 }
 
 static int new_lane(struct scripted *scripted, unsigned which)
@@ -235,7 +247,7 @@ static void on_pulse(evutil_socket_t fd, short what, void *arg)
 	bus_stand_read(&((struct scripted *)arg)->bus);
 }
 
-static void start_engine(struct scripted *scripted, unsigned slots)
+static void start_engine(struct scripted *scripted, unsigned slots, bool has_clones)
 {
 	cleanup_fd int disk_lane_fd = new_lane(scripted, ENGINE_LANE_DISK);
 	cleanup_fd int vmm_lane_fd = new_lane(scripted, ENGINE_LANE_VMM);
@@ -243,6 +255,7 @@ static void start_engine(struct scripted *scripted, unsigned slots)
 						.prefix = BUS_STAND_PREFIX,
 						.redis_port = scripted->bus.redis.port,
 						.slots = slots,
+						.has_clones = has_clones,
 						.disk_lane_fd = disk_lane_fd,
 						.vmm_lane_fd = vmm_lane_fd };
 	int pair[2];
@@ -324,6 +337,22 @@ const struct result *scripted_await(struct scripted *scripted, const char *id, u
 	return result;
 }
 
+static bool has_template(struct scripted *scripted, const void *number)
+{
+	const struct fake_vm *vm;
+	const char *script = scripted->scripts[*(const size_t *)number];
+
+	TAILQ_FOREACH(vm, &scripted->vms, link)
+		if (vm->play.script == script && vm->play.nth == SCRIPTED_TEMPLATE && fake_vm_is_left(vm))
+			return true;
+	return engine_process_has_ended(&scripted->engine);
+}
+
+bool scripted_await_template(struct scripted *scripted, size_t number, unsigned patience_ms)
+{
+	return turn_for(scripted, has_template, &number, patience_ms);
+}
+
 /* NULL: nothing. */
 static const char *what_is_held(const struct scripted *scripted)
 {
@@ -387,13 +416,13 @@ const char *scripted_flaw(struct scripted *scripted)
 	return held;
 }
 
-void scripted_open(struct scripted *scripted, const char *const *scripts, size_t n_scripts, unsigned slots)
+void scripted_open(struct scripted *scripted, const char *const *scripts, size_t n_scripts, unsigned slots, bool has_clones)
 {
 	struct task task;
 	const char *flaw;
 
 	prepare(scripted, scripts, n_scripts);
-	start_engine(scripted, slots);
+	start_engine(scripted, slots, has_clones);
 	scripted_task("first", "well", &task);
 	bus_stand_send(&scripted->bus, &task);
 	flaw = scripted_await(scripted, "first", START_MS) ? scripted_flaw(scripted) : "it does nothing";

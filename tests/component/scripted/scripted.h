@@ -41,8 +41,15 @@ struct scripted {
 	size_t n_scripts;
 };
 
+/* The number of every microVM of a task's image that is to become a template, and of every clone of one; others are counted from 1. */
+#define SCRIPTED_TEMPLATE 10
+#define SCRIPTED_CLONE	  20
+
 /* Start it all, and see a well-behaved task through. `slots` microVMs at a time. */
-void scripted_open(struct scripted *scripted, const char *const *scripts, size_t n_scripts, unsigned slots);
+void scripted_open(struct scripted *scripted, const char *const *scripts, size_t n_scripts, unsigned slots, bool has_clones);
+
+/* A microVM that was to become a template of scripts[number] has come to its end. False: it has not, after `patience_ms`. */
+bool scripted_await_template(struct scripted *scripted, size_t number, unsigned patience_ms);
 
 /* A task with a file, input and something to collect, for bus_stand_send(). One with a script lives for TTL_MS of scripted.c at most. */
 void scripted_task(const char *id, const char *image, struct task *ret);

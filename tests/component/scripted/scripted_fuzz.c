@@ -201,7 +201,7 @@ int main(int argc, char **argv)
 	seed = argc == 3 ? strtoull(argv[2], NULL, 10) : clock_mono_ns();
 	for (size_t i = 0; i < TASKS; i++)
 		texts[i] = scripts[i];
-	scripted_open(&scripted, texts, TASKS, SLOTS);
+	scripted_open(&scripted, texts, TASKS, SLOTS, false);
 	is_good = run_batches(strtoull(argv[1], NULL, 10));
 	flaw = scripted_end(&scripted);
 	if (flaw)

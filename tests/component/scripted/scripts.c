@@ -228,11 +228,60 @@ static const struct script_row vmm[] = {
 	{ "sends descriptors when it destroys", "g:kill=g:close v:vm_destroy#1=v:fds.1", "succeeded|failed", "" },
 };
 
+/* @10 is the microVM that is to become a template, @20 a clone of it (scripted.h). Whatever they say, the task runs. */
+static const struct script_row template[] = {
+	{ "becomes one", "", "succeeded", "clone" },
+	{ "has nothing that waits", "a:warm@10=a:warmed.0", "succeeded", "clone" },
+	{ "fails to be warm", "a:warm@10=a:exec.0,a:fail", "succeeded", "cold" },
+	{ "is warm twice", "a:warm@10=a:warmed.1*2", "succeeded", "cold" },
+	{ "was warm already", "a:start@10=a:hello,a:warmed.1 a:warm@10=", "succeeded", "cold" },
+	{ "is ready, which nobody asked for", "a:warm@10=a:ready", "succeeded", "cold" },
+	{ "never says hello", "a:start@10=", "succeeded", "cold" },
+	{ "says hello in another version", "a:start@10=a:version.2", "succeeded", "cold" },
+	{ "cannot be saved", "q:migrate@10=q:error", "succeeded", "cold" },
+	{ "fails to be saved", "q:migrate@10=q:return,q:unsaved", "succeeded", "cold" },
+	{ "is saved before it is asked", "q:start@10=q:saved", "succeeded", "clone" },
+	{ "breaks while it is saved", "q:migrate@10=q:noise", "succeeded", "cold" },
+	{ "closes while it is saved", "q:migrate@10=q:close,g:ended,g:close", "succeeded", "cold" },
+	{ "dies while it is saved", "q:migrate@10=g:killed,g:close", "succeeded", "cold" },
+	{ "comes to its deadline", "q:migrate@10=g:deadline,g:close", "succeeded", "cold" },
+	{ "cannot be started", "v:vm_start@10=v:busy", "succeeded", "cold" },
+	{ "comes without memory", "v:vm_start@10=v:fds.3", "succeeded", "cold" },
+	{ "loses its lane", "v:vm_start@10=v:close", "succeeded", "cold" },
+	{ "has no guard any more", "g:kill@10=g:close", "succeeded", "clone" },
+	{ "is not killed by its guard", "g:kill@10=", "succeeded", "clone" },
+	{ "cannot be ended", "g:kill@10=g:close v:vm_destroy@10=v:busy", "succeeded", "cold" },
+};
+
+static const struct script_row clone[] = {
+	{ "goes on", "", "succeeded", "clone" },
+	{ "says hello", "q:migrate-incoming@20=q:return,a:hello", "succeeded", "cold" },
+	{ "does not go on", "q:migrate-incoming@20=q:return", "succeeded", "cold" },
+	{ "says nothing", "q:qmp_capabilities@20= q:migrate-set-capabilities@20= q:migrate-incoming@20=", "succeeded", "cold" },
+	{ "cannot go on", "q:migrate-incoming@20=q:error", "succeeded", "cold" },
+	{ "goes on before it is asked to", "q:start@20=q:resumed", "succeeded", "clone" },
+	{ "goes on twice", "q:migrate-incoming@20=q:return,q:resumed*2", "succeeded", "clone" },
+	{ "breaks", "q:migrate-incoming@20=q:noise", "succeeded", "cold" },
+	{ "ends", "q:migrate-incoming@20=q:close,g:ended,g:close", "succeeded", "cold" },
+	{ "restarts", "q:migrate-incoming@20=q:reset*50,q:return,q:resumed", "succeeded", "cold" },
+	{ "is older than its image", "v:vm_start@20=v:busy.116", "succeeded", "cold" },
+	{ "is none, says the lane", "v:vm_start@20=v:bug", "succeeded", "cold" },
+	{ "loses its lane", "v:vm_start@20=v:close", "succeeded", "cold" },
+	{ "comes with memory of its own", "v:vm_start@20=v:fds.5", "succeeded", "cold" },
+	{ "is ready before its disk is there", "d:disk_format@20=t:wait.200,d:ok a:setup@20=a:ready a:mount@20=", "succeeded", "cold" },
+	{ "fails to be set up", "a:setup@20=a:exec.0,a:fail", "succeeded", "cold" },
+	{ "fails to mount its disk", "a:mount@20=a:exec.0,a:fail", "succeeded", "cold" },
+	{ "cannot open its disk", "q:blockdev-reopen@20=q:error", "succeeded", "cold" },
+	{ "has no image any more", "v:vm_start@20=v:input", "rejected", "" },
+	{ "fails while its program runs", "a:run@20=a:started,a:exec.0,a:fail", "failed", "clone" },
+};
+
 const struct script_table *scripts_find(const char *party)
 {
 	static const struct script_table tables[] = {
-		{ "agent", agent, ARRAY_SIZE(agent) }, { "qmp", qmp, ARRAY_SIZE(qmp) }, { "guard", guard, ARRAY_SIZE(guard) },
-		{ "disk", disk, ARRAY_SIZE(disk) },    { "vmm", vmm, ARRAY_SIZE(vmm) },
+		{ "agent", agent, ARRAY_SIZE(agent), false }, { "qmp", qmp, ARRAY_SIZE(qmp), false }, { "guard", guard, ARRAY_SIZE(guard), false },
+		{ "template", template, ARRAY_SIZE(template), true }, { "clone", clone, ARRAY_SIZE(clone), true },
+		{ "disk", disk, ARRAY_SIZE(disk), false },    { "vmm", vmm, ARRAY_SIZE(vmm), false },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(tables); i++)
