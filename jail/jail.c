@@ -112,6 +112,13 @@ static void enter_root(const char *root, uid_t uid, bool needs_kvm)
 	check(chdir("/"), "enter the new root");
 }
 
+/* A VMM that emulates touches a little of much: with pages of 2 MiB a clone that waits takes 2.4 MiB more
+ * (docs/decisions/2026-11-28-templates-of-qemu.md). On KVM they are worth it: the guest's memory is mapped by them. */
+static void take_small_pages(void)
+{
+	check(prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0), "small pages");
+}
+
 static void limit(int resource, rlim_t value)
 {
 	const struct rlimit both = { value, value };
@@ -229,6 +236,8 @@ int main(int argc, char **argv)
 	leave_the_host();
 	enter_root(order.root, order.uid, order.needs_kvm);
 	set_limits(order.file_mib, order.profile);
+	if (!order.needs_kvm)
+		take_small_pages();
 	drop_privileges(order.uid);
 	filter_calls(order.profile);
 	execve(order.vmm[0], order.vmm, environment);

@@ -157,6 +157,27 @@ static bool outgrow_its_file(void)
 	return fd >= 0 && pwrite(fd, "x", 1, LARGE_FILE_BYTES) == 1;
 }
 
+/* Descriptor 3 is memory that other clones read, too. Every way to change it; a private mapping, which all of them have, changes a copy. */
+static bool change_shared_memory(void)
+{
+	int again_fd = open("/proc/self/fd/3", O_RDWR | O_CLOEXEC); /* as QEMU does */
+	int fds[] = { 3, again_fd };
+	bool got = false;
+
+	if (again_fd < 0)
+		exit(2); /* no attempt was made */
+	for (int i = 0; i < 2; i++) {
+		char *memory = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fds[i], 0);
+
+		got |= memory != MAP_FAILED;
+		got |= pwrite(fds[i], "x", 1, 0) == 1;
+		got |= ftruncate(fds[i], 0) == 0 || ftruncate(fds[i], 1 << 20) == 0;
+		got |= fallocate(fds[i], FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096) == 0;
+		got |= fcntl(fds[i], F_ADD_SEALS, F_SEAL_WRITE) == 0;
+	}
+	return got;
+}
+
 /* No attempt: what has to be ended by somebody else. */
 static bool stay(void)
 {
@@ -174,7 +195,7 @@ static const struct {
 		 { "mount_something", mount_something }, { "trace", trace },
 		 { "fork_many", fork_many },		 { "find_descriptors", find_descriptors },
 		 { "dump_core", dump_core },		 { "open_kvm", open_kvm },
-		 { "outgrow_its_file", outgrow_its_file }, { "stay", stay } };
+		 { "outgrow_its_file", outgrow_its_file }, { "change_shared_memory", change_shared_memory }, { "stay", stay } };
 
 int main(int argc, char **argv)
 {

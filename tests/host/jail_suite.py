@@ -34,6 +34,7 @@ def set_deadline(at_boot_ms):
     return struct.pack("<IIQ", GUARD_MAGIC, GUARD_SET_DEADLINE, at_boot_ms)
 
 
+ALL_SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL  # lib/host/sealed.c
 MOUNTS, PROC, NET, USER, CAPS, SECCOMP, LIMITS, READ_ONLY = (1 << bit for bit in range(8))
 
 # attempt: the locks that must all be open for it to get through
@@ -277,6 +278,26 @@ class Jail(unittest.TestCase):
         self.assertFalse(self.guarded("find_descriptors", 200)[0])
         with open("/etc/hostname", "rb") as leaked:
             self.assertTrue(self.guarded("find_descriptors", 200, pass_fds=[leaked.fileno()])[0])
+
+    def change_shared_memory(self, seals):
+        fd = os.memfd_create("template", os.MFD_ALLOW_SEALING)
+        try:
+            os.fchmod(fd, 0o666)  # as lib/host/sealed.c does
+            os.truncate(fd, 8192)
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
+            return self.guarded("change_shared_memory", 200, pass_fds=[fd])[0], os.pread(fd, 1, 0)
+        finally:
+            os.close(fd)
+
+    def test_sealed_memory_is_nobodys_to_change(self):
+        """As the VMM of a clone, which has the template's memory, and opens it again to write."""
+        self.assertEqual(self.change_shared_memory(ALL_SEALS), (False, b"\0"))
+
+    def test_memory_that_lacks_a_seal_can_be_changed(self):
+        self.assertTrue(self.change_shared_memory(0)[0])
+        for seal in (fcntl.F_SEAL_WRITE, fcntl.F_SEAL_GROW, fcntl.F_SEAL_SHRINK, fcntl.F_SEAL_SEAL):
+            with self.subTest(seal):
+                self.assertTrue(self.change_shared_memory(ALL_SEALS & ~seal)[0])
 
     @classmethod
     def tearDownClass(cls):

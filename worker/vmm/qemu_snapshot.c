@@ -55,7 +55,7 @@ void qemu_snapshot_take(struct vmm *vmm, const struct qmp_message *message)
 		fail_move(vmm, message->text);
 	else if (message->kind == QMP_KIND_EVENT)
 		take_event(vmm, message);
-	else if (message->kind == QMP_KIND_RETURN && (message->id == COMMAND_MIGRATE || message->id == COMMAND_INCOMING))
+	else if (message->kind == QMP_KIND_RETURN && message->id == (vmm->move == MOVE_SAVE ? COMMAND_MIGRATE : COMMAND_INCOMING))
 		vmm->has_returned = true;
 	if (vmm->move != MOVE_NONE && vmm->has_returned && vmm->is_done)
 		end_move(vmm, NULL);
