@@ -177,7 +177,7 @@ static void note_exit(struct supervisor *supervisor, pid_t pid, int status, int 
 		return;
 	supervisor->pids[child] = 0;
 	if (child == CHILD_ENGINE)
-		*ret_engine_status = WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+		*ret_engine_status = child_exit_status(status, supervisor->is_stopping);
 	if (!supervisor->is_stopping)
 		log_warn("reaper.child", "process=%s status=%d signal=%d message=\"ended; starting all anew\"",
 			 child_names[child], WIFEXITED(status) ? WEXITSTATUS(status) : -1,

@@ -10,47 +10,37 @@
  * seen in one of the two. What our own partitions know needs no asking: that comes first, and for them the workers'
  * positions are not asked for.
  *
- * A question that is forgotten stays where it is, and answers nobody. */
+ * A question that is forgotten leaves its list; a look-up that nobody waits for any more ends as any other. */
 #include "worker/answered.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 
 #include "base/log.h"
 #include "base/own.h"
-#include "base/tally.h"
 #include "wire/ledger.h"
 
-struct question {
-	TAILQ_ENTRY(question) link;
-	struct record_place place;
-	answered_fn fn; /* NULL: forgotten */
-	void *ctx;
-	enum answered_verdict verdict; /* as far as it is known */
-};
+TAILQ_HEAD(answered_questions, answered_question);
 
-TAILQ_HEAD(questions, question);
-
-typedef bool (*wants_fn)(const struct answered *answered, const struct question *question);
+typedef bool (*wants_fn)(const struct answered *answered, const struct answered_question *question);
 
 struct answered {
 	struct committed *committed;
 	struct partitions *partitions;
 	char *workers, *reapers; /* groups */
 	struct event *begin;
-	struct questions waiting, asked;
-	struct tally open; /* questions of each ctx in these lists */
+	struct answered_questions waiting, asked;
+	bool is_looking; /* a look-up is out, though nobody may wait for it any more */
 };
 
-static bool is_ours(const struct answered *answered, const struct question *question)
+static bool is_ours(const struct answered *answered, const struct answered_question *question)
 {
 	return partitions_find(answered->partitions, question->place.topic, question->place.partition);
 }
 
-static enum answered_verdict look_here(const struct answered *answered, const struct question *question)
+static enum answered_verdict look_here(const struct answered *answered, const struct answered_question *question)
 {
 	const struct partition *partition = partitions_find(answered->partitions, question->place.topic, question->place.partition);
 
@@ -61,22 +51,27 @@ static enum answered_verdict look_here(const struct answered *answered, const st
 	return ANSWERED_VERDICT_OPEN;
 }
 
+static void move(struct answered_question *question, struct answered_questions *list)
+{
+	if (question->list)
+		TAILQ_REMOVE(question->list, question, link);
+	question->list = list;
+	if (list)
+		TAILQ_INSERT_TAIL(list, question, link);
+}
+
 /* A partition that came to this worker in the meantime is known here now, and Kafka's answer about it is older. */
 static void answer_all(struct answered *answered)
 {
-	struct questions asked = TAILQ_HEAD_INITIALIZER(asked);
-	struct question *question;
+	struct answered_question *question;
 
-	TAILQ_CONCAT(&asked, &answered->asked, link);
-	while ((question = TAILQ_FIRST(&asked))) {
-		TAILQ_REMOVE(&asked, question, link);
-		tally_drop(&answered->open, question->ctx);
+	while ((question = TAILQ_FIRST(&answered->asked))) {
+		move(question, NULL);
 		if (question->verdict == ANSWERED_VERDICT_OPEN)
 			question->verdict = look_here(answered, question);
-		if (question->fn)
-			question->fn(question->ctx, question->verdict);
-		free(question);
+		question->fn(question->ctx, question->verdict); /* it may ask again, or be freed */
 	}
+	answered->is_looking = false;
 	if (!TAILQ_EMPTY(&answered->waiting))
 		event_active(answered->begin, EV_TIMEOUT, 0);
 }
@@ -100,7 +95,7 @@ static bool has(const struct topic_partition *partitions, size_t n, const struct
 /* The partitions of those questions that `wants`, each once. */
 static size_t gather(struct answered *answered, wants_fn wants, struct topic_partition partitions[PARTITIONS_MAX])
 {
-	const struct question *question;
+	const struct answered_question *question;
 	size_t n = 0;
 
 	TAILQ_FOREACH(question, &answered->asked, link) {
@@ -112,20 +107,20 @@ static size_t gather(struct answered *answered, wants_fn wants, struct topic_par
 	return n;
 }
 
-static bool wants_ledger(const struct answered *answered, const struct question *question)
+static bool wants_ledger(const struct answered *answered, const struct answered_question *question)
 {
 	(void)answered;
 	return question->verdict == ANSWERED_VERDICT_OPEN;
 }
 
-static bool wants_workers(const struct answered *answered, const struct question *question)
+static bool wants_workers(const struct answered *answered, const struct answered_question *question)
 {
 	bool is_told = question->verdict == ANSWERED_VERDICT_TOLD || question->verdict == ANSWERED_VERDICT_UNKNOWN;
 
 	return !is_told && !is_ours(answered, question);
 }
 
-static enum answered_verdict look_into_workers(const struct position *position, const struct question *question)
+static enum answered_verdict look_into_workers(const struct position *position, const struct answered_question *question)
 {
 	struct offsets *offsets = offsets_new(position->next < 0 ? 0 : position->next, position->metadata);
 	bool is_done = offsets && offsets_is_done(offsets, question->place.offset);
@@ -136,7 +131,7 @@ static enum answered_verdict look_into_workers(const struct position *position, 
 	return is_done ? ANSWERED_VERDICT_DONE : question->verdict;
 }
 
-static enum answered_verdict look_into_ledger(const struct position *position, const struct question *question)
+static enum answered_verdict look_into_ledger(const struct position *position, const struct answered_question *question)
 {
 	struct ledger ledger;
 
@@ -159,9 +154,9 @@ static enum answered_verdict look_into_ledger(const struct position *position, c
 /* What one group's positions say to those questions that `wants`; no positions, or none of that partition: Kafka
  * does not say. */
 static void take_positions(struct answered *answered, const struct position *positions, size_t n, const char *why, wants_fn wants,
-			   enum answered_verdict (*look)(const struct position *position, const struct question *question))
+			   enum answered_verdict (*look)(const struct position *position, const struct answered_question *question))
 {
-	struct question *question;
+	struct answered_question *question;
 
 	if (!positions)
 		log_debug("answered.kafka", "message=\"%s\"", why);
@@ -204,16 +199,18 @@ static void on_begin(evutil_socket_t fd, short what, void *arg)
 {
 	struct answered *answered = arg;
 	struct topic_partition partitions[PARTITIONS_MAX];
-	struct question *question;
+	struct answered_question *question;
 	size_t n;
 
 	(void)fd;
 	(void)what;
-	if (!TAILQ_EMPTY(&answered->asked) || TAILQ_EMPTY(&answered->waiting))
+	if (answered->is_looking || TAILQ_EMPTY(&answered->waiting))
 		return;
-	TAILQ_CONCAT(&answered->asked, &answered->waiting, link);
-	TAILQ_FOREACH(question, &answered->asked, link)
+	answered->is_looking = true;
+	while ((question = TAILQ_FIRST(&answered->waiting))) {
+		move(question, &answered->asked);
 		question->verdict = look_here(answered, question);
+	}
 	n = gather(answered, wants_ledger, partitions);
 	if (n)
 		committed_read(answered->committed, answered->reapers, partitions, n, on_ledgers, answered);
@@ -221,32 +218,20 @@ static void on_begin(evutil_socket_t fd, short what, void *arg)
 		answer_all(answered);
 }
 
-void answered_ask(struct answered *answered, const struct record_place *place, answered_fn fn, void *ctx)
+void answered_ask(struct answered *answered, struct answered_question *question, const struct record_place *place, answered_fn fn,
+		  void *ctx)
 {
-	struct question *question = malloc(sizeof(*question));
-
-	assert(question); /* a few bytes a job */
-	*question = (struct question){ .place = *place, .fn = fn, .ctx = ctx };
-	TAILQ_INSERT_TAIL(&answered->waiting, question, link);
-	tally_add(&answered->open, ctx);
+	assert(!question->list);
+	question->place = *place;
+	question->fn = fn;
+	question->ctx = ctx;
+	move(question, &answered->waiting);
 	event_active(answered->begin, EV_TIMEOUT, 0);
 }
 
-static void forget_in(struct questions *list, const void *ctx)
+void answered_forget(struct answered_question *question)
 {
-	struct question *question;
-
-	TAILQ_FOREACH(question, list, link)
-		if (question->ctx == ctx)
-			question->fn = NULL;
-}
-
-void answered_forget(struct answered *answered, const void *ctx)
-{
-	if (!tally_may_have(&answered->open, ctx))
-		return;
-	forget_in(&answered->waiting, ctx);
-	forget_in(&answered->asked, ctx);
+	move(question, NULL);
 }
 
 DEFINE_FREEP(struct answered, answered_free)
@@ -269,22 +254,10 @@ int answered_new(struct event_base *base, const struct answered_config *config, 
 	return 0;
 }
 
-static void free_all(struct questions *list)
-{
-	struct question *question;
-
-	while ((question = TAILQ_FIRST(list))) {
-		TAILQ_REMOVE(list, question, link);
-		free(question);
-	}
-}
-
 void answered_free(struct answered *answered)
 {
 	if (!answered)
 		return;
-	free_all(&answered->waiting);
-	free_all(&answered->asked);
 	if (answered->begin)
 		event_free(answered->begin);
 	free(answered->workers);

@@ -8,6 +8,7 @@
 
 #include <event2/event.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include "base/err.h"
 #include "bus/committed.h"
@@ -25,6 +26,16 @@ enum answered_verdict {
 
 typedef void (*answered_fn)(void *ctx, enum answered_verdict verdict);
 
+/* Part of whoever asks. Zero-initialise. */
+struct answered_question {
+	TAILQ_ENTRY(answered_question) link;
+	struct answered_questions *list; /* NULL: it does not wait for an answer */
+	struct record_place place;
+	answered_fn fn;
+	void *ctx;
+	enum answered_verdict verdict; /* as far as it is known */
+};
+
 struct answered;
 
 struct answered_config {
@@ -35,10 +46,11 @@ struct answered_config {
 
 int answered_new(struct event_base *base, const struct answered_config *config, struct answered **ret, struct err *err);
 
-/* Answers once, never from inside the call. One question per `ctx`. */
-void answered_ask(struct answered *answered, const struct record_place *place, answered_fn fn, void *ctx);
+/* Answers once, never from inside the call. The question is not out yet, and may be asked again when it is answered. */
+void answered_ask(struct answered *answered, struct answered_question *question, const struct record_place *place, answered_fn fn,
+		  void *ctx);
 
-/* No answer will come for this ctx any more. */
-void answered_forget(struct answered *answered, const void *ctx);
+/* No answer will come any more, if one was to come. */
+void answered_forget(struct answered_question *question);
 
 void answered_free(struct answered *answered);

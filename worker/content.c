@@ -16,6 +16,16 @@ static const EVP_MD *sha256(void)
 	return found;
 }
 
+/* Used again and again. Never freed. NULL: out of memory. */
+static EVP_MD_CTX *hasher(void)
+{
+	static EVP_MD_CTX *made;
+
+	if (!made)
+		made = EVP_MD_CTX_new();
+	return made;
+}
+
 int content_of(const struct task *task, char ret[LEASE_CONTENT_MAX + 1])
 {
 	cleanup_(buf_free) struct buf packed = { 0 };
@@ -25,7 +35,8 @@ int content_of(const struct task *task, char ret[LEASE_CONTENT_MAX + 1])
 	undated.created_ms = 0;
 	if (task_encode(&undated, &packed) < 0)
 		return -ENOMEM;
-	if (EVP_Digest(packed.data, packed.len, digest, NULL, sha256(), NULL) != 1)
+	if (!hasher() || EVP_DigestInit_ex(hasher(), sha256(), NULL) != 1 || EVP_DigestUpdate(hasher(), packed.data, packed.len) != 1 ||
+	    EVP_DigestFinal_ex(hasher(), digest, NULL) != 1)
 		return -ENOMEM;
 	hex_write(digest, LEASE_CONTENT_MAX / 2, ret);
 	ret[LEASE_CONTENT_MAX] = '\0';

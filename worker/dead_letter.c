@@ -9,22 +9,36 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct dead_letter *dead_letter_new(const struct consumer_record *record)
+static bool has_key(const struct consumer_record *record)
 {
-	bool has_key = record->key && record->key_len <= DEAD_LETTER_KEY_MAX;
-	size_t key_len = has_key ? record->key_len : 0;
-	struct dead_letter *letter = malloc(sizeof(*letter) + key_len + record->len);
+	return record->key && record->key_len <= DEAD_LETTER_KEY_MAX;
+}
 
-	if (!letter)
-		return NULL;
+size_t dead_letter_bytes(const struct consumer_record *record)
+{
+	return sizeof(struct dead_letter) + (has_key(record) ? record->key_len : 0) + record->len;
+}
+
+struct dead_letter *dead_letter_write(void *memory, const struct consumer_record *record)
+{
+	struct dead_letter *letter = memory;
+	size_t key_len = has_key(record) ? record->key_len : 0;
+
 	*letter = (struct dead_letter){
-		.has_key = has_key, .has_value = record->data, .key_len = key_len, .len = record->len
+		.has_key = has_key(record), .has_value = record->data, .key_len = key_len, .len = record->len
 	};
 	if (key_len)
 		memcpy(letter->bytes, record->key, key_len);
 	if (record->len)
 		memcpy(letter->bytes + key_len, record->data, record->len);
 	return letter;
+}
+
+struct dead_letter *dead_letter_new(const struct consumer_record *record)
+{
+	void *memory = malloc(dead_letter_bytes(record));
+
+	return memory ? dead_letter_write(memory, record) : NULL;
 }
 
 static struct publish_header *add_header(struct publish_headers *headers, const char *name)

@@ -21,6 +21,9 @@ struct dead_letter {
 
 /* A copy; NULL: out of memory. free() frees it. */
 struct dead_letter *dead_letter_new(const struct consumer_record *record);
+/* The same, in memory of the caller's: as many bytes, aligned as malloc() does. */
+size_t dead_letter_bytes(const struct consumer_record *record);
+struct dead_letter *dead_letter_write(void *memory, const struct consumer_record *record);
 
 /* The message for `topic` that is made of it; the record's place goes into headers. The letter stays as it is:
  * whether the message is told or not, its record may be rejected again. The message borrows the letter's key. 0 or

@@ -18,6 +18,7 @@
 #include "host/confine.h"
 #include "host/disk/disk.h"
 #include "loop/signals.h"
+#include "loop/turns.h"
 #include "worker/credentials.h"
 #include "worker/answered.h"
 #include "worker/engine_lanes.h"
@@ -40,6 +41,7 @@
 struct engine {
 	const struct settings *settings;
 	struct event_base *base;
+	struct turns *turns;
 	struct topics topics;
 	char owner[2 * IDENT_ID_MAX]; /* of leases, and the transactional id: <worker>.<uuid of this start> */
 	struct redis_endpoint *redis_endpoint;
@@ -329,6 +331,7 @@ static int open_workspaces(struct engine *engine, const struct backend *backend,
 	engine->services.admission = admission_new(&limits);
 	engine->services.fitness = fitness_new(&fitness);
 	engine->services.workspaces = (struct workspace_host){ .base = engine->base,
+							       .turns = engine->turns,
 							       .disk_lane = engine->lanes.clients[ENGINE_LANE_DISK],
 							       .vmm_lane = engine->lanes.clients[ENGINE_LANE_VMM],
 							       .backend = backend,
@@ -362,7 +365,7 @@ static int open_jobs(struct engine *engine, const struct engine_ends *ends, stru
 	engine->services.settings = engine->settings;
 	engine->services.topics = &engine->topics;
 	engine->services.accel = ends->accel;
-	engine->services.base = engine->base;
+	engine->services.turns = engine->turns;
 	engine->services.on_told = on_told;
 	engine->services.on_over = on_over;
 	engine->services.ctx = engine;
@@ -381,6 +384,8 @@ static int engine_open(struct engine *engine, const struct engine_ends *ends, st
 	topics_name(engine->settings->fleet.topic_prefix, &engine->topics);
 	engine->base = event_base_new();
 	r = engine->base ? backend_try_room(backend, (size_t)settings_vm_slots(engine->settings), err) : err_set(err, ERR_HOST, ENOMEM, "the engine");
+	if (r == 0)
+		r = turns_new(engine->base, &engine->turns, err);
 	if (r == 0)
 		r = engine_lanes_open(&engine->lanes, engine->base, ends->lane_fds, err);
 	if (r == 0)
@@ -421,6 +426,7 @@ static void engine_close(struct engine *engine)
 	intake_free(engine->intake);
 	queue_free(engine->queue);
 	templates_free(services->templates);
+	turns_free(engine->turns);
 	held_vms_free(services->workspaces.held_vms);
 	engine_lanes_close(&engine->lanes);
 	free_event(engine->tick);

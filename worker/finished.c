@@ -1,86 +1,75 @@
 #include "worker/finished.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define BUCKETS (1u << 17) /* more than FINISHED_MAX: a look-up meets one task, not a list of them */
 
-struct finished {
-	uint64_t seed;
-	size_t n;
-	TAILQ_HEAD(finished_tasks, finished_task) tasks;
-	LIST_HEAD(finished_bucket, finished_task) buckets[BUCKETS];
+struct entry {
+	struct finished_task task; /* an id of "": nothing */
+	uint32_t next;	     /* an older one of the same bucket */
+	uint32_t bucket;
 };
 
+/* A ring, each entry of which is also in the list of its id's bucket. Places are counted from 1; 0 ends a list. */
+struct finished {
+	struct entry ring[FINISHED_MAX];
+	uint32_t buckets[BUCKETS];
+	uint32_t at;   /* the last place that was filled */
+	uint64_t seed; /* of the buckets: nobody chooses ids that share one */
+};
+
+/* Pages that were never used cost nothing. */
 struct finished *finished_new(void)
 {
-	struct finished *finished = calloc(1, sizeof(*finished)); /* empty lists are zeroes */
+	struct finished *finished = calloc(1, sizeof(*finished));
 
-	if (!finished)
-		return NULL;
-	TAILQ_INIT(&finished->tasks);
-	finished->seed = ident_hash_seed();
+	if (finished)
+		finished->seed = ident_hash_seed();
 	return finished;
 }
 
-static void forget(struct finished *finished, struct finished_task *task)
+/* The oldest of all is the last in its list. */
+static void forget_oldest(struct finished *finished, uint32_t place)
 {
-	TAILQ_REMOVE(&finished->tasks, task, by_age);
-	LIST_REMOVE(task, same_bucket);
-	finished->n--;
-	free(task);
+	uint32_t *link = &finished->buckets[finished->ring[place - 1].bucket];
+
+	while (*link && *link != place)
+		link = &finished->ring[*link - 1].next;
+	*link = 0;
 }
 
-static struct finished_task *find_same(struct finished *finished, const char *id, const struct record_place *place)
+/* One of the same id and log that was added before ends earlier, and is met later: it can never matter again. */
+void finished_add(struct finished *finished, const char *id, const char *content, const struct record_place *place, int64_t end)
 {
-	struct finished_task *task;
+	uint32_t at = finished->at = finished->at % FINISHED_MAX + 1;
+	struct entry *entry = &finished->ring[at - 1];
+	struct finished_task *task = &entry->task;
 
-	LIST_FOREACH(task, &finished->buckets[ident_hash(id, finished->seed) % BUCKETS], same_bucket)
-		if (record_place_is_same_log(&task->place, place) && strcmp(task->id, id) == 0)
-			return task;
-	return NULL;
-}
-
-int finished_add(struct finished *finished, const char *id, const char *content, const struct record_place *place,
-		 int64_t end)
-{
-	struct finished_task *task = find_same(finished, id, place);
-
-	if (task) /* an older end can never matter again */
-		forget(finished, task);
-	task = calloc(1, sizeof(*task));
-	if (!task)
-		return -ENOMEM;
-	if (finished->n == FINISHED_MAX)
-		forget(finished, TAILQ_FIRST(&finished->tasks));
+	if (task->id[0])
+		forget_oldest(finished, at);
+	*task = (struct finished_task){ .place = *place, .end = end };
 	memcpy(task->id, id, strnlen(id, IDENT_ID_MAX));
 	memcpy(task->content, content, strnlen(content, LEASE_CONTENT_MAX));
-	task->place = *place;
-	task->end = end;
-	TAILQ_INSERT_TAIL(&finished->tasks, task, by_age);
-	LIST_INSERT_HEAD(&finished->buckets[ident_hash(id, finished->seed) % BUCKETS], task, same_bucket);
-	finished->n++;
-	return 0;
+	entry->bucket = (uint32_t)(ident_hash(id, finished->seed) % BUCKETS);
+	entry->next = finished->buckets[entry->bucket];
+	finished->buckets[entry->bucket] = at;
 }
 
 const struct finished_task *finished_find(const struct finished *finished, const char *id, const struct record_place *place)
 {
-	const struct finished_task *task;
+	uint32_t at = finished->buckets[ident_hash(id, finished->seed) % BUCKETS];
 
-	if (finished->n == 0)
-		return NULL;
-	LIST_FOREACH(task, &finished->buckets[ident_hash(id, finished->seed) % BUCKETS], same_bucket)
+	for (; at; at = finished->ring[at - 1].next) {
+		const struct finished_task *task = &finished->ring[at - 1].task;
+
 		if (place->offset < task->end && record_place_is_same_log(&task->place, place) && strcmp(task->id, id) == 0)
 			return task;
+	}
 	return NULL;
 }
 
 void finished_free(struct finished *finished)
 {
-	if (!finished)
-		return;
-	while (finished->n)
-		forget(finished, TAILQ_FIRST(&finished->tasks));
 	free(finished);
 }

@@ -8,30 +8,27 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/queue.h>
 
 #include "base/ident.h"
 #include "bus/lease_keys.h"
 #include "wire/record_place.h"
 
-#define FINISHED_MAX 100000 /* tasks, 13 MB: the backlog of one worker. Of more than these, the oldest are forgotten */
+#define FINISHED_MAX 100000 /* tasks, 14 MB: the backlog of one worker. Of more than these, the oldest are forgotten */
 
 struct finished;
 
 struct finished_task {
-	LIST_ENTRY(finished_task) same_bucket;
-	TAILQ_ENTRY(finished_task) by_age;
 	char id[IDENT_ID_MAX + 1];
 	char content[LEASE_CONTENT_MAX + 1]; /* worker/content.h */
 	struct record_place place; /* of its record */
 	int64_t end;
 };
 
-struct finished *finished_new(void);
+struct finished *finished_new(void); /* NULL: out of memory */
 
-/* 0 or -ENOMEM. */
-int finished_add(struct finished *finished, const char *id, const char *content, const struct record_place *place,
-		 int64_t end);
+/* `end` is not below that of one of the same id and log that was added before. */
+void finished_add(struct finished *finished, const char *id, const char *content, const struct record_place *place,
+		  int64_t end);
 
 /* The task that was over when this record came, but not when it was sent, in the same partition; NULL: there is none. */
 const struct finished_task *finished_find(const struct finished *finished, const char *id, const struct record_place *place);

@@ -376,10 +376,8 @@ void intake_job_is_told(struct intake *intake, const struct job *job)
 	while ((other = queue_next_of_id(intake->queue, job->task->id, other)))
 		if (other != job && other->same_id == JOB_SAME_ID_NONE && was_sent_before(intake, other, job, partition))
 			job_set_same_id(other, job->source.content, &job->source.place);
-	if (partition && partition->end_at_plan > partition->next_received &&
-	    finished_add(intake->finished, job->task->id, job->source.content, &job->source.place, partition->end_at_plan) < 0)
-		log_warn("intake.finished", "id=%s message=\"no memory to remember its end; if its record was sent twice, it runs twice\"",
-			 job->task->id);
+	if (partition && partition->end_at_plan > partition->next_received)
+		finished_add(intake->finished, job->task->id, job->source.content, &job->source.place, partition->end_at_plan);
 }
 
 void intake_plan(struct intake *intake)

@@ -46,7 +46,7 @@ static void set_state(struct job *job, enum job_state state)
 
 static void wake(struct job *job)
 {
-	event_active(job->turn, EV_TIMEOUT, 0);
+	turn_ask(&job->turn);
 }
 
 /* --- forward --- */
@@ -154,8 +154,10 @@ static void start_telling(struct job *job)
 	job->end = JOB_END_REQUEUE;
 }
 
-static void take_turn(struct job *job)
+static void on_turn(void *ctx)
 {
+	struct job *job = ctx;
+
 	if (job->end == JOB_END_NONE)
 		return;
 	if (job->state < JOB_ENDING) {
@@ -168,12 +170,6 @@ static void take_turn(struct job *job)
 		set_state(job, JOB_RELEASING);
 		job_lease_give_up(job);
 	}
-}
-
-static void on_turn(evutil_socket_t fd, short what, void *arg)
-{
-	(void)fd, (void)what;
-	take_turn(arg);
 }
 
 void job_may_tell(struct job *job)
@@ -198,18 +194,14 @@ void job_lease_is_over(struct job *job)
 
 struct job *job_new(const struct job_services *services, struct task *task, const struct consumer_record *record)
 {
-	struct job *job = calloc(1, sizeof(*job));
+	struct job *job = malloc(sizeof(*job) + dead_letter_bytes(record));
 
 	if (!job)
 		return NULL;
-	job->services = services;
-	job->source.letter = dead_letter_new(record);
-	job->turn = event_new(services->base, -1, 0, on_turn, job);
+	*job = (struct job){ .services = services };
+	job->source.letter = dead_letter_write(job + 1, record);
+	turn_init(&job->turn, services->turns, on_turn, job);
 	result_init(&job->result);
-	if (!job->source.letter || !job->turn) {
-		job_free(job);
-		return NULL;
-	}
 	job->task = task;
 	job->kind = kind_of(task->kind);
 	job->source.place = record->place;
@@ -223,10 +215,8 @@ void job_free(struct job *job)
 	if (!job)
 		return;
 	assert(job->state == JOB_HELD || job->state == JOB_DONE);
-	if (job->turn)
-		event_free(job->turn);
+	turn_cancel(&job->turn);
 	task_free(job->task);
-	free(job->source.letter);
 	result_clear(&job->result);
 	free(job);
 }

@@ -17,16 +17,17 @@
  * from under its caller. The lease goes last, when nothing carries its name any more. */
 #pragma once
 
-#include <event2/event.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
 
 #include "bus/lease.h"
 #include "bus/lease_keys.h"
+#include "loop/turns.h"
 #include "wire/record_place.h"
 #include "wire/result.h"
 #include "wire/task.h"
+#include "worker/answered.h"
 #include "worker/workspace/admission.h"
 #include "worker/workspace/workspace.h"
 
@@ -80,7 +81,7 @@ struct job_source {
 	uint64_t arrival;	  /* its number among all records that came */
 	uint64_t created_wall_ms; /* when it was made: the zero of queue_ms, and what a cancellation is compared with */
 	char content[LEASE_CONTENT_MAX + 1]; /* worker/content.h */
-	struct dead_letter *letter; /* its bytes, for the dead-letter topic, should it be rejected */
+	struct dead_letter *letter; /* its bytes, for the dead-letter topic, should it be rejected; behind the job, in its memory */
 };
 
 /* Its place in the queue: for JOB_HELD. */
@@ -124,7 +125,7 @@ struct job {
 	struct job_list *list; /* the one that it is in */
 	LIST_ENTRY(job) same_bucket;
 	const struct job_services *services;
-	struct event *turn;
+	struct turn turn;
 	enum job_state state;
 	enum job_end end;
 	const struct kind *kind;
@@ -133,6 +134,7 @@ struct job {
 	struct job_wait wait;
 	struct job_tries tries;
 	struct job_lease lease;
+	struct answered_question doubt; /* while Kafka is asked */
 
 	enum job_same_id same_id; /* known without Redis: the other record was answered after this one was sent */
 	struct record_place same_id_of; /* the other record, with `same_id` or is_shared */
@@ -160,7 +162,7 @@ struct job_services {
 	const struct settings *settings;
 	const struct topics *topics;
 	const char *accel; /* "kvm", "tcg" or "none" */
-	struct event_base *base;
+	struct turns *turns;
 	struct leases *leases;
 	struct answered *answered;
 	struct outbox *outbox;

@@ -19,7 +19,7 @@ static bool decide(struct job *job, enum job_end end)
 	if (job->end != JOB_END_NONE)
 		return false;
 	job->end = end;
-	event_active(job->turn, EV_TIMEOUT, 0);
+	turn_ask(&job->turn);
 	return true;
 }
 

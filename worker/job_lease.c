@@ -87,7 +87,7 @@ static void on_own_record_first(void *ctx, enum answered_verdict verdict)
 	struct job *job = ctx;
 
 	if (verdict == ANSWERED_VERDICT_OPEN)
-		answered_ask(job->services->answered, &job->same_id_of, on_holders_record, job);
+		answered_ask(job->services->answered, &job->doubt, &job->same_id_of, on_holders_record, job);
 	else
 		on_own_record(job, verdict);
 }
@@ -110,7 +110,7 @@ static void judge_grant(struct job *job)
 	job->wait.is_for_lease = false;
 	job->lease.is_in_doubt = true; /* from now on a reaper may find this lease */
 	if (is_in_doubt)
-		answered_ask(job->services->answered, &job->source.place, on_own_record, job);
+		answered_ask(job->services->answered, &job->doubt, &job->source.place, on_own_record, job);
 	else
 		go_on(job);
 }
@@ -119,7 +119,7 @@ static void on_other_record(struct job *job, const struct lease_grant *grant)
 {
 	job->lease.is_holders_task = grant->verdict == LEASE_VERDICT_DUPLICATE;
 	job->same_id_of = grant->holder;
-	answered_ask(job->services->answered, &job->source.place, on_own_record_first, job);
+	answered_ask(job->services->answered, &job->doubt, &job->source.place, on_own_record_first, job);
 }
 
 static void take_refusal(struct job *job, const struct lease_grant *grant)
@@ -201,7 +201,7 @@ void job_lease_give_up(struct job *job)
 
 	if (job->lease.is_claiming)
 		return;
-	answered_forget(job->services->answered, job);
+	answered_forget(&job->doubt);
 	if (!job->lease.is_held)
 		job_lease_is_over(job);
 	else if (job->is_told)

@@ -31,6 +31,7 @@ struct supervisor {
 	pid_t engine;
 	int engine_fd;
 	int signal_fd;
+	bool is_stopping; /* the engine was told so */
 };
 
 static void close_own_fds(const struct supervisor *supervisor)
@@ -108,8 +109,8 @@ static int reap_children(struct supervisor *supervisor)
 		if (pid != supervisor->engine)
 			continue;
 		supervisor->engine = 0;
-		result = WIFEXITED(status) ? WEXITSTATUS(status) : 1;
-		if (WIFSIGNALED(status))
+		result = child_exit_status(status, supervisor->is_stopping);
+		if (WIFSIGNALED(status) && result)
 			log_error("supervisor.engine", "message=\"killed by signal %d\"", WTERMSIG(status));
 	}
 	return result;
@@ -123,6 +124,7 @@ static int take_signal(struct supervisor *supervisor)
 		return -1;
 	if (info.ssi_signo == SIGCHLD)
 		return reap_children(supervisor);
+	supervisor->is_stopping = true;
 	if (supervisor->engine > 0)
 		(void)kill(supervisor->engine, SIGTERM); /* it is our child: it exists */
 	return -1;

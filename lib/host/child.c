@@ -53,6 +53,13 @@ int child_signals_open(int *ret_fd, struct err *err)
 	return 0;
 }
 
+int child_exit_status(int wait_status, bool is_stopping)
+{
+	if (WIFEXITED(wait_status))
+		return WEXITSTATUS(wait_status);
+	return is_stopping && WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGTERM ? 0 : 1;
+}
+
 bool child_await(pid_t pid)
 {
 	uint64_t deadline_ms = clock_mono_ms() + CHILD_FAREWELL_MS;

@@ -20,6 +20,11 @@ pid_t child_fork(enum child_stop stop);
 /* Blocks SIGTERM, SIGINT and SIGCHLD for this process; they are read from *ret_fd (signalfd(2), non-blocking). */
 int child_signals_open(int *ret_fd, struct err *err);
 
+/* What a child that was waited for makes of its supervisor's exit status. `is_stopping`: SIGTERM was passed on to it. One
+ * that dies of that has not begun to listen, and has nothing in hand: it was asked to stop, and has stopped. Any other
+ * signal is 1. */
+int child_exit_status(int wait_status, bool is_stopping);
+
 /* Waits for CHILD_FAREWELL_MS at most; answers whether it has ended. Then it is waited for: its exit is not seen
  * again. */
 bool child_await(pid_t pid);

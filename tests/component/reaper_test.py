@@ -116,6 +116,14 @@ class Reaping(ReaperCase):
         reaper.send_signal(signal.SIGTERM)
         self.assertEqual(reaper.wait(60), 0)
 
+    def test_sigterm_at_any_moment_of_its_start(self):
+        for _ in range(25):
+            reaper = self.fleet.start_reaper(wait=False)
+            time.sleep(choose.random() * choose.choice((0.05, 0.6)))
+            reaper.terminate()
+            reaper.wait(60)
+            self.assertTrue(self.fleet.has_stopped_well(reaper), self.fleet.story())
+
     def test_only_the_lane_has_privileges(self):
         reaper = self.fleet.start_reaper()
         wait_until("it runs", lambda: "reaper.redis" in self.fleet.log())
@@ -251,7 +259,7 @@ class Telling(ReaperCase):
     def test_killed_at_any_moment_it_tells_once(self):
         ids = []
         for turn in range(12):
-            reaper = self.fleet.start_reaper(lost_after_ms=1000, scan_ms=50)
+            reaper = self.fleet.start_reaper(wait=False, lost_after_ms=1000, scan_ms=50)
             for _ in range(3):
                 task_id = self.lease(due_in_ms=-GRACE_MS, attempt=choose.choice((1, 3)), owner=f"w1.{turn}",
                                      partition=choose.choice((0, 1)))

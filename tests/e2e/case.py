@@ -8,7 +8,7 @@ REPO = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.join(REPO, "tests", "support"))
 
 import audit  # noqa: E402
-from stack import Fleet, Services, wait_until  # noqa: E402,F401  (the tests import them from here)
+from stack import Fleet, Services, tell_story_of, wait_until  # noqa: E402,F401  (the tests import them from here)
 
 
 class EndToEnd(unittest.TestCase):
@@ -26,14 +26,8 @@ class EndToEnd(unittest.TestCase):
     def fleet(self, **settings):
         fleet = Fleet(self.services, **{**self.settings, **settings})
         self.addCleanup(fleet.close)
-        self.addCleanup(self.tell_story_of, fleet)  # before it is closed
+        self.addCleanup(tell_story_of, self, fleet)  # before it is closed
         return fleet
-
-    def tell_story_of(self, fleet):
-        """Of a test that failed: what its fleet did, state by state."""
-        result = self._outcome.result
-        if any(getattr(test, "test_case", test) is self for test, _ in result.failures + result.errors):
-            print(f"\n{self.id()} failed; its fleet's story:\n{fleet.story()}", file=sys.stderr)
 
     def assert_told_once(self, found, ids):
         """Every id has one terminal result, and nobody else has one."""
@@ -62,6 +56,10 @@ class OneFleet(EndToEnd):
         super().setUpClass()
         cls.shared = Fleet(cls.services, **cls.shared_settings)
         cls.worker = cls.shared.start_worker()
+
+    def setUp(self):
+        super().setUp()
+        self.addCleanup(tell_story_of, self, self.shared)
 
     @classmethod
     def tearDownClass(cls):

@@ -24,6 +24,7 @@ class Run(OneFleet):
             super().tearDownClass()
 
     def setUp(self):
+        super().setUp()
         self.folder = tempfile.mkdtemp(prefix="mayfly-cli.")
         self.addCleanup(subprocess.run, ["rm", "-rf", self.folder], check=True)
 

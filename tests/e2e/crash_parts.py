@@ -3,6 +3,7 @@
 cleanly, is told exactly once, and nothing is left on the host or in Redis."""
 import contextlib
 import os
+import re
 import signal
 import time
 
@@ -20,13 +21,13 @@ class Lane(InState):
         worker = fleet.start_worker()
         ids = []
 
-        def kill():
+        def kill(_):
             for lane in processes.lanes(worker):
                 os.kill(lane, signal.SIGKILL)
 
         for state in STATES:
             with self.subTest(state):
-                result = self.result_of(fleet, self.hit(fleet, worker, state, kill, ids))
+                result = self.result_of(fleet, self.hit(fleet, state, lambda: [worker], kill, ids))
                 self.assertEqual((result["outcome"], result["key_destroyed"]), ("succeeded", True))
                 self.assertIsNone(worker.poll())
         self.assert_told_and_clean(fleet, ids)
@@ -67,7 +68,7 @@ class Machine(InState):
         for kill in (self.kill_vmm, self.kill_guard):
             for state, outcomes in expected.items():
                 with self.subTest(state=state, kill=kill.__name__):
-                    result = self.result_of(fleet, self.hit(fleet, worker, state, lambda k=kill: k(fleet), ids))
+                    result = self.result_of(fleet, self.hit(fleet, state, lambda: [worker], lambda _, k=kill: k(fleet), ids))
                     self.assertIn(result["outcome"], outcomes)
                     self.assertIs(result["key_destroyed"], True)
         ids.append(self.guard_dies_at_the_end(fleet))
@@ -202,10 +203,9 @@ class Reaper(InState):
         ids = []
         for state in STATES:
             with self.subTest(state):
-                reaper = fleet.start_reaper()
-                result = self.result_of(fleet, self.hit(fleet, worker, state, lambda r=reaper: fleet.kill_group(r), ids))
+                task_id = self.hit(fleet, state, lambda: [worker, fleet.start_reaper()], lambda _, reaper: fleet.kill_group(reaper), ids)
+                result = self.result_of(fleet, task_id)
                 self.assertEqual((result["outcome"], result["attempt"]), ("succeeded", 1))
-                fleet.kill_group(reaper)  # that of a try that came too late
         fleet.start_reaper()
         self.assert_told_and_clean(fleet, ids)
 
@@ -215,15 +215,16 @@ class Reaper(InState):
             with self.subTest(moment):
                 fleet = self.fleet()
                 reaper = fleet.start_reaper(lost_after_ms=1000)
-                worker = fleet.start_worker()
-                task_id, _ = self.frozen_at(fleet, worker, state)  # lanes that are stopped die with it
-                fleet.kill_group(worker)
-                wait_until(moment, lambda m=moment: m in fleet.log(), 60, step=0.002)
+                ids = []
+                task_id = self.hit(fleet, state, lambda f=fleet: [f.start_worker()], fleet.kill_group, ids)
+                owner = re.search(r" engine\.start owner=(\S+)", fleet.processes[-1].log.text()).group(1)  # not that of an earlier try
+                needle = re.compile(rf" {moment} (id={task_id} |owner={owner}\n)")
+                wait_until(moment, lambda f=fleet, n=needle: n.search(f.log()), 60, step=0.002)
                 fleet.kill_group(reaper)
                 fleet.start_reaper(lost_after_ms=1000)
                 self.assertEqual(fleet.result(task_id)["outcome"], "lost")
                 fleet.start_worker()
-                self.assert_told_and_clean(fleet, [task_id])
+                self.assert_told_and_clean(fleet, ids)
 
 
 if __name__ == "__main__":

@@ -1,46 +1,33 @@
 #!/usr/bin/python3
 """SIGKILL to a worker, to half of it, or to it and its reaper, in every state of a job: nothing is left on the host or in Redis, and
 the task is told exactly once."""
-import contextlib
 import os
 import signal
 import subprocess
 import unittest
 
 from case import wait_until
-from in_state import InState, STATES, TRIES
+from in_state import InState, STATES
 import processes
 
 
 class Killed(InState):
-    def kill_in(self, fleet, state, kill, ids):
-        """A worker that is killed while its task is in that state, as the log says afterwards; the task is added to `ids`."""
-        for _ in range(TRIES):
-            worker = fleet.start_worker()
-            # What the last one left runs first: on a slow host it kept both slots for longer than a state is waited for.
-            fleet.results(ids, 240)
-            task_id, stopped = self.frozen_at(fleet, worker, state)
-            kill(worker)
-            ids.append(task_id)
+    def kill_in(self, fleet, state, start, kill, ids):
+        """A worker that start() made, and others, if it makes them, are killed while its task is in that state. No VM outlives its
+        worker, with or without a reaper: guards see their lifeline close."""
+        def harm(worker, *others):
+            kill(worker, *others)
             self.assertNotEqual(worker.wait(20), 0)  # now its engine has ended, too, or is about to: nothing it waits for comes first
-            for pid in stopped:
-                with contextlib.suppress(ProcessLookupError):  # a lane that was killed as well
-                    os.kill(pid, signal.SIGCONT)
-            self.assert_vms_end(fleet)
-            if self.state_of(fleet, task_id) == state:
-                return
-        self.fail(f"in {TRIES} tries no worker was killed while its task was {state}")
+            wait_until("no VM is left", lambda: not processes.guards(fleet) or None, 20)
 
-    def assert_vms_end(self, fleet):
-        """Guards see their lifeline close: no VM outlives its worker, with or without a reaper."""
-        wait_until("no VM is left", lambda: not processes.guards(fleet) or None, 20)
+        self.hit(fleet, state, start, harm, ids)
 
     def test_whole_worker_in_every_state(self):
         fleet = self.fleet()
         fleet.start_reaper()
         ids = []
         for state in STATES:
-            self.kill_in(fleet, state, fleet.kill_group, ids)
+            self.kill_in(fleet, state, lambda: [fleet.start_worker()], fleet.kill_group, ids)
         fleet.start_worker()
         self.assert_told_and_clean(fleet, ids)
 
@@ -53,7 +40,8 @@ class Killed(InState):
         for state in STATES:
             for name, find_victim in victims.items():
                 with self.subTest(state=state, victim=name):
-                    self.kill_in(fleet, state, lambda worker, f=find_victim: os.kill(f(worker), signal.SIGKILL), ids)
+                    self.kill_in(fleet, state, lambda: [fleet.start_worker()],
+                                 lambda worker, f=find_victim: os.kill(f(worker), signal.SIGKILL), ids)
         fleet.start_worker()
         self.assert_told_and_clean(fleet, ids)
 
@@ -62,13 +50,7 @@ class Killed(InState):
         fleet = self.fleet()
         ids = []
         for state in STATES:
-            reaper = fleet.start_reaper()
-
-            def kill(worker, other=reaper):
-                fleet.kill_group(other)
-                fleet.kill_group(worker)
-
-            self.kill_in(fleet, state, kill, ids)
+            self.kill_in(fleet, state, lambda: [fleet.start_worker(), fleet.start_reaper()], fleet.kill_group, ids)
         fleet.start_reaper()
         fleet.start_worker()
         self.assert_told_and_clean(fleet, ids)

@@ -236,7 +236,7 @@ class Credentials(EndToEnd):
     def assert_refused(self, fleet, kind, settings, *words):
         """It ends with the status for that, and one line of its log says what to mend."""
         before = len(fleet.log())
-        process = fleet.start_worker(wait=False, **settings) if kind == "worker" else fleet.start_reaper(**settings)
+        process = fleet.start_worker(wait=False, **settings) if kind == "worker" else fleet.start_reaper(wait=False, **settings)
         self.assertEqual(process.wait(60), REFUSED, fleet.log()[before:])
         loud = self.loud(fleet, before)
         self.assertEqual(len(loud), 1, "\n".join(loud))

@@ -64,6 +64,15 @@ class Queue(EndToEnd):
         with fleet.kept_running("w1", first):  # on a busy host it may be late, be taken for dead, and end itself
             self.assert_each_told_once(fleet, ids, 240)
 
+    def test_stopped_at_any_moment_of_its_start_it_ends_well(self):
+        fleet = self.fleet()
+        for _ in range(25):
+            worker = fleet.start_worker(wait=False)
+            time.sleep(choose.random() * choose.choice((0.05, 0.2, 1)))  # it is forked, let in, joins
+            worker.terminate()
+            worker.wait(60)
+            self.assertTrue(fleet.has_stopped_well(worker), fleet.story())
+
     def test_drain_finishes_or_hands_back(self):
         fleet = self.fleet(slots=4, null_run_ms=700)
         worker = fleet.start_worker()

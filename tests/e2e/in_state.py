@@ -17,7 +17,9 @@ class InState(EndToEnd):
     settings = {"lease_ms": 3000, "grace_ms": 1000}
 
     def one_task(self, fleet, **task):
-        task_id = fleet.submit(argv=["/bin/sh", "-c", "echo x > out; sleep 2"], collect=["out"], **task)
+        """It collects as many files as it may: with one, that is over before a busy host has looked."""
+        files = [str(n) for n in range(64)]
+        task_id = fleet.submit(argv=["/bin/sh", "-c", f"for i in {' '.join(files)}; do echo x > $i; done; sleep 2"], collect=files, **task)
         fleet.flush()
         return task_id
 
@@ -35,9 +37,10 @@ class InState(EndToEnd):
     def state_of(self, fleet, task_id):
         return self.states_of(fleet, task_id)[-1]
 
+    @contextlib.contextmanager
     def frozen_at(self, fleet, worker, state):
-        """A task that stays in that state, if somebody can be stopped who would end it, and whom to wake; it is stopped in the
-        state before, or before the task is there."""
+        """A task that stays in that state, if somebody can be stopped who would end it; that one is stopped in the state before, or
+        before the task is there, and woken at the end, whatever has happened: others share it."""
         lanes = processes.lanes(worker)
         stopped, before = {"claiming": ([self.services.redis.pid], None), "ending": (lanes, "collecting"),
                            "telling": ([self.services.kafka.pid], "collecting"),
@@ -45,26 +48,33 @@ class InState(EndToEnd):
         task_id = None if stopped and not before else self.one_task(fleet)
         if before:
             self.at_state(fleet, task_id, before)
-        for pid in stopped:
-            os.kill(pid, signal.SIGSTOP)
-        task_id = task_id or self.one_task(fleet)
-        self.at_state(fleet, task_id, state)
-        return task_id, stopped
-
-    def hit(self, fleet, worker, state, harm, ids):
-        """Does harm() while a task of that worker is in that state, as the log says afterwards. Answers the task's id; it and those
-        of tries that came too late are added to `ids`."""
-        for _ in range(TRIES):
-            task_id, stopped = self.frozen_at(fleet, worker, state)
-            ids.append(task_id)
-            harm()
-            is_hit = self.state_of(fleet, task_id) == state
+        try:
+            for pid in stopped:
+                os.kill(pid, signal.SIGSTOP)
+            task_id = task_id or self.one_task(fleet)
+            self.at_state(fleet, task_id, state)
+            yield task_id
+        finally:
             for pid in stopped:
                 with contextlib.suppress(ProcessLookupError):  # a lane that was killed as well
                     os.kill(pid, signal.SIGCONT)
+
+    def hit(self, fleet, state, start, harm, ids):
+        """Does harm(worker, ...) while a task of that worker is in that state, as the log says afterwards. start() answers these
+        daemons; it is called for every try, because harm that came too late was done all the same: what it has killed is to be there
+        again, or the next try is another test, or never ends. Answers the task's id; it and those of other tries are added to `ids`."""
+        for _ in range(TRIES):
+            daemons = start()
+            # What the last try left runs first: on a slow host it kept both slots for longer than a state is waited for.
+            fleet.results(ids, 240)
+            for daemon in daemons:
+                self.assertIsNone(daemon.poll(), daemon.args)
+            with self.frozen_at(fleet, daemons[0], state) as task_id:
+                ids.append(task_id)
+                harm(*daemons)
+                is_hit = self.state_of(fleet, task_id) == state
             if is_hit:
                 return task_id
-            self.result_of(fleet, task_id)
         return self.fail(f"in {TRIES} tries nothing was done while a task was {state}")
 
     def result_of(self, fleet, task_id):

@@ -1,12 +1,39 @@
 #!/usr/bin/python3
 """Negative controls of what the other files lean on: the audit finds one of each thing a crash could leave, and the count of
-terminal results sees a second one and a missing one; no fleet is closed in peace that should not be."""
+terminal results sees a second one and a missing one; no fleet is closed in peace that should not be, and its story leaves nobody out;
+harm that came too late is done again to all whom it needs."""
+import contextlib
 import os
 import subprocess
+import types
 import unittest
 
-from case import EndToEnd
+from case import EndToEnd, wait_until
+from in_state import InState
+import processes
 from stack import Fleet, SANITIZERS, Services
+
+T1, T2, T3 = (f"2026-11-28T10:00:00.00{n}Z" for n in (1, 2, 3))
+
+
+class Late(InState):
+    """Whose tasks are found in these states, one after the other, when harm has been done."""
+
+    def __init__(self, *states):
+        super().__init__()
+        self.states = iter(states)
+
+    @contextlib.contextmanager
+    def frozen_at(self, fleet, worker, state):
+        yield "task"
+
+    def state_of(self, fleet, task_id):
+        return next(self.states)
+
+
+class Unlucky(InState):
+    def one_task(self, fleet, **task):
+        raise OSError("it cannot be submitted")
 
 
 class Planted(EndToEnd):
@@ -55,8 +82,9 @@ class Planted(EndToEnd):
         self.assert_found("process")
 
     def test_a_child_of_a_daemon_that_is_no_more(self):
-        daemon = self.plant("/bin/sh", "-c", "sleep 61 & echo; exec sleep 62")
-        self.planted.processes.append(daemon)
+        daemon = self.planted.launch("daemon", "/bin/sh", "-c", "sleep 61 & exec sleep 62")
+        self.addCleanup(self.planted.kill_group, daemon)
+        wait_until("it has a child", lambda: self.planted.children(daemon))
         self.assertEqual(self.planted.leftovers(), [])  # a living daemon's processes are no leftovers
         daemon.kill()
         daemon.wait()
@@ -71,19 +99,58 @@ class Planted(EndToEnd):
 
     def test_a_daemon_that_does_not_end_well(self):
         fleet = Fleet(self.services)
-        daemon = subprocess.Popen(["/bin/sh", "-c", "trap 'exit 3' TERM; echo; while :; do sleep 0.1; done"], start_new_session=True,
-                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-        self.addCleanup(daemon.stdout.close)
-        daemon.stdout.readline()
-        fleet.processes.append(daemon)
+        daemon = fleet.launch("daemon", "/bin/sh", "-c", "trap 'exit 3' TERM; echo; while :; do sleep 0.1; done")
+        wait_until("it hears signals", daemon.log.text)
         with self.assertRaisesRegex(AssertionError, "1 did not end well"):
             fleet.close()
+
+    def test_a_story_leaves_nobody_out(self):
+        fleet = self.planted
+        silent, loud = fleet.launch("silent", "/bin/sh", "-c", "exit 3"), fleet.launch("loud", "/bin/echo", f"{T1} info  engine x")
+        for daemon in (silent, loud):
+            daemon.wait()
+        living = fleet.launch("living", "/bin/sleep", "63")
+        self.addCleanup(fleet.kill_group, living)
+        wait_until("it sleeps", lambda: processes.states(living.pid) == {living.pid: "S"})
+        self.assertEqual(fleet.story().splitlines()[:4], [
+            f"silent-0.log, pid {silent.pid}, ended with 3; it said nothing",
+            f"loud-1.log, pid {loud.pid}, ended with 0; the last of its lines (1):", f"    {T1} info  engine x",
+            f"living-2.log, pid {living.pid}, runs {{{living.pid}: 'S'}}; it said nothing"])
+
+    def test_one_text_of_all_logs_only_grows(self):
+        fleet = self.planted
+        texts = []
+        for number, said in enumerate((f"{T2} a\nmore\n{T1} b\n", f"{T2} c\n{T3} d\n", f"{T1} late\n")):
+            fleet.launch(f"daemon{number}", "/bin/echo", "-n", said).wait()
+            if number:
+                texts.append(fleet.log())
+        self.assertEqual(texts, [first := f"{T2} a\nmore\n{T1} b\n{T2} c\n{T3} d\n", first + f"{T1} late\n"])
+
+    def test_harm_that_came_too_late_is_done_to_all_again(self):
+        fleet = self.planted
+        fleet.results = lambda ids, seconds: {}  # there is no Kafka
+        self.assertEqual(Late("ending", "telling", "running").hit(fleet, "running", lambda: [
+            fleet.launch("daemon", "/bin/sleep", "64") for _ in range(2)], fleet.kill_group, ids := []), "task")
+        self.assertEqual(([daemon.poll() for daemon in fleet.processes], ids), ([-9] * 6, ["task"] * 3))
+        with self.assertRaisesRegex(AssertionError, "in 5 tries"):
+            Late(*["ending"] * 5).hit(fleet, "running", lambda: [fleet.launch("daemon", "/bin/sleep", "64")], fleet.kill_group, [])
+        dead = fleet.processes[0]
+        with self.assertRaisesRegex(AssertionError, "/bin/sleep"):
+            Late("ending").hit(fleet, "running", lambda: [dead], fleet.kill_group, [])
+
+    def test_who_is_stopped_is_woken_whatever_happens(self):
+        test = Unlucky()
+        test.services = types.SimpleNamespace(redis=self.services.redis, kafka=self.services.redis)
+        worker = self.planted.launch("worker", "/bin/sleep", "65")
+        self.addCleanup(self.planted.kill_group, worker)
+        with self.assertRaisesRegex(OSError, "cannot be submitted"), test.frozen_at(self.planted, worker, "claiming"):
+            pass
+        self.assertEqual(self.services.redis_command("PING"), "PONG")
 
     def test_a_sanitizers_report(self):
         for sign in SANITIZERS:
             fleet = Fleet(self.services)
-            with open(fleet.log_path, "w", encoding="ascii") as log:
-                log.write(f"==1=={sign}: a leak\n")
+            fleet.launch("daemon", "/bin/echo", f"==1=={sign}: a leak").wait()
             with self.assertRaisesRegex(AssertionError, "a sanitizer's report"):
                 fleet.close()
 

@@ -1,4 +1,5 @@
 """Processes of this machine, as /proc shows them."""
+import contextlib
 import os
 
 
@@ -11,9 +12,20 @@ def children(pid):
         return []
 
 
+def states(pid):
+    """{pid: letter} of it and its children, as proc(5) has them: S sleeps, T is stopped, D hangs in the kernel, Z has ended."""
+    found = {}
+    for one in (pid, *children(pid)):
+        with contextlib.suppress(OSError), open(f"/proc/{one}/stat", encoding="utf-8", errors="replace") as f:
+            found[one] = f.read().rpartition(") ")[2][:1]
+    return found
+
+
 def uid(pid):
-    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+    """None when there is no such process any more."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{pid}/status", encoding="ascii") as f:
         return next(int(line.split()[1]) for line in f if line.startswith("Uid:"))
+    return None
 
 
 def command_line(pid):
@@ -44,4 +56,4 @@ def lanes(worker):
 
 
 def engine(worker):
-    return next(p for p in children(worker.pid) if uid(p) != 0)
+    return next(p for p in children(worker.pid) if uid(p) not in (0, None))

@@ -8,7 +8,7 @@ import unittest
 import uuid
 
 from confluent_kafka.admin import AdminClient, NewTopic
-from stack import BUILD, Fleet, Services, wait_until
+from stack import BUILD, Fleet, Services, tell_story_of, wait_until
 
 LEASE_MS = 2000
 GRACE_MS = 500
@@ -53,6 +53,7 @@ class ReaperCase(unittest.TestCase):
             self.make_topic(kind)
 
     def tearDown(self):
+        tell_story_of(self, self.fleet)
         self.fleet.close()
         for sleeper in self.sleepers:
             sleeper.kill()

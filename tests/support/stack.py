@@ -12,6 +12,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -19,7 +20,9 @@ import uuid
 
 import audit
 import msgpack
+import processes
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition, OFFSET_BEGINNING
+from daemon_logs import DaemonLogs
 from ports import claim_ports, is_listening
 
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -154,8 +157,8 @@ class Fleet:
         self.grace_ms = settings.pop("grace_ms", 2000)
         self.settings = settings
         self.processes = []
+        self.logs = DaemonLogs()
         self.producer = Producer({"bootstrap.servers": services.brokers, "enable.idempotence": True, "linger.ms": 0})
-        self.log_path = os.path.join(self.state, "log.txt")
 
     def topic(self, kind):
         return f"{self.name}.{kind}"
@@ -170,20 +173,28 @@ class Fleet:
         path = os.path.join(self.state, f"{kind}-{len(self.processes)}.conf")
         with open(path, "w", encoding="ascii") as f:
             f.writelines(f"{key} = {value}\n" for key, value in values.items())
-        with open(self.log_path, "ab") as log:
-            process = subprocess.Popen([os.path.join(BUILD, kind.split("-")[0], "mayfly-" + kind.split("-")[0]), "--config", path],
-                                       stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        return self.launch(kind, os.path.join(BUILD, kind, "mayfly-" + kind), "--config", path)
+
+    def launch(self, kind, *command):
+        """A daemon: it leads a session of its own, and `process.log` is what it says."""
+        path = os.path.join(self.state, f"{kind}-{len(self.processes)}.log")
+        with open(path, "wb") as log:
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        process.log = self.logs.add(path)
         self.processes.append(process)
         return process
 
+    def _await_sign(self, process, sign):
+        """Of a daemon that is up: it says so itself."""
+        wait_until(f"{process.log.path} has{sign}", lambda: sign in process.log.text() or self._fail_if_dead(process))
+
     def start_worker(self, name="w1", wait=True, **settings):
+        """`wait`: until it owns partitions."""
         values = {**self._common(), "worker": f"{self.name}-{name}", "allow_emulation": "yes", "slots": 2, "memory_mib": 4096,
                   "disk_mib": 8192, "partitions": 2, **self.settings, **settings}
-        before = self.log().count("event=assigned") + self.log().count("intake.assigned")
         process = self._start("worker", values)
         if wait:
-            wait_until("the worker owns partitions", lambda: self.log().count("intake.assigned") > before or
-                       self._fail_if_dead(process))
+            self._await_sign(process, " intake.assigned ")
         return process
 
     @contextlib.contextmanager
@@ -205,19 +216,19 @@ class Fleet:
             over.set()
             keeper.join()
 
-    def start_reaper(self, **settings):
+    def start_reaper(self, wait=True, **settings):
+        """`wait`: until it scans leases, if Redis is there."""
         values = {**self._common(), "grace_ms": self.grace_ms, "scan_ms": 250, "lost_after_ms": 15000, **settings}
-        return self._start("reaper", values)
+        process = self._start("reaper", values)
+        if wait:
+            self._await_sign(process, " reaper.start owner=")
+        return process
 
     def _fail_if_dead(self, process):
-        assert process.poll() is None, f"process ended with {process.returncode}:\n" + self.log()[-3000:]
+        assert process.poll() is None, f"{process.log.path}: it ended with {process.returncode}:\n" + process.log.text()[-3000:]
 
     def log(self):
-        try:
-            with open(self.log_path, encoding="utf-8", errors="replace") as f:
-                return f.read()
-        except FileNotFoundError:
-            return ""
+        return self.logs.text()
 
     @property
     def accel(self):
@@ -277,12 +288,21 @@ class Fleet:
         return found
 
     def story(self):
-        """How the processes ended, the last of what they said that is not routine, and the last of all they said."""
-        ends = "".join(f"{process.args[0]}: {process.poll()}\n" for process in self.processes)
+        """What became of each process and what it said last, then what all of them said that is not routine, and the last of all."""
         lines = self.log().splitlines(True)
         plain = [line for line in lines if " debug " not in line]
         loud = [line for line in plain if " info " not in line]
+        ends = "".join(self._end_of(process) for process in self.processes)
         return ends + "...\n".join("".join(part) for part in (loud[-40:], plain[-60:], lines[-80:]))
+
+    def _end_of(self, process):
+        end = process.poll()
+        what = f"ended with {end}" if end is not None else f"runs {processes.states(process.pid)}"
+        said = process.log.text().splitlines()
+        tail = [line for line in said if " debug " not in line][-3:]
+        told = f"the last of its lines ({len(said)}):" if said else "it said nothing"
+        name = os.path.basename(process.log.path)
+        return f"{name}, pid {process.pid}, {what}; {told}\n" + "".join(f"    {line[:200]}\n" for line in tail)
 
     def disk(self, task_id):
         """Where the disk of its workspace is: named by the workspace's id, which its lease says."""
@@ -293,13 +313,18 @@ class Fleet:
         """What carries this fleet's name on the host or in Redis."""
         return audit.leftovers(self)
 
-    def kill_group(self, process):
-        """SIGKILL to a daemon and everything in its session."""
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        process.wait()
+    def kill_group(self, *daemons):
+        """SIGKILL to daemons and everything in their sessions."""
+        for process in daemons:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        for process in daemons:
+            process.wait()
+
+    @staticmethod
+    def has_stopped_well(process):
+        """After SIGTERM: with status 0, or of that signal while it had no engine yet, and so nothing in hand."""
+        return process.returncode == 0 or (process.returncode == -signal.SIGTERM and " engine " not in process.log.text())
 
     def close(self):
         """End what still runs, in order; a leak, a memory error or an end that is none is a failure."""
@@ -312,16 +337,16 @@ class Fleet:
                 self.kill_group(process)
         try:
             self._check_reports()
-            failed = [process for process in running if process.returncode != 0]
+            failed = [process for process in running if not self.has_stopped_well(process)]
             assert not failed, f"{len(failed)} did not end well after SIGTERM:\n{self.story()}"
         finally:
             self._remove()
 
     def _check_reports(self):
         """Also of processes that a test has killed."""
-        log = self.log()
-        found = [log.index(sign) for sign in SANITIZERS if sign in log]
-        assert not found, "a sanitizer's report:\n" + log[max(min(found) - 200, 0):][:5000]
+        for log in (one.text() for one in self.logs.logs):
+            found = [log.index(sign) for sign in SANITIZERS if sign in log]
+            assert not found, "a sanitizer's report:\n" + log[max(min(found) - 200, 0):][:5000]
 
     def _remove(self):
         if os.environ.get("MAYFLY_KEEP"):
@@ -339,6 +364,13 @@ class Fleet:
 
     def __exit__(self, *_):
         self.close()
+
+
+def tell_story_of(test, fleet):
+    """If that test has failed: what its fleet did."""
+    result = test._outcome.result
+    if any(getattr(failed, "test_case", failed) is test for failed, _ in result.failures + result.errors):
+        print(f"\n{test.id()} failed; its fleet's story:\n{fleet.story()}", file=sys.stderr)
 
 
 class Reader:

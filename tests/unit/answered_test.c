@@ -59,6 +59,7 @@ static void ask(const struct record_place *places, size_t n, struct partitions *
 {
 	const struct answered_config config = { .group = "g", .partitions = partitions };
 	struct event_base *base = event_base_new();
+	struct answered_question questions[QUESTIONS] = { 0 };
 	struct answered *answered;
 	struct err err;
 
@@ -66,7 +67,7 @@ static void ask(const struct record_place *places, size_t n, struct partitions *
 	n_asked = 0;
 	for (size_t i = 0; i < n; i++) {
 		ret[i] = ANSWERED_VERDICT_COUNT;
-		answered_ask(answered, &places[i], on_verdict, &ret[i]);
+		answered_ask(answered, &questions[i], &places[i], on_verdict, &ret[i]);
 	}
 	assert_true(event_base_loop(base, EVLOOP_NONBLOCK) >= 0); /* 1: nothing is left to wait for */
 	answered_free(answered);

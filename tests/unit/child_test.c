@@ -49,6 +49,30 @@ static void test_a_signal_stops_one(void **state)
 	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
 }
 
+/* Two that were stopped before they listened, of which only one was asked to; one that was killed; one that ended by itself. */
+static void test_its_exit_status(void **state)
+{
+	static const struct {
+		int signal; /* 0: its socket ends */
+		bool is_stopping;
+		int expected;
+	} cases[] = { { SIGTERM, true, 0 }, { SIGTERM, false, 1 }, { SIGKILL, true, 1 }, { 0, true, 7 }, { 0, false, 7 } };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		int fd, status;
+		pid_t pid = start(CHILD_STOP_BY_SIGNAL, &fd);
+
+		if (cases[i].signal)
+			assert_int_equal(kill(pid, cases[i].signal), 0);
+		else
+			close_fd(&fd);
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_equal(child_exit_status(status, cases[i].is_stopping), cases[i].expected);
+		close_fd(&fd);
+	}
+}
+
 static void test_only_its_sockets_end_stops_a_helper(void **state)
 {
 	int fd, status;
@@ -130,6 +154,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_signal_stops_one),
+		cmocka_unit_test(test_its_exit_status),
 		cmocka_unit_test(test_only_its_sockets_end_stops_a_helper),
 		cmocka_unit_test(test_a_killed_one_is_waited_for),
 		cmocka_unit_test(test_signals_are_read),

@@ -20,6 +20,7 @@
 
 struct fixture {
 	struct event_base *base;
+	struct turns *turns;
 	struct settings settings;
 	struct topics topics;
 	struct job_services services;
@@ -33,6 +34,7 @@ struct fixture {
 		void *ctx;
 	} lease[8];
 	size_t n_lease;
+	const struct answered_question *question;
 	answered_fn answered_fn;
 	void *answered_ctx;
 	int64_t answered_offset;
@@ -107,21 +109,23 @@ uint64_t __wrap_leases_connections(const struct leases *leases)
 	return 0;
 }
 
-void __wrap_answered_ask(struct answered *answered, const struct record_place *place, answered_fn fn, void *ctx);
-void __wrap_answered_ask(struct answered *answered, const struct record_place *place, answered_fn fn, void *ctx)
+void __wrap_answered_ask(struct answered *answered, struct answered_question *question, const struct record_place *place, answered_fn fn,
+			 void *ctx);
+void __wrap_answered_ask(struct answered *answered, struct answered_question *question, const struct record_place *place, answered_fn fn,
+			 void *ctx)
 {
 	(void)answered;
+	now->question = question;
 	note("ask");
 	now->answered_fn = fn;
 	now->answered_ctx = ctx;
 	now->answered_offset = place->offset;
 }
 
-void __wrap_answered_forget(struct answered *answered, const void *ctx);
-void __wrap_answered_forget(struct answered *answered, const void *ctx)
+void __wrap_answered_forget(struct answered_question *question);
+void __wrap_answered_forget(struct answered_question *question)
 {
-	(void)answered;
-	if (now->answered_ctx == ctx)
+	if (now->question == question)
 		now->answered_fn = NULL;
 }
 
@@ -234,6 +238,7 @@ static int set_up(void **state)
 	struct fixture *fixture = calloc(1, sizeof(*fixture));
 	struct queue_config queue = { .held_max = 4, .lease_ms = 30000, .on_full = on_full, .is_ours = is_ours,
 				      .ctx = fixture };
+	struct err err;
 
 	assert_non_null(fixture);
 	now = fixture;
@@ -242,10 +247,11 @@ static int set_up(void **state)
 	topics_name("t", &fixture->topics);
 	queue.base = fixture->base = event_base_new();
 	queue.admission = admission_new(&limits);
+	assert_int_equal(turns_new(fixture->base, &fixture->turns, &err), 0);
 	fixture->services = (struct job_services){ .settings = &fixture->settings, .topics = &fixture->topics, .accel = "none",
-						   .base = fixture->base, .admission = queue.admission, .on_told = on_told,
+						   .turns = fixture->turns, .admission = queue.admission, .on_told = on_told,
 						   .on_over = on_over, .ctx = fixture };
-	fixture->services.workspaces = (struct workspace_host){ .base = fixture->base, .backend = backend_find("null"),
+	fixture->services.workspaces = (struct workspace_host){ .base = fixture->base, .turns = fixture->turns, .backend = backend_find("null"),
 								.admission = queue.admission };
 	fixture->queue = queue_new(&queue);
 	assert_non_null(fixture->queue);
@@ -259,6 +265,7 @@ static int tear_down(void **state)
 
 	queue_free(fixture->queue); /* asserts that no job is left */
 	admission_free(fixture->services.admission);
+	turns_free(fixture->turns);
 	event_base_free(fixture->base);
 	result_clear(&fixture->told);
 	free(fixture);

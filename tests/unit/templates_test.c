@@ -20,6 +20,7 @@
 
 struct fixture {
 	struct event_base *base;
+	struct turns *turns;
 	struct admission *admission;
 	struct workspace_host host;
 	struct templates *templates;
@@ -73,11 +74,13 @@ static int set_up(void **state)
 	};
 	struct fixture *fixture = calloc(1, sizeof(*fixture));
 	struct templates_config config = { .memory_mib = BUDGET_MIB };
+	struct err err;
 
 	assert_non_null(fixture);
 	fixture->base = event_base_new();
 	fixture->admission = admission_new(&limits);
-	fixture->host = (struct workspace_host){ .base = fixture->base, .backend = &backend, .admission = fixture->admission, .held_vms = held_vms_new(4000) };
+	assert_int_equal(turns_new(fixture->base, &fixture->turns, &err), 0);
+	fixture->host = (struct workspace_host){ .base = fixture->base, .turns = fixture->turns, .backend = &backend, .admission = fixture->admission, .held_vms = held_vms_new(4000) };
 	config.workspaces = &fixture->host;
 	fixture->templates = templates_new(&config);
 	now = *state = fixture;
@@ -90,6 +93,7 @@ static int tear_down(void **state)
 
 	templates_free(fixture->templates);
 	held_vms_free(fixture->host.held_vms);
+	turns_free(fixture->turns);
 	admission_free(fixture->admission);
 	event_base_free(fixture->base);
 	free(fixture);

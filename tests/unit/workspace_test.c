@@ -22,6 +22,7 @@ enum manner {
 
 struct fixture {
 	struct event_base *base;
+	struct turns *turns;
 	struct admission *admission;
 	struct workspace_host host;
 	struct workspace *workspace;
@@ -175,6 +176,8 @@ static int set_up(void **state)
 	const struct admission_limits limits = { .slots = 1, .memory_mib = 1024, .disk_mib = 1024, .cpus = 4, .largest_disk_mib = 8192 };
 	struct fixture *fixture = calloc(1, sizeof(*fixture));
 
+	struct err err;
+
 	assert_non_null(fixture);
 	for (size_t way = 0; way < WORKSPACE_START_COUNT; way++) {
 		for (size_t i = 0; i < WORKSPACE_STAGE_COUNT; i++) {
@@ -186,8 +189,9 @@ static int set_up(void **state)
 	}
 	plan.start = WORKSPACE_START_COLD;
 	fixture->base = event_base_new();
+	assert_int_equal(turns_new(fixture->base, &fixture->turns, &err), 0);
 	fixture->admission = admission_new(&limits);
-	fixture->host = (struct workspace_host){ .base = fixture->base, .backend = &backend, .admission = fixture->admission };
+	fixture->host = (struct workspace_host){ .base = fixture->base, .turns = fixture->turns, .backend = &backend, .admission = fixture->admission };
 	now = fixture;
 	make_workspace(fixture);
 	*state = fixture;
@@ -199,6 +203,7 @@ static int tear_down(void **state)
 	struct fixture *fixture = *state;
 
 	admission_free(fixture->admission);
+	turns_free(fixture->turns);
 	event_base_free(fixture->base);
 	free(fixture);
 	return 0;

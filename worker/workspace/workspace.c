@@ -32,7 +32,7 @@ static void set_state(struct workspace *workspace, enum workspace_state state)
 
 static void wake(struct workspace *workspace)
 {
-	event_active(workspace->turn, EV_TIMEOUT, 0);
+	turn_ask(&workspace->turn);
 }
 
 static const struct stage *stages_of(const struct workspace *workspace)
@@ -128,11 +128,10 @@ static void go_backward(struct workspace *workspace)
 	workspace->events->on_gone(workspace->ctx);
 }
 
-static void on_turn(evutil_socket_t fd, short what, void *arg)
+static void on_turn(void *ctx)
 {
-	struct workspace *workspace = arg;
+	struct workspace *workspace = ctx;
 
-	(void)fd, (void)what;
 	if (workspace->state == WORKSPACE_ENDING)
 		go_backward(workspace);
 	else
@@ -146,11 +145,7 @@ struct workspace *workspace_new(const struct workspace_host *host, const struct 
 
 	if (!workspace)
 		return NULL;
-	workspace->turn = event_new(host->base, -1, 0, on_turn, workspace);
-	if (!workspace->turn) {
-		free(workspace);
-		return NULL;
-	}
+	turn_init(&workspace->turn, host->turns, on_turn, workspace);
 	ident_uuid(workspace->vm_id);
 	workspace->host = host;
 	workspace->plan = plan;
@@ -173,7 +168,7 @@ void workspace_free(struct workspace *workspace)
 	return_reservation(workspace);
 	close_fd(&workspace->saved.memory_fd);
 	close_fd(&workspace->saved.state_fd);
-	event_free(workspace->turn);
+	turn_cancel(&workspace->turn);
 	free(workspace);
 }
 

@@ -26,6 +26,7 @@
 #include "base/ident.h"
 #include "host/disk/drive.h"
 #include "lane/client.h"
+#include "loop/turns.h"
 #include "wire/frame.h"
 #include "worker/workspace/admission.h"
 #include "worker/workspace/held_vms.h"
@@ -49,6 +50,7 @@ enum workspace_state {
 /* What is the same for all workspaces of a worker. Lent by the engine, outlives them. */
 struct workspace_host {
 	struct event_base *base;
+	struct turns *turns;
 	struct lane_client *disk_lane, *vmm_lane;
 	const struct backend *backend;
 	struct admission *admission; /* reservations go back there */
@@ -166,7 +168,7 @@ struct workspace {
 	uint64_t ttl_ends_mono_ms;
 	uint64_t end_mono_ns; /* when its end was decided */
 
-	struct event *turn;
+	struct turn turn;
 	enum stage_status stages[WORKSPACE_STAGE_COUNT];
 	uint64_t stage_mono_ns[WORKSPACE_STAGE_COUNT]; /* when each was started */
 	struct workspace_vm vm;

@@ -1,5 +1,5 @@
 -- owner host lease_ms, then the vm_ids of workspaces that the owner holds for no task yet. Each gets its entry, which is true for a
--- lease from now on. Answers done per workspace.
+-- lease from now on. Answers a line per workspace: done.
 
 local owner, host, until_ms = ARGV[2], ARGV[3], digits(clock() + tonumber(ARGV[4]))
 local answers, entries = {}, {}
@@ -9,4 +9,4 @@ for i = 5, #ARGV do
   entries[#entries + 1] = hold_of(until_ms, owner)
 end
 if #entries > 0 then redis.call('HSET', KEYS[4] .. host, unpack(entries)) end
-return answers
+return table.concat(answers, '\n')
