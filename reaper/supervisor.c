@@ -76,8 +76,7 @@ static void fill_lane(struct supervisor *supervisor)
 	const struct reaper_settings *settings = supervisor->settings;
 	struct lane_setup *setup = &supervisor->setup;
 
-	(void)snprintf(setup->place.host, sizeof(setup->place.host), "%.*s", IDENT_ID_MAX, settings->host);
-	(void)snprintf(setup->place.state_dir, sizeof(setup->place.state_dir), "%s", settings->state_dir);
+	names_place(settings->host, settings->state_dir, &setup->place);
 	(void)snprintf(setup->libexec_dir, sizeof(setup->libexec_dir), "%s", settings->libexec_dir);
 	setup->log_level = settings->log_level;
 	supervisor->lane = (struct lane_process){

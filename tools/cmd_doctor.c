@@ -13,6 +13,7 @@
 #include "lane/accel_probe.h"
 #include "tools/client.h"
 #include "tools/command.h"
+#include "tools/doctor_host.h"
 #include "tools/leases_now.h"
 #include "tools/screen.h"
 #include "tools/stack.h"
@@ -20,8 +21,6 @@
 #define KAFKA_MS 2000
 
 enum { OPTION_READY = 1, OPTION_GROUP, OPTION_WORKER };
-
-enum mark { MARK_GOOD, MARK_WARN, MARK_BAD };
 
 struct doctor {
 	const struct target *target;
@@ -31,16 +30,16 @@ struct doctor {
 	bool has_worker; /* it takes tasks */
 };
 
-static void say(struct doctor *doctor, enum mark mark, const char *what, const char *fmt, ...)
+static void say(struct doctor *doctor, enum doctor_mark mark, const char *what, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 
-static void say(struct doctor *doctor, enum mark mark, const char *what, const char *fmt, ...)
+static void say(struct doctor *doctor, enum doctor_mark mark, const char *what, const char *fmt, ...)
 {
 	static const char *const signs[] = { "ok", "--", "NO" };
 	static const enum screen_paint paints[] = { SCREEN_GOOD, SCREEN_WARN, SCREEN_BAD };
 	va_list ap;
 
-	doctor->n_bad += mark == MARK_BAD;
+	doctor->n_bad += mark == DOCTOR_BAD;
 	(void)printf("%s%s%s  %-16s ", screen_code(stdout, paints[mark]), signs[mark],
 		     screen_code(stdout, SCREEN_PLAIN), what);
 	va_start(ap, fmt);
@@ -58,10 +57,10 @@ static bool exists(const char *path)
 static void check_root(struct doctor *doctor)
 {
 	if (geteuid() == 0)
-		say(doctor, MARK_GOOD, "root",
+		say(doctor, DOCTOR_GOOD, "root",
 		    "yes: workers start as root and give it up in the parts that read what comes in");
 	else
-		say(doctor, MARK_WARN, "root", "no: a worker cannot be started by this user (tasks can be submitted)");
+		say(doctor, DOCTOR_WARN, "root", "no: a worker cannot be started by this user (tasks can be submitted)");
 }
 
 static void check_kvm(struct doctor *doctor)
@@ -72,16 +71,16 @@ static void check_kvm(struct doctor *doctor)
 
 	names_kernel(&doctor->stack.place, kernel);
 	if (!exists("/dev/kvm")) {
-		say(doctor, MARK_WARN, "KVM", "no /dev/kvm: EMULATION, which proves function, not isolation");
+		say(doctor, DOCTOR_WARN, "KVM", "no /dev/kvm: EMULATION, which proves function, not isolation");
 	} else if (geteuid() != 0 || !exists(kernel)) {
-		say(doctor, MARK_WARN, "KVM",
+		say(doctor, DOCTOR_WARN, "KVM",
 		    "/dev/kvm is there; whether a guest really runs is probed by root with a kernel bundle");
 	} else if (target_libexec(libexec, &err) < 0 || accel_probe(&doctor->stack.place, libexec, true, &accel, &err) < 0) {
-		say(doctor, MARK_WARN, "KVM", "the probe guest could not be started: %s", err.msg);
+		say(doctor, DOCTOR_WARN, "KVM", "the probe guest could not be started: %s", err.msg);
 	} else if (accel == ACCEL_KVM) {
-		say(doctor, MARK_GOOD, "KVM", "a probe guest ran on it");
+		say(doctor, DOCTOR_GOOD, "KVM", "a probe guest ran on it");
 	} else {
-		say(doctor, MARK_WARN, "KVM",
+		say(doctor, DOCTOR_WARN, "KVM",
 		    "/dev/kvm is there, but a guest did not start on it: EMULATION, which proves function, not isolation");
 	}
 }
@@ -91,9 +90,9 @@ static void check_cgroup(struct doctor *doctor)
 	int version = cgroup_version();
 
 	if (version)
-		say(doctor, MARK_GOOD, "control groups", "version %d with memory and pids", version);
+		say(doctor, DOCTOR_GOOD, "control groups", "version %d with memory and pids", version);
 	else
-		say(doctor, MARK_BAD, "control groups",
+		say(doctor, DOCTOR_BAD, "control groups",
 		    "neither version has memory and pids: nothing limits a VMM here");
 }
 
@@ -112,11 +111,11 @@ static bool has_driver(const char *name)
 static void check_devices(struct doctor *doctor)
 {
 	if (has_driver("device-mapper"))
-		say(doctor, MARK_GOOD, "dm-crypt",
+		say(doctor, DOCTOR_GOOD, "dm-crypt",
 		    "device-mapper is there (this version lets QEMU open the LUKS volume itself)");
 	else
-		say(doctor, MARK_GOOD, "dm-crypt", "no device-mapper; not needed: QEMU opens the LUKS volume itself");
-	say(doctor, MARK_GOOD, "vhost-vsock", "%s; not needed: the guest's channel is virtio-serial",
+		say(doctor, DOCTOR_GOOD, "dm-crypt", "no device-mapper; not needed: QEMU opens the LUKS volume itself");
+	say(doctor, DOCTOR_GOOD, "vhost-vsock", "%s; not needed: the guest's channel is virtio-serial",
 	    exists("/dev/vhost-vsock") ? "there" : "not there");
 }
 
@@ -130,10 +129,10 @@ static void check_namespaces(struct doctor *doctor)
 		_exit(unshare(geteuid() == 0 ? CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS
 					     : CLONE_NEWUSER) < 0);
 	if (pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0)
-		say(doctor, MARK_GOOD, "namespaces", "%s can be made",
+		say(doctor, DOCTOR_GOOD, "namespaces", "%s can be made",
 		    geteuid() == 0 ? "mount, pid, net, ipc and uts" : "user namespaces");
 	else
-		say(doctor, geteuid() == 0 ? MARK_BAD : MARK_WARN, "namespaces",
+		say(doctor, geteuid() == 0 ? DOCTOR_BAD : DOCTOR_WARN, "namespaces",
 		    "cannot be made: the jail of a VMM needs them");
 }
 
@@ -145,9 +144,9 @@ static void check_program(struct doctor *doctor, const char *what, const char *c
 	if (stream && fgets(line, sizeof(line), stream))
 		line[strcspn(line, "\n")] = '\0';
 	if (stream && pclose(stream) == 0 && line[0])
-		say(doctor, MARK_GOOD, what, "%s", line);
+		say(doctor, DOCTOR_GOOD, what, "%s", line);
 	else
-		say(doctor, MARK_BAD, what, "is missing: %s; tools/install-deps brings it", why);
+		say(doctor, DOCTOR_BAD, what, "is missing: %s; tools/install-deps brings it", why);
 }
 
 static void check_manifest(struct doctor *doctor, const char *what, const char *path, const char *keys[2],
@@ -158,9 +157,9 @@ static void check_manifest(struct doctor *doctor, const char *what, const char *
 	const char *second = json_string_value(json_object_get(manifest, keys[1]));
 
 	if (manifest)
-		say(doctor, MARK_GOOD, what, "%s%s%.60s", first ? first : "", second ? " " : "", second ? second : "");
+		say(doctor, DOCTOR_GOOD, what, "%s%s%.60s", first ? first : "", second ? " " : "", second ? second : "");
 	else
-		say(doctor, MARK_BAD, what, "is not built; %s", remedy);
+		say(doctor, DOCTOR_BAD, what, "is not built; %s", remedy);
 }
 
 static void check_images(struct doctor *doctor)
@@ -182,7 +181,7 @@ static void check_images(struct doctor *doctor)
 		n++;
 	}
 	if (!n)
-		say(doctor, MARK_BAD, "images",
+		say(doctor, DOCTOR_BAD, "images",
 		    "there is none in '%s'; build one: mayfly image build guest/images/base.image", folder);
 }
 
@@ -207,15 +206,15 @@ static void check_kafka(struct doctor *doctor)
 	struct err err;
 
 	if (client_new(doctor->target, NULL, NULL, &client, &err) < 0 || client_probe(client, KAFKA_MS, &err) < 0)
-		say(doctor, MARK_BAD, "Kafka", "%s", err.msg);
+		say(doctor, DOCTOR_BAD, "Kafka", "%s", err.msg);
 	else if ((doctor->has_worker = client_group_is_ready(client, doctor->group, doctor->worker, KAFKA_MS, &refusal)))
-		say(doctor, MARK_GOOD, "Kafka", "%s answers, and %s takes tasks", doctor->target->fleet.brokers,
+		say(doctor, DOCTOR_GOOD, "Kafka", "%s answers, and %s takes tasks", doctor->target->fleet.brokers,
 		    doctor->worker ? doctor->worker : "a worker");
 	else if (refusal)
-		say(doctor, MARK_BAD, "Kafka", "%s answers, but does not let us see group '%s': %s", doctor->target->fleet.brokers,
+		say(doctor, DOCTOR_BAD, "Kafka", "%s answers, but does not let us see group '%s': %s", doctor->target->fleet.brokers,
 		    doctor->group, refusal);
 	else
-		say(doctor, MARK_WARN, "Kafka", "%s answers, but %s of group '%s' takes tasks",
+		say(doctor, DOCTOR_WARN, "Kafka", "%s answers, but %s of group '%s' takes tasks",
 		    doctor->target->fleet.brokers, doctor->worker ? "not this worker" : "no worker", doctor->group);
 }
 
@@ -225,19 +224,32 @@ static void check_redis(struct doctor *doctor)
 	struct err err;
 
 	if (leases_now_probe(doctor->target, &is_evicting, &err) < 0)
-		say(doctor, MARK_BAD, "Redis", "%s", err.msg);
+		say(doctor, DOCTOR_BAD, "Redis", "%s", err.msg);
 	else if (is_evicting)
-		say(doctor, MARK_BAD, "Redis", "may drop keys, and leases with them: set maxmemory-policy noeviction");
+		say(doctor, DOCTOR_BAD, "Redis", "may drop keys, and leases with them: set maxmemory-policy noeviction");
 	else if (doctor->target->fleet.redis.socket[0])
-		say(doctor, MARK_GOOD, "Redis", "%s answers", doctor->target->fleet.redis.socket);
+		say(doctor, DOCTOR_GOOD, "Redis", "%s answers", doctor->target->fleet.redis.socket);
 	else
-		say(doctor, MARK_GOOD, "Redis", "%s:%u answers", doctor->target->fleet.redis.host,
+		say(doctor, DOCTOR_GOOD, "Redis", "%s:%u answers", doctor->target->fleet.redis.host,
 		    (unsigned)doctor->target->fleet.redis.port);
+}
+
+static void check_host(struct doctor *doctor)
+{
+	const char *state_dir = doctor->stack.place.state_dir;
+	struct doctor_line lines[DOCTOR_HOST_LINES];
+	struct host_limits limits;
+
+	host_limits_read("", state_dir, &limits);
+	doctor_host(&limits, state_dir, lines);
+	for (size_t i = 0; i < DOCTOR_HOST_LINES; i++)
+		say(doctor, lines[i].mark, lines[i].what, "%s", lines[i].text);
 }
 
 static int examine(struct doctor *doctor)
 {
 	check_root(doctor);
+	check_host(doctor);
 	check_kvm(doctor);
 	check_cgroup(doctor);
 	check_namespaces(doctor);
@@ -289,8 +301,8 @@ const struct command cmd_doctor = {
 	.summary = "what this host has and lacks, and what mode results",
 	.usage =
 		"usage: mayfly doctor [--ready] [--group NAME] [--worker NAME]\n\n"
-		"Looks at KVM (root boots a probe guest once per boot of the host), control groups, namespaces, QEMU, the guest's\n"
-		"parts, Kafka and Redis. Exit status 1 when something is missing that tasks need.\n\n"
+		"Looks at memory, disk and limits, and says what a worker makes of them; at KVM (root boots a probe guest once per boot of\n"
+		"the host), control groups, namespaces, QEMU, the guest's parts, Kafka and Redis. Exit status 1 when something is missing that tasks need.\n\n"
 		"  --ready              only ask whether a worker takes tasks (exit status 0), for health checks\n"
 		"  --group NAME         the workers' `group` (default: the prefix)\n"
 		"  --worker NAME        this one, by its `worker` setting (default: any of the group)\n\n"

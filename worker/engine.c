@@ -52,6 +52,7 @@ struct engine {
 	struct queue *queue;
 	struct intake *intake;
 	struct memory_watch memory;
+	struct host_place place;
 	struct engine_lanes lanes;
 	struct event *tick, *terminate;
 
@@ -328,6 +329,7 @@ static int open_workspaces(struct engine *engine, const struct backend *backend,
 						.ctx = engine };
 	const struct templates_config templates = { .workspaces = &engine->services.workspaces, .memory_mib = settings->template_memory_mib };
 
+	names_place(settings->host, settings->state_dir, &engine->place);
 	engine->services.admission = admission_new(&limits);
 	engine->services.fitness = fitness_new(&fitness);
 	engine->services.workspaces = (struct workspace_host){ .base = engine->base,
@@ -337,6 +339,7 @@ static int open_workspaces(struct engine *engine, const struct backend *backend,
 							       .backend = backend,
 							       .admission = engine->services.admission,
 							       .held_vms = held_vms_new(settings->lease_ms),
+							       .place = &engine->place,
 							       .boot_ms = settings->boot_ms,
 							       .null_run_ms = settings->null_run_ms,
 							       .on_works = on_works,
@@ -439,8 +442,11 @@ static void engine_close(struct engine *engine)
 
 static void run(struct engine *engine, const struct engine_ends *ends)
 {
-	log_info("engine.start", "owner=%s vmm=%s accel=%s slots=%llu", engine->owner, engine->settings->vmm, ends->accel,
-		 (unsigned long long)engine->settings->slots);
+	const struct settings *settings = engine->settings;
+
+	log_info("engine.start", "owner=%s vmm=%s accel=%s slots=%llu memory_mib=%llu disk_mib=%llu memory_floor_mib=%llu", engine->owner,
+		 settings->vmm, ends->accel, (unsigned long long)settings->slots, (unsigned long long)settings->memory_mib,
+		 (unsigned long long)settings->disk_mib, (unsigned long long)settings->memory_floor_mib);
 	(void)event_base_dispatch(engine->base); /* its only failure is having no events */
 }
 

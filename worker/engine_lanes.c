@@ -29,7 +29,8 @@ static void on_replace_vmm(void *ctx)
 	replace(ctx, ENGINE_LANE_VMM);
 }
 
-int engine_lanes_open(struct engine_lanes *lanes, struct event_base *base, const int fds[ENGINE_LANE_COUNT], struct err *err)
+int engine_lanes_open(struct engine_lanes *lanes, struct event_base *base, const int fds[ENGINE_LANE_COUNT],
+		      struct err *err)
 {
 	lanes->clients[ENGINE_LANE_DISK] = lane_client_new(base, "disk", on_replace_disk, lanes);
 	lanes->clients[ENGINE_LANE_VMM] = lane_client_new(base, "vmm", on_replace_vmm, lanes);

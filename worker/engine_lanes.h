@@ -15,6 +15,8 @@ struct engine_lanes {
 	void *ctx;
 };
 
-/* Who calls fills supervisor_fd, on_lost and ctx. Takes the descriptors of the lanes; after a failure it is to be closed as well. */
-int engine_lanes_open(struct engine_lanes *lanes, struct event_base *base, const int fds[ENGINE_LANE_COUNT], struct err *err);
+/* Who calls fills supervisor_fd, on_lost and ctx. Takes the descriptors of the lanes; after a failure it is to be
+ * closed as well. */
+int engine_lanes_open(struct engine_lanes *lanes, struct event_base *base, const int fds[ENGINE_LANE_COUNT],
+		      struct err *err);
 void engine_lanes_close(struct engine_lanes *lanes);

@@ -18,8 +18,8 @@ static void tell(struct memory_watch *watch, uint64_t now_mono_ms)
 			 (unsigned long long)pressure->limits.floor_mib, count.active, count.idle,
 			 (unsigned long long)pressure->n_highs);
 	} else {
-		log_info("memory.low", "stalled_percent=%u available_mib=%llu after_ms=%llu", last->stalled_centi / 100, (unsigned long long)last->available_mib,
-			 (unsigned long long)(now_mono_ms - watch->high_mono_ms));
+		log_info("memory.low", "stalled_percent=%u available_mib=%llu after_ms=%llu", last->stalled_centi / 100,
+			 (unsigned long long)last->available_mib, (unsigned long long)(now_mono_ms - watch->high_mono_ms));
 	}
 }
 

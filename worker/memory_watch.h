@@ -1,5 +1,5 @@
-/* Looks twice a second whether memory is short on this host (host/pressure.h), and tells admission; each change is a line in the log.
- * It runs where microVMs are made. */
+/* Looks twice a second whether memory is short on this host (host/pressure.h), and tells admission; each change is a
+ * line in the log. It runs where microVMs are made. */
 #pragma once
 
 #include <stdint.h>

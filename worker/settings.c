@@ -143,10 +143,12 @@ static uint64_t templates_mib(uint64_t memory_mib)
 	return mib < TEMPLATES_MIB ? mib : TEMPLATES_MIB;
 }
 
-/* However little there is now: one task of the usual size is tried. A disk that is full today is nothing that a person configured. */
+/* However little there is now: one task of the usual size is tried. A disk that is full today is nothing that a person
+ * configured. */
 static void fit(struct settings *settings, const struct host_limits *limits, uint32_t overhead_mib)
 {
-	uint64_t one_disk_mib = disk_size_class_mib(TASK_DEFAULT_DISK_MIB), disks_mib = settings->slots * least_disk_mib();
+	uint64_t one_disk_mib = disk_size_class_mib(TASK_DEFAULT_DISK_MIB);
+	uint64_t disks_mib = settings->slots * least_disk_mib();
 
 	if (settings->memory_mib == CONF_AUTO)
 		settings->memory_mib = at_least(host_limits_memory_mib(limits), TASK_DEFAULT_MEMORY_MIB + overhead_mib);
@@ -160,8 +162,8 @@ static void fit(struct settings *settings, const struct host_limits *limits, uin
 		fit_slots(settings, limits, overhead_mib);
 }
 
-static int refuse_slots(const struct settings *settings, const char *what, const char *key, uint64_t has_mib, uint64_t least_mib,
-			struct err *err)
+static int refuse_slots(const struct settings *settings, const char *what, const char *key, uint64_t has_mib,
+			uint64_t least_mib, struct err *err)
 {
 	return err_set(err, ERR_INPUT, 0,
 		       "%s: slots: %s takes %" PRIu64 " MiB at least, so that %" PRIu64 " of them do not fit in %s = %" PRIu64
@@ -170,7 +172,8 @@ static int refuse_slots(const struct settings *settings, const char *what, const
 		       least_mib * settings->slots);
 }
 
-static int check_memory(const struct settings *settings, const struct host_limits *limits, uint32_t overhead_mib, struct err *err)
+static int check_memory(const struct settings *settings, const struct host_limits *limits, uint32_t overhead_mib,
+			struct err *err)
 {
 	const uint64_t least_mib = TASK_MIN_MEMORY_MIB + overhead_mib;
 

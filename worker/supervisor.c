@@ -211,8 +211,7 @@ static void fill_setup(struct supervisor *supervisor)
 	const struct settings *settings = supervisor->settings;
 	struct lane_setup *setup = &supervisor->setup;
 
-	(void)snprintf(setup->place.host, sizeof(setup->place.host), "%.*s", IDENT_ID_MAX, settings->host);
-	(void)snprintf(setup->place.state_dir, sizeof(setup->place.state_dir), "%s", settings->state_dir);
+	names_place(settings->host, settings->state_dir, &setup->place);
 	(void)snprintf(setup->libexec_dir, sizeof(setup->libexec_dir), "%s", settings->libexec_dir);
 	setup->slot_uid_base = (uint32_t)settings->slot_uid_base;
 	setup->n_slots = (uint32_t)settings_vm_slots(settings);

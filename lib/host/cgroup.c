@@ -232,6 +232,48 @@ bool cgroup_has_oom_kill(const char *path)
 	return false;
 }
 
+static int read_usage(const char *hierarchy, const char *path, const char *file, uint64_t *ret_bytes, struct err *err)
+{
+	char full[PATH_MAX];
+	cleanup_file FILE *stream = NULL;
+
+	join(full, hierarchy, path, file);
+	stream = fopen(full, "re");
+	if (!stream || fscanf(stream, "%" SCNu64, ret_bytes) != 1)
+		return err_set(err, ERR_HOST, stream ? EBADMSG : errno, "read '%s'", full);
+	return 0;
+}
+
+/* Pages of files; of a memfd they are none. */
+static uint64_t read_file_pages(const char *hierarchy, const char *path)
+{
+	char full[PATH_MAX], line[128], name[64];
+	cleanup_file FILE *stream = NULL;
+	uint64_t bytes, sum = 0;
+
+	join(full, hierarchy, path, "memory.stat");
+	stream = fopen(full, "re");
+	while (stream && fgets(line, sizeof(line), stream))
+		if (sscanf(line, "%63s %" SCNu64, name, &bytes) == 2 &&
+		    (strcmp(name, "inactive_file") == 0 || strcmp(name, "active_file") == 0))
+			sum += bytes;
+	return sum;
+}
+
+int cgroup_memory(const char *path, uint64_t *ret_bytes, struct err *err)
+{
+	bool is_v2 = cgroup_version() == 2;
+	const char *hierarchy = is_v2 ? "" : "memory";
+	uint64_t used, files;
+	int r = read_usage(hierarchy, path, is_v2 ? "memory.current" : "memory.usage_in_bytes", &used, err);
+
+	if (r < 0)
+		return r;
+	files = read_file_pages(hierarchy, path);
+	*ret_bytes = used > files ? used - files : 0;
+	return 0;
+}
+
 static bool is_member(const char *procs, int pid)
 {
 	cleanup_file FILE *stream = fopen(procs, "re");

@@ -30,6 +30,10 @@ int cgroup_enter(const char *path, struct err *err);
 /* Did the kernel kill something in it for memory? */
 bool cgroup_has_oom_kill(const char *path);
 
+/* What it takes from the host now: memory that is charged to it, without files' pages, which the kernel takes back when it needs them.
+ * Anybody may ask. A page is charged to whom touched it first: to a clone what it changed, not its template's. */
+int cgroup_memory(const char *path, uint64_t *ret_bytes, struct err *err);
+
 /* Members of `gid` may remove it, and others of its parent, once they are empty; nothing else: limits and membership stay root's. */
 int cgroup_let_remove(const char *path, gid_t gid, struct err *err);
 

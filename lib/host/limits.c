@@ -119,7 +119,8 @@ static void look_at_group(struct narrowest *narrowest, const char *controllers, 
 	}
 }
 
-/* From the group that we are in up to the root, which in a container is the container's. One that cannot be seen has no files. */
+/* From the group that we are in up to the root, which in a container is the container's. One that cannot be seen has no
+ * files. */
 static void look_upwards(struct narrowest *narrowest, const char *mount, const char *controllers, char *path)
 {
 	char group[PATH_MAX];
@@ -248,7 +249,8 @@ uint64_t host_limits_disk_mib(const struct host_limits *limits)
 	return mib < DISK_MAX_MIB ? mib : DISK_MAX_MIB;
 }
 
-uint32_t host_limits_slots(const struct host_limits *limits, uint64_t memory_mib, uint64_t disk_mib, uint32_t overhead_mib)
+uint32_t host_limits_slots(const struct host_limits *limits, uint64_t memory_mib, uint64_t disk_mib,
+			   uint32_t overhead_mib)
 {
 	uint64_t slots = (uint64_t)limits->cpus * TASKS_PER_CPU;
 

@@ -5,6 +5,12 @@
 
 /* Every part is bounded (state_dir is PATH_MAX / 2, ids 64), so nothing here can be cut. */
 
+void names_place(const char *host, const char *state_dir, struct host_place *ret)
+{
+	(void)snprintf(ret->host, sizeof(ret->host), "%.*s", IDENT_ID_MAX, host);
+	(void)snprintf(ret->state_dir, sizeof(ret->state_dir), "%s", state_dir);
+}
+
 void names_scratch_dir(const struct host_place *place, char out[PATH_MAX])
 {
 	(void)snprintf(out, PATH_MAX, "%s/scratch", place->state_dir);

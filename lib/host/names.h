@@ -18,6 +18,8 @@ struct host_place {
 	char state_dir[PATH_MAX / 2]; /* absolute */
 };
 
+void names_place(const char *host, const char *state_dir, struct host_place *ret);
+
 /* <state_dir>/scratch: backing files of disks; <state_dir>/scratch/<id>.luks */
 void names_scratch_dir(const struct host_place *place, char out[PATH_MAX]);
 void names_disk(const struct host_place *place, const char *id, char out[PATH_MAX]);

@@ -31,13 +31,17 @@ void pressure_sample(const struct pressure_limits *limits, struct pressure_sampl
 
 static bool is_beyond(const struct pressure_limits *limits, const struct pressure_sample *sample)
 {
-	return sample->stalled_centi > limits->max_percent * CENTI || sample->available_mib < limits->floor_mib;
+	return sample->available_mib < limits->floor_mib || (sample->available_mib < PRESSURE_SCARCE * limits->floor_mib &&
+							       sample->stalled_centi > limits->max_percent * CENTI);
 }
 
 static bool is_back(const struct pressure_limits *limits, const struct pressure_sample *sample)
 {
-	return sample->stalled_centi < limits->max_percent * CENTI / 2 &&
-	       sample->available_mib >= limits->floor_mib + limits->floor_mib / 4;
+	uint64_t margin_mib = limits->floor_mib / 4;
+
+	return sample->available_mib >= limits->floor_mib + margin_mib &&
+	       (sample->available_mib >= PRESSURE_SCARCE * limits->floor_mib + margin_mib ||
+		sample->stalled_centi < limits->max_percent * CENTI / 2);
 }
 
 bool pressure_take(struct pressure *pressure, const struct pressure_sample *sample)

@@ -1,9 +1,15 @@
 /* Is memory short on this host, now?
  *
- * Two signs, each with a limit. The kernel's pressure file (PSI, docs: accounting/psi.rst) says which part of the last ten seconds at
- * least one process stood still because it waited for memory; /proc/meminfo says what can still be had. Pressure is high from the moment when one of
- * them is beyond its limit until both are back by a margin, so that it does not go up and down with every sample. A kernel
- * without PSI leaves the second sign; one that shows neither is never under pressure. Who asks decides what follows. */
+ * Two signs. /proc/meminfo says what can still be had: less than a floor of that is pressure. The kernel's pressure
+ * file (PSI, its documentation: accounting/psi.rst) says which part of the last ten seconds at least one process stood
+ * still because it waited for memory. That alone is no sign: a process that turns in the narrowness of its own control
+ * group raises the whole host's number, and what a task does in its microVM must hold nobody else back (measured:
+ * docs/decisions/2026-11-28-what-is-promised-and-what-it-costs.md). So it counts when memory is scarce as well, below a
+ * few floors.
+ *
+ * Pressure is high from the moment when one of them is beyond its limit until both are back by a margin, so that it
+ * does not go up and down with every sample. A kernel without PSI leaves the floor; one that shows nothing is never
+ * under pressure. Who asks decides what follows. */
 #pragma once
 
 #include <stdbool.h>
@@ -11,10 +17,11 @@
 
 #define PRESSURE_FILE	 "/proc/pressure/memory"
 #define PRESSURE_MEMINFO "/proc/meminfo"
+#define PRESSURE_SCARCE	 4 /* floors: an eighth of the memory, by default */
 
 struct pressure_limits {
-	const char *file;     /* /proc/pressure/memory, or memory.pressure of a control group; lent */
-	const char *meminfo;  /* lent */
+	const char *file;     /* lent, as the next one */
+	const char *meminfo;
 	uint32_t max_percent; /* of "some avg10": high above it; again low below half of it */
 	uint64_t floor_mib;   /* available: high below it; again low a quarter above it */
 };

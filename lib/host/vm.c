@@ -151,6 +151,14 @@ int vm_destroy(const struct host_place *place, const char *id, struct err *err)
 	return cgroup_destroy(path, DESTROY_MS, err);
 }
 
+int vm_memory(const struct host_place *place, const char *id, uint64_t *ret_bytes, struct err *err)
+{
+	char path[PATH_MAX];
+
+	names_cgroup(place, id, path);
+	return cgroup_memory(path, ret_bytes, err);
+}
+
 struct old_probes {
 	const struct host_place *place;
 	struct err *err; /* of the last one that is still there */

@@ -38,5 +38,8 @@ int vm_destroy(const struct host_place *place, const char *id, struct err *err);
 /* What is left of probes (names_probe()) whose time has been over for a while: their guard died before it could remove it. */
 int vm_remove_old_probes(const struct host_place *place, struct err *err);
 
+/* What it takes of this host's memory now (host/cgroup.h). Needs no privileges. */
+int vm_memory(const struct host_place *place, const char *id, uint64_t *ret_bytes, struct err *err);
+
 /* Every workspace of which there is a control group on this host. `visit` answers 0 to go on. */
 int vm_each(const struct host_place *place, int (*visit)(void *ctx, const char *id), void *ctx, struct err *err);

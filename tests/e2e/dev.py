@@ -83,6 +83,12 @@ class Dev(PrivateStack):
         self.note_host()
         return done
 
+    def assert_the_doctor_is_right(self, said):
+        """The worker took of this host what the doctor says that one takes; disk space moves meanwhile."""
+        slots, memory = re.search(r"a worker takes .*: slots = (\d+), memory_mib = (\d+), disk_mib = \d+,", said).groups()
+        with open(os.path.join(self.state, "log", "worker.log"), encoding="utf-8") as f:
+            self.assertIn(f" slots={slots} memory_mib={memory} ", f.read())
+
     def test_it_comes_runs_and_goes(self):
         self.assertEqual(self.dev("status").returncode, 1)
         self.start()
@@ -97,6 +103,7 @@ class Dev(PrivateStack):
         doctor = self.mayfly("doctor")
         self.assertEqual(doctor.returncode, 0, doctor.stdout)
         self.assertIn("a worker takes tasks", doctor.stdout)
+        self.assert_the_doctor_is_right(doctor.stdout)
         done = self.dev("stop")
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assert_no_trace(pids)

@@ -1,11 +1,13 @@
 #!/usr/bin/python3
 """What stands still beside a task, and is not its fault. A host that takes the processor away from a booting VM again and again: its
 kernel measures its timer wrongly, the agent sees that and has it start over, and the task never learns of it. A Kafka that takes no
-output: the time that a program waits for it, or its end behind its output, is not the program's."""
+output: the time that a program waits for it, or its end behind its output, is not the program's. A host whose memory is short: tasks wait."""
 import contextlib
 import os
 import re
+import shutil
 import signal
+import tempfile
 import time
 
 from case import EndToEnd, wait_until  # first: it says where the next two are
@@ -66,6 +68,59 @@ class Stalls(EndToEnd):
         for task_id, size in zip(ids, (for_window, beyond_pipe)):
             result = told[task_id][0]
             self.assertEqual((result["outcome"], result["message"], result["stdout"]["kept"]), ("succeeded", "", size))
+        self.assert_nothing_left(fleet)
+
+    def long_task(self, fleet):
+        task_id = fleet.submit(argv=["/bin/sleep", "600"], disk_mib=16, memory_mib=128)
+        fleet.flush()
+        return task_id
+
+    def wait_for(self, fleet, what, n=1):
+        wait_until(what, lambda: fleet.log().count(what) >= n, 120)
+
+    def end(self, fleet, task_id):
+        fleet.cancel(task_id)
+        self.assertEqual(fleet.result(task_id)["outcome"], "cancelled")
+
+    def test_tasks_wait_while_memory_is_short_and_go_on_after(self):
+        """What the kernel says of its memory is played; one task runs all the same, and before and after it there are two."""
+        folder = tempfile.mkdtemp(prefix="mayfly-pressure.")
+        self.addCleanup(shutil.rmtree, folder)
+        os.chmod(folder, 0o755)
+        pressure = os.path.join(folder, "memory")
+
+        def stalled(percent):
+            with open(pressure + ".new", "w", encoding="ascii") as f:
+                f.write(f"some avg10={percent:.2f} avg60=0.00 avg300=0.00 total=1\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=1\n")
+            os.rename(pressure + ".new", pressure)
+
+        def has_begun(task_id):
+            return f"job.state id={task_id} " in fleet.log()
+
+        stalled(0)
+        with open("/proc/meminfo", encoding="ascii") as f:
+            available = int(re.search(r"^MemAvailable: +(\d+) kB$", f.read(), re.M)[1]) // 1024
+        fleet = self.fleet(slots=3, pressure_file=pressure, memory_floor_mib=available // 2)  # scarce, and not too little
+        fleet.start_worker()
+        before = [self.long_task(fleet) for _ in range(2)]
+        for task_id in before:
+            self.wait_for(fleet, f"id={task_id} state=running")
+        stalled(50)
+        self.wait_for(fleet, "memory.high")
+        waiting = self.long_task(fleet)
+        self.end(fleet, before[0])  # there is a slot more, which it may not have
+        time.sleep(2)
+        self.assertFalse(has_begun(waiting))
+        self.end(fleet, before[1])  # nothing runs: it may
+        self.wait_for(fleet, f"id={waiting} state=running")
+        last = self.long_task(fleet)
+        time.sleep(2)
+        self.assertFalse(has_begun(last))
+        stalled(0)
+        self.wait_for(fleet, f"id={last} state=running")
+        self.assertEqual([fleet.log().count(f" memory.{word} ") for word in ("high", "low")], [1, 1])
+        for task_id in (waiting, last):
+            self.end(fleet, task_id)
         self.assert_nothing_left(fleet)
 
 

@@ -1,4 +1,5 @@
-/* Admission counts promises of what runs and the cost of what is idle: nothing is promised twice, and everything comes back. */
+/* Admission counts promises of what runs and the cost of what is idle: nothing is promised twice, and everything comes
+ * back. */
 #include "worker/workspace/admission.h"
 
 #include <setjmp.h>
@@ -111,7 +112,8 @@ static struct admission *with_idle(uint32_t slots, uint32_t idle_slots, uint64_t
 	return admission;
 }
 
-/* What issue and documents promise: each was measured to cost 23 MiB, and 100 of them fit beside nothing else in 4 GiB. */
+/* What issue and documents promise: each was measured to cost 23 MiB, and 100 of them fit beside nothing else in 4
+ * GiB. */
 static void a_hundred_idle_ones_fit_in_4_gib(void **state)
 {
 	struct admission *admission = with_idle(4, 200, 4096);

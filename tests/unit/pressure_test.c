@@ -55,8 +55,7 @@ static bool look(struct files *files, const char *avg10, unsigned long available
 	struct pressure_sample sample;
 	char text[256];
 
-	(void)snprintf(text, sizeof(text), "some avg10=%s avg60=50.00 avg300=0.00 total=62643\nfull avg10=99.00 avg60=0.00 avg300=0.00 total=1\n",
-		       avg10);
+	(void)snprintf(text, sizeof(text), "some avg10=%s avg60=50.00 avg300=0.00 total=62643\nfull avg10=99.00 total=1\n", avg10);
 	put(files->file, text);
 	(void)snprintf(text, sizeof(text), "MemTotal:       24684092 kB\nMemFree:          1000 kB\nMemAvailable:   %lu kB\n",
 		       available_mib * 1024);
@@ -86,6 +85,21 @@ static void a_stall_is_pressure_until_it_is_half_of_that(void **state)
 	assert_int_equal(pressure->n_highs, 2);
 }
 
+/* A task that has used up the memory of its own control group stalls, and so does the host as a whole: it is nobody
+ * else's matter. */
+static void a_stall_where_there_is_enough_is_none(void **state)
+{
+	struct files *files = *state;
+	struct pressure *pressure = &files->pressure;
+
+	assert_false(look(files, "100.00", 1600)); /* four floors */
+	assert_true(look(files, "100.00", 1599)); /* the control */
+	assert_false(look(files, "100.00", 1600));
+	assert_true(pressure->is_high);
+	assert_true(look(files, "100.00", 1700)); /* and a quarter of one */
+	assert_false(pressure->is_high);
+}
+
 static void little_that_is_available_is_pressure(void **state)
 {
 	struct files *files = *state;
@@ -106,7 +120,7 @@ static void little_that_is_available_is_pressure(void **state)
 
 static void a_sign_that_cannot_be_read_is_none(void **state)
 {
-	static const char *const nonsense[] = { "", "none", "some avg10=", "full avg10=99.00 avg60=0.00 avg300=0.00 total=1\n" };
+	static const char *const nonsense[] = { "", "none", "some avg10=", "full avg10=99.00 total=1\n" };
 	struct files *files = *state;
 	struct pressure_sample sample;
 
@@ -143,6 +157,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_stall_is_pressure_until_it_is_half_of_that, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_stall_where_there_is_enough_is_none, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(little_that_is_available_is_pressure, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_sign_that_cannot_be_read_is_none, set_up, tear_down),
 		cmocka_unit_test(this_host_can_be_read),

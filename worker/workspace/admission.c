@@ -106,14 +106,16 @@ static void give_back(struct admission *admission, const struct reservation *res
 {
 	uint32_t *n = reservation->is_idle ? &admission->count.idle : &admission->count.active;
 
-	assert(*n > 0 && admission->count.memory_mib >= reservation->memory_mib && admission->disk_mib >= reservation->disk_mib);
+	assert(*n > 0 && admission->count.memory_mib >= reservation->memory_mib);
+	assert(admission->disk_mib >= reservation->disk_mib);
 	admission->count.memory_mib -= reservation->memory_mib;
 	admission->count.promised_mib -= reservation->promised_mib;
 	admission->disk_mib -= reservation->disk_mib;
 	(*n)--;
 }
 
-static enum admission_verdict take(struct admission *admission, const struct reservation *wanted, struct reservation *ret)
+static enum admission_verdict take(struct admission *admission, const struct reservation *wanted,
+				   struct reservation *ret)
 {
 	if (!has_room(admission, wanted->memory_mib, wanted->disk_mib))
 		return ADMISSION_VERDICT_WAIT;
@@ -143,7 +145,8 @@ static uint64_t idle_mib(uint64_t measured_mib, uint64_t promised_mib)
 	return measured_mib < promised_mib ? measured_mib : promised_mib;
 }
 
-enum admission_verdict admission_ask_idle(struct admission *admission, const struct shape *shape, struct reservation *ret)
+enum admission_verdict admission_ask_idle(struct admission *admission, const struct shape *shape,
+					  struct reservation *ret)
 {
 	uint64_t known_mib = footprints_mib(&admission->footprints, shape);
 	struct reservation wanted = { .is_idle = true,
@@ -170,7 +173,8 @@ enum admission_verdict admission_activate(struct admission *admission, struct re
 	return ADMISSION_VERDICT_ADMITTED;
 }
 
-void admission_measured(struct admission *admission, const struct shape *shape, struct reservation *reservation, uint64_t bytes)
+void admission_measured(struct admission *admission, const struct shape *shape, struct reservation *reservation,
+			uint64_t bytes)
 {
 	uint64_t mib = bytes / MIB + 1;
 

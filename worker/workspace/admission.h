@@ -1,18 +1,19 @@
 /* Admission: may this workspace be made here, now?
  *
  * A reservation is of one of two kinds:
- * ACTIVE  a task runs in its workspace, or will: it may take at any moment all that was promised to it, its memory and its VMM's. So
- *         promises are counted, not use, and those of all active ones together never exceed what there is.
- * IDLE    its workspace waits for a task, and nothing of one has been in it. It takes what it costs and no more: what was measured
- *         of it, before that what others of its shape cost (footprint.h), before that its promise; never less than a floor. So the
- *         promises of idle ones may exceed the memory there is: this is the only over-commitment. It ends in admission_activate(), where a
- *         promise must find its place before there is a task; who keeps idle ones gives up others until it does.
- * Disks are counted in full for both. What a reservation holds is given back when the last resource of its workspace is gone, so one that
- * is still being torn down keeps its share.
+ * ACTIVE  a task runs in its workspace, or will: it may take at any moment all that was promised to it, its memory and
+ *         its VMM's. So promises are counted, not use, and those of all active ones together never exceed what there is.
+ * IDLE    its workspace waits for a task, and nothing of one has been in it. It takes what it costs and no more: what was
+ *         measured of it, before that what others of its shape cost (footprint.h), before that its promise; never less
+ *         than a floor. So the promises of idle ones may exceed the memory there is: this is the only over-commitment. It
+ *         ends in admission_activate(), where a promise must find its place before there is a task; who keeps idle ones
+ *         gives up others until it does.
+ * Disks are counted in full for both. What a reservation holds is given back when the last resource of its workspace is
+ * gone, so one that is still being torn down keeps its share.
  *
- * Under memory pressure (host/pressure.h; the engine looks and says so) nothing idle is made, and nothing is started beside a task that
- * runs: promises are no help against what else is on this host. An idle host always takes one task, so that it never stands still.
- * Nothing here does I/O. */
+ * Under memory pressure (host/pressure.h; the engine looks and says so) nothing idle is made, and nothing is started beside
+ * a task that runs: promises are no help against what else is on this host. One task always may, so that a host never
+ * stands still. Nothing here does I/O. */
 #pragma once
 
 #include <stdbool.h>
@@ -61,13 +62,17 @@ struct shape admission_shape_of(const struct task *task);
 bool admission_is_possible(const struct admission *admission, const struct shape *shape, struct task_flaw *flaw);
 
 /* An idle one; WAIT also for what is impossible. */
-enum admission_verdict admission_ask_idle(struct admission *admission, const struct shape *shape, struct reservation *ret);
+enum admission_verdict admission_ask_idle(struct admission *admission, const struct shape *shape,
+					  struct reservation *ret);
 
-/* An idle one becomes active: from now on its whole promise counts. WAIT: there is no room, or pressure; it stays idle. */
+/* An idle one becomes active: from now on its whole promise counts. WAIT: there is no room, or pressure; it stays
+ * idle. */
 enum admission_verdict admission_activate(struct admission *admission, struct reservation *reservation);
 
-/* What the workspace of an idle one takes now, without what the kernel can have back. Of an active one it is ignored. */
-void admission_measured(struct admission *admission, const struct shape *shape, struct reservation *reservation, uint64_t bytes);
+/* What the workspace of an idle one takes now, without what the kernel can have back. Of an active one it is
+ * ignored. */
+void admission_measured(struct admission *admission, const struct shape *shape, struct reservation *reservation,
+			uint64_t bytes);
 
 void admission_return(struct admission *admission, const struct reservation *reservation);
 

@@ -1,8 +1,8 @@
 /* What an idle microVM costs this host, by its shape: what was measured of such ones, remembered.
  *
- * A shape is an image with processors, memory and disk. Its footprint goes up with a sample at once and comes down slowly, an eighth of
- * the way a sample: a maximum that forgets. Only microVMs that have not run anything of a task are measured, so no task decides it.
- * A few shapes are remembered; the one that was not asked for longest makes room. */
+ * A shape is an image with processors, memory and disk. Its footprint goes up with a sample at once and comes down
+ * slowly, an eighth of the way a sample: a maximum that forgets. Only microVMs that have not run anything of a task are
+ * measured, so no task decides it. A few shapes are remembered; the one that was not asked for longest makes room. */
 #pragma once
 
 #include <stdint.h>

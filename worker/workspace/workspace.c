@@ -6,8 +6,11 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "host/vm.h"
 #include "worker/workspace/backend.h"
 #include "worker/workspace/channel.h"
+
+#define MEASURE_MS 2000 /* between looks at the memory of an idle one; two small files of the kernel's */
 
 #define TO(state) (1u << WORKSPACE_##state)
 
@@ -189,10 +192,27 @@ void workspace_end(struct workspace *workspace)
 	wake(workspace);
 }
 
+/* While it waits for a task it counts with what it takes (admission.h). */
+static void measure(struct workspace *workspace, uint64_t now_mono_ms)
+{
+	const struct workspace_plan *plan = workspace->plan;
+	struct shape shape = { plan->image, plan->cpus, plan->memory_mib, plan->disk_mib };
+	uint64_t bytes;
+	struct err err;
+
+	if (!workspace->has_reservation || !workspace->reservation.is_idle || workspace->state != WORKSPACE_READY ||
+	    !workspace->host->place || now_mono_ms < workspace->measure_mono_ms)
+		return;
+	workspace->measure_mono_ms = now_mono_ms + MEASURE_MS;
+	if (vm_memory(workspace->host->place, workspace->vm_id, &bytes, &err) == 0) /* else it counts as before */
+		admission_measured(workspace->host->admission, &shape, &workspace->reservation, bytes);
+}
+
 void workspace_tick(struct workspace *workspace, uint64_t now_mono_ms)
 {
 	if (workspace->state >= WORKSPACE_ENDING)
 		return;
+	measure(workspace, now_mono_ms);
 	if (now_mono_ms >= workspace->ttl_ends_mono_ms)
 		workspace->events->on_over(workspace->ctx, WORKSPACE_OVER_TTL);
 	for (size_t i = 0; i < WORKSPACE_STAGE_COUNT; i++)

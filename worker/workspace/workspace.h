@@ -25,6 +25,7 @@
 #include "base/err.h"
 #include "base/ident.h"
 #include "host/disk/drive.h"
+#include "host/names.h"
 #include "lane/client.h"
 #include "loop/turns.h"
 #include "wire/frame.h"
@@ -55,6 +56,7 @@ struct workspace_host {
 	const struct backend *backend;
 	struct admission *admission; /* reservations go back there */
 	struct held_vms *held_vms; /* for what no lease names; NULL: there is no such thing */
+	const struct host_place *place; /* NULL: nothing of an idle one is measured */
 	uint64_t boot_ms;	     /* from the start of a VMM to its agent's hello */
 	uint64_t null_run_ms;	     /* what a program of the null backend takes */
 	void (*on_works)(void *ctx);	 /* a microVM became ready for user code: this host is fit */
@@ -165,6 +167,7 @@ struct workspace {
 	void *ctx; /* of the events */
 	struct reservation reservation;
 	bool has_reservation;
+	uint64_t measure_mono_ms; /* when the memory of an idle one is looked at next */
 	uint64_t ttl_ends_mono_ms;
 	uint64_t end_mono_ns; /* when its end was decided */
 
