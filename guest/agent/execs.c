@@ -121,8 +121,19 @@ static struct exec *find_parent(struct execs *execs, pid_t pid)
 	return find(execs, cgroup_of_process(pid));
 }
 
+static bool knows_all(const struct execs *execs)
+{
+	for (unsigned i = 0; i < FRAME_EXECS_MAX; i++)
+		if (execs->places[i].id && program_is_unknown(&execs->places[i].program))
+			return false;
+	return true;
+}
+
 static void reap(struct execs *execs)
 {
+	execs->is_waiting = !knows_all(execs);
+	if (execs->is_waiting)
+		return;
 	execs->is_reaping = true;
 	for (int n = 0; n < REAPS_PER_TURN; n++) {
 		siginfo_t info = { .si_pid = 0 };
@@ -167,6 +178,8 @@ void execs_step(struct execs *execs, struct connection *connection)
 			execs->first = (place + 1) % FRAME_EXECS_MAX;
 		exec_step(exec, connection);
 	}
+	if (execs->is_waiting && knows_all(execs))
+		execs->is_reaping = true; /* in the next turn, at once: what ended meanwhile is not announced again */
 }
 
 static int sooner(int a_ms, int b_ms)

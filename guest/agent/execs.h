@@ -13,6 +13,7 @@ struct execs {
 	uint32_t last_id; /* the highest number that was ever used: what is not above it, and lives no more, is over */
 	unsigned first;	  /* the place whose turn comes first */
 	bool is_reaping;  /* there is more to reap */
+	bool is_waiting;  /* reaping waits until every program's first process is known */
 	struct memory memory;
 };
 

@@ -92,6 +92,11 @@ int program_start(struct program *program, const struct frame *run, struct memor
 	return r;
 }
 
+bool program_is_unknown(const struct program *program)
+{
+	return program->state == PROGRAM_STARTING && !program->launch.pid;
+}
+
 bool program_is_alive(const struct program *program)
 {
 	return program->state == PROGRAM_STARTING || program->state == PROGRAM_RUNNING ||
@@ -105,7 +110,9 @@ void program_signal(struct program *program, int signal)
 	if (signal == SIGKILL)
 		cgroup_kill(&program->cgroup);
 	/* Also of one that is on its way into the cgroup. It was not reaped, so its number is not another's. */
-	if (!program->is_reaped && (signal == SIGKILL || program->state == PROGRAM_RUNNING))
+	if (!program->launch.pid)
+		program->launch.is_to_be_killed |= signal == SIGKILL;
+	else if (!program->is_reaped && (signal == SIGKILL || program->state == PROGRAM_RUNNING))
 		(void)kill(program->launch.pid, signal);
 }
 
@@ -200,6 +207,7 @@ static int step_starting(struct program *program, struct err *err)
 	case LAUNCH_FAILED:
 		break;
 	}
+	program->is_reaped |= !program->launch.pid; /* there was none */
 	begin_ending(program);
 	if (program->is_timed_out)
 		return err_set(err, ERR_INPUT, 0, "'%s' could not be executed within its timeout",

@@ -65,6 +65,9 @@ int program_step(struct program *program, struct err *err);
 /* The descriptors to wait for, and how long at most (-1: for ever). */
 unsigned program_poll(const struct program *program, struct pollfd fds[PROGRAM_FDS_MAX], int *ret_ms);
 
+/* Its first process may be there and even be over, but which one it is has not been heard: nothing is to be reaped yet. */
+bool program_is_unknown(const struct program *program);
+
 bool program_is_alive(const struct program *program); /* STARTING, RUNNING or ENDING */
 
 /* In ENDED: the FRAME_EXIT. It borrows from `program`. */

@@ -32,6 +32,7 @@
 #define CPIO_NAME   "init"
 
 const char *guest_vm_agent = AGENT;
+const char *guest_vm_warm;
 
 static const char *state_dir(void)
 {
@@ -95,20 +96,31 @@ static void append_member(int fd, const char *name, unsigned mode, size_t len)
 	pad(fd);
 }
 
+static void append_path(int fd, const char *name, unsigned mode, const char *path)
+{
+	cleanup_fd int from_fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct stat stat;
+
+	assert_true(from_fd >= 0);
+	assert_int_equal(fstat(from_fd, &stat), 0);
+	append_member(fd, name, S_IFREG | mode, (size_t)stat.st_size);
+	append_file(fd, from_fd);
+	pad(fd);
+}
+
 static int make_initrd(void)
 {
 	cleanup_fd int bundle_fd = open_state("kernel/initrd.cpio");
-	cleanup_fd int agent_fd = open(guest_vm_agent, O_RDONLY | O_CLOEXEC);
 	int fd = memfd_create("initrd", MFD_CLOEXEC);
-	struct stat stat;
 
-	assert_true(fd >= 0 && agent_fd >= 0);
+	assert_true(fd >= 0);
 	append_file(fd, bundle_fd);
 	pad(fd);
-	assert_int_equal(fstat(agent_fd, &stat), 0);
-	append_member(fd, CPIO_NAME, S_IFREG | 0755, (size_t)stat.st_size);
-	append_file(fd, agent_fd);
-	pad(fd);
+	append_path(fd, CPIO_NAME, 0755, guest_vm_agent);
+	if (guest_vm_warm) {
+		append_member(fd, "warm", S_IFDIR | 0755, 0);
+		append_path(fd, "warm/python.so", 0644, guest_vm_warm);
+	}
 	append_member(fd, "TRAILER!!!", 0, 0);
 	return fd;
 }

@@ -27,6 +27,9 @@ struct guest_vm {
 /* The program that becomes /init: the agent, unless a test says otherwise. */
 extern const char *guest_vm_agent;
 
+/* What makes the Python interpreter of an image wait (guest/warm/python); NULL: that of the bundle. */
+extern const char *guest_vm_warm;
+
 /* NULL, or why no VM can be started here. */
 const char *guest_vm_missing(const char *image);
 
