@@ -8,7 +8,7 @@
  *
  *   new, warm    hello was said, and warmed; setup may come, and warm, once
  *   set up       it is a VM of its own; only mount may come
- *   ready        frames about execs are taken
+ *   ready        frames about execs are taken, and the time
  *   not hearing  the peer is gone or another one has come, it sent what is no frame of the protocol, or it was refused. Only attach
  *                is taken. Programs go on, and nothing is said about them
  *
@@ -227,6 +227,8 @@ static int take_frame(struct agent *agent, const struct frame *frame, struct err
 		return take_setup(agent, frame, err);
 	if (frame->type == FRAME_MOUNT && agent->phase == AGENT_SET_UP)
 		return take_mount(agent, err);
+	if (frame->type == FRAME_CLOCK && agent->phase == AGENT_READY)
+		return setup_clock(frame->realtime_ns, err);
 	if (!is_about_an_exec(frame->type) || agent->phase < AGENT_READY)
 		return err_set(err, ERR_BUG, 0, "a '%s' frame does not belong here: the guest is %s", frame_type_name(frame->type),
 			       phases[agent->phase]);

@@ -44,7 +44,7 @@ static int seed(const uint8_t *entropy, size_t len, struct err *err)
 	return 0;
 }
 
-static int set_clock(uint64_t realtime_ns, struct err *err)
+int setup_clock(uint64_t realtime_ns, struct err *err)
 {
 	const struct timespec time = { .tv_sec = (time_t)(realtime_ns / 1000000000),
 				       .tv_nsec = (long)(realtime_ns % 1000000000) };
@@ -154,7 +154,7 @@ static int add_to_hosts(const struct frame *frame, struct err *err)
 
 int setup_identity(const struct frame *frame, struct err *err)
 {
-	int r = set_clock(frame->realtime_ns, err); /* first: it stands still in the frame */
+	int r = setup_clock(frame->realtime_ns, err); /* first: it stands still in the frame */
 
 	if (r == 0)
 		r = seed(frame->data, frame->len, err);

@@ -11,5 +11,8 @@ int setup_prepare(struct err *err);
 /* `frame` is a FRAME_SETUP. */
 int setup_identity(const struct frame *frame, struct err *err);
 
+/* Again, when it is all done. */
+int setup_clock(uint64_t realtime_ns, struct err *err);
+
 /* After both, before mounts_make(): what the VM's own layer says about the machine. */
 int setup_files(const struct frame *frame, struct err *err);

@@ -57,6 +57,7 @@ static const struct shape shapes[] = {
 		FIELD(realtime_ns, KIND_U64, 0, INT64_MAX),
 		FIELD(hostname, KIND_TEXT, 1, HOSTNAME_MAX) } },
 	[FRAME_MOUNT] = { .name = "mount" },
+	[FRAME_CLOCK] = { "clock", { FIELD(realtime_ns, KIND_U64, 0, INT64_MAX) } },
 	[FRAME_ATTACH] = { "attach", { FIELD(version, KIND_VERSION, 0, UINT32_MAX) } },
 	[FRAME_PUT] = { "put", {
 		FIELD_EXEC,

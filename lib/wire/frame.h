@@ -11,6 +11,8 @@
  *   E setup        entropy, wall clock, host name: what makes it a VM of its own. The disk need not be there yet
  *   E mount        the disk is attached
  *   A ready        RNG seeded, clock set, disk mounted
+ *   E clock        from here on, as often as the engine likes: the wall clock, which ran by itself in a VM that waited for its task. Programs
+ *                  that come behind it begin with that
  *
  * A VM that is to become a template, whose memory others begin with, hears something else first, and then nothing more:
  *   A hello
@@ -91,6 +93,7 @@ enum frame_type {
 	FRAME_WARM,
 	FRAME_SETUP,
 	FRAME_MOUNT,
+	FRAME_CLOCK,
 	FRAME_ATTACH,
 	FRAME_PUT,
 	FRAME_RUN,
@@ -127,7 +130,7 @@ struct frame_pair {
 struct frame {
 	enum frame_type type;
 	uint32_t version;         /* hello warm setup attach */
-	uint32_t exec;            /* all but those, warmed mount ready; 0 only in fail: the whole guest */
+	uint32_t exec;            /* all but those, warmed mount clock ready; 0 only in fail: the whole guest */
 	const uint8_t *data;      /* put stdin out file: payload; setup: entropy */
 	size_t len;
 	/* put stdin out file: of the payload in its file or stream; ack: the stream up to here */
@@ -136,7 +139,7 @@ struct frame {
 	struct frame_text path;   /* put file */
 	uint32_t mode;            /* put: permissions; file: set-id bits and sticky bit too */
 	uint64_t size;            /* file: of the whole file */
-	uint64_t realtime_ns;     /* setup */
+	uint64_t realtime_ns;     /* setup clock */
 	struct frame_text hostname; /* setup */
 	struct frame_text *argv;  /* run; the array is the caller's (encode) or frame_clear()'s (decode) */
 	size_t n_argv;

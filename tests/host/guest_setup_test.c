@@ -24,6 +24,7 @@ static const struct frame frames[] = {
 	{ .type = FRAME_WARM, .version = FRAME_VERSION },
 	{ .type = FRAME_SETUP, .version = FRAME_VERSION, .data = entropy, .len = sizeof(entropy), .hostname = { "other", 5 } },
 	{ .type = FRAME_MOUNT },
+	{ .type = FRAME_CLOCK, .realtime_ns = 1 },
 	{ .type = FRAME_PUT, .exec = 1, .path = { "x", 1 } },
 	{ .type = FRAME_RUN, .exec = 1, .argv = argv, .n_argv = 1, .timeout_ms = 1, .window = FRAME_WINDOW_BYTES },
 	{ .type = FRAME_END, .exec = 1 },
@@ -69,7 +70,7 @@ static void test_each_frame_in_its_place(void **state)
 	guest_vm_set_up(&vm);
 	expect_refused_all_but(BIT(MOUNT), "set up, without its disk", true, false);
 	guest_vm_mount(&vm);
-	expect_refused_all_but(BIT(PUT) | BIT(RUN) | BIT(END), "ready", true, true);
+	expect_refused_all_but(BIT(CLOCK) | BIT(PUT) | BIT(RUN) | BIT(END), "ready", true, true);
 	exec = 0;
 	run_script("hostname; cat /work/x");
 	assert_exit(1);
@@ -100,11 +101,24 @@ static void test_each_machine_has_an_identity(void **state)
 	assert_memory_not_equal(result->streams[0].text + strlen(IDENTITY_SAYS) + 33, first + strlen(IDENTITY_SAYS) + 33, 36);
 }
 
+/* One that waited for its task is told the time again, before the program that comes behind. */
+static void test_the_time_again(void **state)
+{
+	(void)state;
+	run_script("[ $(date +%s) -gt 1000000000 ] && date +%Y");
+	assert_string_not_equal(result->streams[0].text, "2001\n");
+	guest_vm_send(&vm, &(struct frame){ .type = FRAME_CLOCK, .realtime_ns = 1000000000000000000 });
+	run_script("date -u +%Y-%m");
+	assert_exit(0);
+	assert_out("2001-09\n");
+}
+
 int main(int argc, char **argv_of_main)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(test_each_frame_in_its_place, end_after_test),
 		BOOTED(test_each_machine_has_an_identity),
+		BOOTED(test_the_time_again),
 	};
 
 	return guest_tests(tests, ARRAY_SIZE(tests), 192, 64, argc, argv_of_main);

@@ -28,6 +28,7 @@ static const struct frame samples[] = {
 			  .hostname = TEXT("t-1") },
 	[FRAME_WARM] = { .type = FRAME_WARM, .version = FRAME_VERSION },
 	[FRAME_MOUNT] = { .type = FRAME_MOUNT },
+	[FRAME_CLOCK] = { .type = FRAME_CLOCK, .realtime_ns = 1795453799364000000 },
 	[FRAME_ATTACH] = { .type = FRAME_ATTACH, .version = FRAME_VERSION },
 	[FRAME_PUT] = { .type = FRAME_PUT,
 			.exec = 1,
