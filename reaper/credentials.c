@@ -12,7 +12,7 @@
 int credentials_check_main(const struct reaper_settings *settings, const struct redis_endpoint *redis)
 {
 	const struct fleet_settings *fleet = &settings->fleet;
-	char ledger_group[CONF_TEXT_MAX + sizeof(LEDGER_GROUP_FORMAT)];
+	char ledger_group[LEDGER_GROUP_MAX];
 	struct topics topics;
 	const char *const reads[] = { topics.tasks, topics.results };
 	const char *const writes[] = { topics.results };
@@ -28,7 +28,7 @@ int credentials_check_main(const struct reaper_settings *settings, const struct 
 	struct err err;
 
 	topics_name(fleet->topic_prefix, &topics);
-	(void)snprintf(ledger_group, sizeof(ledger_group), LEDGER_GROUP_FORMAT, fleet->group); /* fits */
+	ledger_group_name(fleet->group, ledger_group);
 	if (fleet_credentials_check(fleet, &needs, PATIENCE_MS, redis, &err) == 0)
 		return 0;
 	log_error("reaper.start", "message=\"%s\"", err.msg);

@@ -65,8 +65,7 @@ static int kafka_process_open(struct kafka_process *kafka, struct err *err)
 	int r;
 
 	topics_name(kafka->settings->fleet.topic_prefix, &kafka->topics);
-	(void)snprintf(kafka->ledger_group, sizeof(kafka->ledger_group), LEDGER_GROUP_FORMAT,
-		       kafka->settings->fleet.group); /* fits */
+	ledger_group_name(kafka->settings->fleet.group, kafka->ledger_group);
 	r = positions_new(kafka->settings->fleet.brokers, kafka->settings->fleet.group, &kafka->workers, err);
 	return r < 0 ? r : positions_new(kafka->settings->fleet.brokers, kafka->ledger_group, &kafka->ledger, err);
 }

@@ -1,9 +1,9 @@
 /* Inside the Kafka process: its state, and one function per operation. */
 #pragma once
 
-#include "base/conf.h"
 #include "bus/positions.h"
 #include "bus/topics.h"
+#include "wire/ledger.h"
 #include "reaper/blocking_publisher.h"
 #include "reaper/kafka_request.h"
 #include "reaper/settings.h"
@@ -13,7 +13,7 @@
 struct kafka_process {
 	const struct reaper_settings *settings;
 	struct topics topics;
-	char ledger_group[CONF_TEXT_MAX + 16];
+	char ledger_group[LEDGER_GROUP_MAX];
 	struct positions *workers;	      /* what workers committed */
 	struct positions *ledger;	      /* what reapers committed */
 	struct blocking_publisher *publisher; /* NULL: no producer now */

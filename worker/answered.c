@@ -29,7 +29,7 @@ typedef bool (*wants_fn)(const struct answered *answered, const struct answered_
 struct answered {
 	struct committed *committed;
 	struct partitions *partitions;
-	char *workers, *reapers; /* groups */
+	char *workers, reapers[LEDGER_GROUP_MAX]; /* groups */
 	struct event *begin;
 	struct answered_questions waiting, asked;
 	bool is_looking; /* a look-up is out, though nobody may wait for it any more */
@@ -248,7 +248,8 @@ int answered_new(struct event_base *base, const struct answered_config *config, 
 	answered->partitions = config->partitions;
 	answered->workers = strdup(config->group);
 	answered->begin = event_new(base, -1, 0, on_begin, answered);
-	if (!answered->workers || !answered->begin || asprintf(&answered->reapers, LEDGER_GROUP_FORMAT, config->group) < 0)
+	ledger_group_name(config->group, answered->reapers);
+	if (!answered->workers || !answered->begin)
 		return err_set(err, ERR_HOST, ENOMEM, "ask Kafka what was answered");
 	*ret = TAKE_PTR(answered);
 	return 0;
@@ -261,6 +262,5 @@ void answered_free(struct answered *answered)
 	if (answered->begin)
 		event_free(answered->begin);
 	free(answered->workers);
-	free(answered->reapers);
 	free(answered);
 }

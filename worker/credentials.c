@@ -9,7 +9,7 @@ int credentials_check(const struct settings *settings, const struct redis_endpoi
 		      const char *transactional_id, struct err *err)
 {
 	const struct fleet_settings *fleet = &settings->fleet;
-	char ledger_group[CONF_TEXT_MAX + sizeof(LEDGER_GROUP_FORMAT)];
+	char ledger_group[LEDGER_GROUP_MAX];
 	const char *const reads[] = { topics->tasks, topics->control, topics->results, topics->dead };
 	const char *const writes[] = { topics->results, topics->output, topics->dead };
 	const char *const groups[] = { ledger_group, fleet->group };
@@ -22,6 +22,6 @@ int credentials_check(const struct settings *settings, const struct redis_endpoi
 					    .n_groups = ARRAY_SIZE(groups),
 					    .transactional_id = transactional_id };
 
-	(void)snprintf(ledger_group, sizeof(ledger_group), LEDGER_GROUP_FORMAT, fleet->group); /* fits */
+	ledger_group_name(fleet->group, ledger_group);
 	return fleet_credentials_check(fleet, &needs, 0, redis, err);
 }

@@ -372,7 +372,6 @@ static void run_release(struct job *job)
 }
 
 const struct kind kind_run = {
-	.name = "run",
 	.prepare = run_prepare,
 	.start = run_start,
 	.tick = run_tick,

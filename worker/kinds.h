@@ -9,7 +9,6 @@ struct job;
 struct result;
 
 struct kind {
-	const char *name;
 	/* Before the claim. The reservation becomes the script's; NULL: the job's end is certain, nothing will begin. 0 or -ENOMEM. */
 	int (*prepare)(struct job *job, const struct reservation *reservation);
 	void (*start)(struct job *job); /* the lease is the job's */

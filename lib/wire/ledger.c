@@ -25,6 +25,11 @@ static int read_number(const char **text, int64_t *ret)
 	return 0;
 }
 
+void ledger_group_name(const char *workers, char out[LEDGER_GROUP_MAX])
+{
+	(void)snprintf(out, LEDGER_GROUP_MAX, "%.*s.reaper", CONF_TEXT_MAX - 1, workers);
+}
+
 int ledger_decode(const char *text, struct ledger *ret)
 {
 	int64_t last = 0;

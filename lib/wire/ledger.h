@@ -13,7 +13,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LEDGER_GROUP_FORMAT "%s.reaper" /* the group in whose commits it is; of the workers' group */
+#include "base/conf.h"
+
+#define LEDGER_GROUP_MAX (CONF_TEXT_MAX + 16) /* bytes of a group's name with its NUL */
 #define LEDGER_TEXT_MAX 4096 /* bytes, Kafka's default offset.metadata.max.bytes */
 #define LEDGER_EMPTY "t1:"
 #define LEDGER_MAX	2048 /* offsets: two bytes of text each at least */
@@ -25,6 +27,9 @@ struct ledger {
 	bool is_told[LEDGER_MAX];    /* else announced */
 	size_t n;
 };
+
+/* The group in whose commits it is, by the workers' group, which is a setting's text. */
+void ledger_group_name(const char *workers, char out[LEDGER_GROUP_MAX]);
 
 /* "" is an empty ledger. 0 or -EBADMSG: somebody else's text. */
 int ledger_decode(const char *text, struct ledger *ret);
