@@ -17,6 +17,7 @@
 #include "bus/topics.h"
 #include "host/confine.h"
 #include "host/disk/disk.h"
+#include "host/images.h"
 #include "loop/signals.h"
 #include "loop/turns.h"
 #include "worker/credentials.h"
@@ -36,6 +37,7 @@
 #define BROKER_PATIENCE_MS 60000    /* for the brokers to answer when the worker starts */
 #define SESSION_TIMEOUT_MS 10000    /* Kafka group session: a dead worker's partitions move after this */
 #define TRANSACTION_TIMEOUT_MS 10000 /* a dead worker's open transaction blocks readers at most this long */
+#define EXPECTED_MAX 16 /* images for which a template is made before anybody asks */
 #define FAREWELL_MS 15000 /* of a drain whose time is over: to destroy keys, and for the brokers to answer */
 
 struct engine {
@@ -256,6 +258,24 @@ static int open_kafka(struct engine *engine, struct err *err)
 	return r;
 }
 
+/* What tasks most likely ask for: an image of this host, and nothing else. The first ones are built first. */
+static void expect_templates(struct engine *engine)
+{
+	static char images[EXPECTED_MAX][IDENT_IMAGE_MAX + 1];
+	struct host_place place = { .host = "" };
+	struct shape shape = { .cpus = TASK_DEFAULT_CPUS,
+			       .memory_mib = shape_memory_class_mib(TASK_DEFAULT_MEMORY_MIB),
+			       .disk_mib = disk_size_class_mib(TASK_DEFAULT_DISK_MIB) };
+	size_t n;
+
+	(void)snprintf(place.state_dir, sizeof(place.state_dir), "%s", engine->settings->state_dir);
+	n = engine->services.templates ? images_list(&place, images, EXPECTED_MAX) : 0;
+	while (n-- > 0) {
+		shape.image = images[n];
+		templates_expect(engine->services.templates, &shape);
+	}
+}
+
 /* Join the fleet: from here on there are records. */
 static int join(struct engine *engine, struct err *err)
 {
@@ -280,6 +300,7 @@ static int join(struct engine *engine, struct err *err)
 		held_vms_set_leases(services->workspaces.held_vms, services->leases);
 	if (r == 0)
 		r = committed_new(engine->base, settings->fleet.brokers, &engine->committed, err);
+	expect_templates(engine);
 	answered.committed = engine->committed;
 	if (r == 0)
 		r = answered_new(engine->base, &answered, &services->answered, err);

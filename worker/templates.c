@@ -305,6 +305,15 @@ static bool make_room(struct templates *templates, const struct entry *entry)
 	return true;
 }
 
+static bool is_due(const struct entry *entry, uint64_t now_mono_ms)
+{
+	if (entry->state != ENTRY_WANTED || now_mono_ms < entry->not_before_mono_ms)
+		return false;
+	if (entry->n_asked == 0) /* only expected: when there is nothing else to do */
+		return admission_count(entry->of->config.workspaces->admission).active == 0;
+	return now_mono_ms - entry->asked_mono_ms < WANTED_MS;
+}
+
 static void build_next(struct templates *templates, uint64_t now_mono_ms)
 {
 	struct entry *entry;
@@ -312,10 +321,7 @@ static void build_next(struct templates *templates, uint64_t now_mono_ms)
 	if (templates->building || templates->is_draining)
 		return;
 	for (entry = TAILQ_FIRST(&templates->entries); entry; entry = TAILQ_NEXT(entry, link)) {
-		bool is_due = entry->state == ENTRY_WANTED && now_mono_ms >= entry->not_before_mono_ms &&
-			      now_mono_ms - entry->asked_mono_ms < WANTED_MS;
-
-		if (is_due && make_room(templates, entry)) {
+		if (is_due(entry, now_mono_ms) && make_room(templates, entry)) {
 			(void)begin(templates, entry); /* else at the next tick */
 			return;
 		}
@@ -376,10 +382,22 @@ void templates_failed(struct templates *templates, struct template *template, co
 	}
 }
 
+/* One at a time: the next look may be a better one. */
+static void relieve(struct templates *templates)
+{
+	struct entry *oldest = oldest_of(templates, ENTRY_READY);
+
+	if (!oldest || !admission_is_pressed(templates->config.workspaces->admission))
+		return;
+	templates->count.evicted++;
+	forget(templates, oldest);
+}
+
 void templates_tick(struct templates *templates, uint64_t now_mono_ms)
 {
 	if (!templates)
 		return;
+	relieve(templates);
 	build_next(templates, now_mono_ms);
 	if (templates->building)
 		workspace_tick(templates->building->workspace, now_mono_ms);
@@ -392,6 +410,11 @@ void templates_drain(struct templates *templates)
 	if (!templates || templates->is_draining)
 		return;
 	templates->is_draining = true;
+	log_info("template.count", "built=%llu failed=%llu evicted=%llu stale=%llu lent=%llu missing=%llu fallbacks=%llu",
+		 (unsigned long long)templates->count.built, (unsigned long long)templates->count.failed,
+		 (unsigned long long)templates->count.evicted, (unsigned long long)templates->count.stale,
+		 (unsigned long long)templates->count.lent, (unsigned long long)templates->count.missing,
+		 (unsigned long long)templates->count.fallbacks);
 	if (templates->building)
 		workspace_end(templates->building->workspace);
 	for (entry = TAILQ_FIRST(&templates->entries); entry; entry = next) {

@@ -73,6 +73,35 @@ static size_t find_images(DIR *dir, const char *line, char *names[IMAGES_MAX])
 	return n;
 }
 
+static int by_text(const void *a, const void *b)
+{
+	return strcmp(a, b);
+}
+
+static bool has_rootfs(int dir_fd, const char *image)
+{
+	char path[IDENT_IMAGE_MAX + sizeof("/" NAMES_ROOTFS)];
+
+	(void)snprintf(path, sizeof(path), "%.*s/" NAMES_ROOTFS, IDENT_IMAGE_MAX, image);
+	return faccessat(dir_fd, path, F_OK, 0) == 0;
+}
+
+size_t images_list(const struct host_place *place, char names[][IDENT_IMAGE_MAX + 1], size_t max)
+{
+	char path[PATH_MAX];
+	cleanup_dir DIR *dir = NULL;
+	struct dirent *entry;
+	size_t n = 0;
+
+	names_images_dir(place, path);
+	dir = opendir(path);
+	while (dir && n < max && (entry = readdir(dir)))
+		if (ident_is_image(entry->d_name, strlen(entry->d_name)) && has_rootfs(dirfd(dir), entry->d_name))
+			(void)snprintf(names[n++], sizeof(names[0]), "%.*s", IDENT_IMAGE_MAX, entry->d_name); /* an ident */
+	qsort(names, n, sizeof(names[0]), by_text);
+	return n;
+}
+
 void images_with(const struct host_place *place, const char *program, char *out, size_t size)
 {
 	char path[PATH_MAX], line[NAME_MAX + 3], *names[IMAGES_MAX];

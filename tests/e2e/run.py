@@ -25,7 +25,7 @@ subprocess.run(["v/bin/python", "-c", "import pip; print(pip.__name__)"], check=
 
 
 class Run(OneFleet):
-    shared_settings = {"slots": 2}
+    shared_settings = {"slots": 2, "clones": "yes"}
 
     @classmethod
     def tearDownClass(cls):

@@ -191,7 +191,7 @@ class Fleet:
     def start_worker(self, name="w1", wait=True, **settings):
         """`wait`: until it owns partitions."""
         values = {**self._common(), "worker": f"{self.name}-{name}", "allow_emulation": "yes", "slots": 2, "memory_mib": 4096,
-                  "disk_mib": 8192, "partitions": 2, **self.settings, **settings}
+                  "disk_mib": 8192, "partitions": 2, "clones": "no", **self.settings, **settings}
         process = self._start("worker", values)
         if wait:
             self._await_sign(process, " intake.assigned ")

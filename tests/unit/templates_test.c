@@ -80,7 +80,9 @@ static int set_up(void **state)
 	fixture->base = event_base_new();
 	fixture->admission = admission_new(&limits);
 	assert_int_equal(turns_new(fixture->base, &fixture->turns, &err), 0);
-	fixture->host = (struct workspace_host){ .base = fixture->base, .turns = fixture->turns, .backend = &backend, .admission = fixture->admission, .held_vms = held_vms_new(4000) };
+	fixture->host = (struct workspace_host){ .base = fixture->base, .turns = fixture->turns,
+						 .backend = &backend, .admission = fixture->admission,
+						 .held_vms = held_vms_new(4000), .boot_ms = 100000 };
 	config.workspaces = &fixture->host;
 	fixture->templates = templates_new(&config);
 	now = *state = fixture;
@@ -218,6 +220,24 @@ static void test_what_is_lent_stays(void **state)
 	templates_put(fixture->templates, b);
 }
 
+/* What is lent stays, and nothing is built, as long as memory is short. */
+static void test_pressure(void **state)
+{
+	struct fixture *fixture = *state;
+	struct template *a = build(fixture, &shape_a), *b = build(fixture, &shape_b);
+
+	templates_put(fixture->templates, b);
+	admission_set_pressed(fixture->admission, true);
+	tick_in(fixture, 0);
+	tick_in(fixture, 0);
+	assert_int_equal(templates_count(fixture->templates).evicted, 1);
+	assert_null(build(fixture, &shape_b));
+	admission_set_pressed(fixture->admission, false);
+	templates_put(fixture->templates, a);
+	tick_in(fixture, 0);
+	assert_int_equal(templates_count(fixture->templates).ready, 2);
+}
+
 static void test_larger_than_the_budget(void **state)
 {
 	struct fixture *fixture = *state;
@@ -304,6 +324,32 @@ static void test_drain(void **state)
 	assert_int_equal(templates_count(fixture->templates).kept_mib, 0);
 }
 
+/* For what is only expected nothing has to go, and no task has to share its processors with it. */
+static void test_expected(void **state)
+{
+	struct fixture *fixture = *state;
+	struct reservation reservation;
+	struct task_flaw flaw;
+	struct template *template;
+
+	assert_int_equal(admission_ask(fixture->admission, &shape_b, &reservation, &flaw), ADMISSION_VERDICT_ADMITTED);
+	templates_expect(fixture->templates, &shape_a);
+	tick_in(fixture, 0);
+	assert_int_equal(fixture->n_builds, 0);
+	admission_return(fixture->admission, &reservation);
+	tick_in(fixture, 61000);
+	assert_int_equal(fixture->n_builds, 1);
+	template = templates_take(fixture->templates, &shape_a);
+	assert_non_null(template);
+	templates_put(fixture->templates, template);
+	template = build(fixture, &shape_b);
+	templates_put(fixture->templates, template);
+	templates_expect(fixture->templates, &shape_c);
+	tick_in(fixture, 0);
+	tick_in(fixture, 0);
+	assert_int_equal(fixture->n_builds, 2);
+}
+
 /* A sender chooses shapes: they are few all the same. */
 static void test_many_shapes(void **state)
 {
@@ -329,11 +375,13 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_one_at_a_time, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_budget, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_what_is_lent_stays, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_pressure, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_larger_than_the_budget, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_failures, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_stale, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_a_clone_failed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_drain, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_expected, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_many_shapes, set_up, tear_down),
 	};
 

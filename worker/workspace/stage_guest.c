@@ -45,6 +45,8 @@ static void give_time(struct workspace *workspace, uint64_t ms)
 static void set_up(struct workspace *workspace)
 {
 	uint8_t entropy[FRAME_ENTROPY_BYTES];
+	char name[32];
+	int len = snprintf(name, sizeof(name), "mayfly-%.8s", workspace->vm_id);
 
 	workspace->guest.is_set_up = true;
 	random_fill(entropy, sizeof(entropy));
@@ -53,7 +55,7 @@ static void set_up(struct workspace *workspace)
 						   .data = entropy,
 						   .len = sizeof(entropy),
 						   .realtime_ns = clock_wall_ns(),
-						   .hostname = { .text = "mayfly", .len = 6 } });
+						   .hostname = { .text = name, .len = (size_t)len } });
 	explicit_bzero(entropy, sizeof(entropy));
 }
 
