@@ -44,12 +44,37 @@ static void test_what_does_not_fit_leaves_nothing(void **state)
 	buf_free(&out);
 }
 
+static struct qmp_message decoded(const char *line)
+{
+	struct qmp_message message;
+
+	assert_int_equal(qmp_decode(line, strlen(line), &message), 0);
+	return message;
+}
+
+/* A status is a text in an event's data, cut where it is too long; whatever else is there is none. */
+static void test_the_status_of_an_event(void **state)
+{
+	struct qmp_message message = decoded("{\"event\":\"MIGRATION\",\"data\":{\"status\":\"completed\"}}");
+
+	(void)state;
+	assert_string_equal(message.text, "MIGRATION");
+	assert_string_equal(message.status, "completed");
+	assert_string_equal(decoded("{\"event\":\"MIGRATION\",\"data\":{\"status\":7}}").status, "");
+	assert_string_equal(decoded("{\"event\":\"MIGRATION\",\"data\":[\"status\"]}").status, "");
+	assert_string_equal(decoded("{\"event\":\"STOP\"}").status, "");
+	assert_string_equal(decoded("{\"return\":{\"status\":\"completed\"},\"id\":1}").status, "");
+	message = decoded("{\"event\":\"X\",\"data\":{\"status\":\"abcdefghijklmnopqrstuvwxyz\"}}");
+	assert_int_equal(strlen(message.status), sizeof(message.status) - 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_commands_with_and_without_arguments),
 		cmocka_unit_test(test_no_text_ends_its_line),
 		cmocka_unit_test(test_what_does_not_fit_leaves_nothing),
+		cmocka_unit_test(test_the_status_of_an_event),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
