@@ -32,6 +32,7 @@
 #include "base/own.h"
 #include "guest/agent/boot.h"
 #include "guest/agent/connection.h"
+#include "guest/agent/held_disk.h"
 #include "guest/agent/mounts.h"
 #include "guest/agent/execs.h"
 #include "guest/agent/setup.h"
@@ -45,11 +46,15 @@ static const char *const phases[] = { [AGENT_NEW] = "not set up",
 				      [AGENT_READY] = "ready" };
 static_assert(ARRAY_SIZE(phases) == AGENT_PHASE_COUNT, "every phase has its words");
 
+#define RELEASE_MS 3000 /* after `ready`, when there is less to do; what is dirty then is not old enough to be written anyway */
+
 struct agent {
 	struct connection connection;
 	int signal_fd;
 	bool is_hearing;
 	enum agent_phase phase;
+	bool has_disk; /* mounted, and held */
+	uint64_t release_mono_ms; /* 0: not yet, or done */
 	bool is_prepared; /* all that needs no disk and no identity is there */
 	char failure[sizeof(((struct err *)NULL)->msg)]; /* of what leads to the next phase; "": it did not fail */
 	struct execs execs;
@@ -135,6 +140,9 @@ static int take_warm(struct agent *agent, const struct frame *frame, struct err 
 	warmed.is_warm = r > 0;
 	if (r < 0)
 		warmed.error = (struct frame_text){ .text = why.msg, .len = strlen(why.msg) };
+	if (frame->has_disk && go_on_to(agent, AGENT_WARM, mounts_make_held(err), err) < 0)
+		return -EIO;
+	agent->has_disk = frame->has_disk;
 	warmed.elapsed_ms = clock_mono_ms() - start_ms;
 	return send_simple(agent, &warmed, err);
 }
@@ -159,10 +167,11 @@ static int take_mount(struct agent *agent, struct err *err)
 {
 	struct frame ready = { .type = FRAME_READY };
 	uint64_t start_ms = clock_mono_ms();
-	int r = go_on_to(agent, AGENT_READY, mounts_make(err), err);
+	int r = go_on_to(agent, AGENT_READY, (agent->has_disk ? held_disk_check : mounts_make)(err), err);
 
 	if (r < 0)
 		return r;
+	agent->release_mono_ms = clock_mono_ms() + RELEASE_MS;
 	ready.elapsed_ms = clock_mono_ms() - start_ms;
 	return send_simple(agent, &ready, err);
 }
@@ -260,6 +269,24 @@ static void forget_signals(const struct agent *agent)
 		; /* execs_step() reaps whatever there is */
 }
 
+/* How long until then; -1: it is not to come. */
+static int release_in_time(struct agent *agent)
+{
+	uint64_t now_ms = clock_mono_ms();
+
+	if (agent->release_mono_ms > now_ms)
+		return (int)(agent->release_mono_ms - now_ms);
+	if (agent->release_mono_ms)
+		held_disk_release();
+	agent->release_mono_ms = 0;
+	return -1;
+}
+
+static int sooner(int a_ms, int b_ms)
+{
+	return a_ms < 0 || (b_ms >= 0 && b_ms < a_ms) ? b_ms : a_ms;
+}
+
 static void wait_for_events(struct agent *agent)
 {
 	struct pollfd fds[2 + EXECS_FDS_MAX] = { { .fd = agent->signal_fd, .events = POLLIN } };
@@ -267,8 +294,7 @@ static void wait_for_events(struct agent *agent)
 	unsigned n = 2 + execs_poll(&agent->execs, &agent->connection, fds + 2, &execs_ms);
 
 	connection_poll(&agent->connection, &fds[1], &connection_ms);
-	if (execs_ms < 0 || (connection_ms >= 0 && connection_ms < execs_ms))
-		execs_ms = connection_ms;
+	execs_ms = sooner(release_in_time(agent), sooner(execs_ms, connection_ms));
 	(void)poll(fds, n, execs_ms); /* every step is tried whatever it says; none of them blocks */
 	if (fds[0].revents)
 		forget_signals(agent);

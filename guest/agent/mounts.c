@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/own.h"
+#include "guest/agent/held_disk.h"
 #include "guest/agent/kernel_file.h"
 
 #define SERIAL_IMAGE "root"
@@ -191,4 +192,13 @@ int mounts_make(struct err *err)
 	if (r == 0)
 		r = bind_work(err);
 	return r;
+}
+
+int mounts_make_held(struct err *err)
+{
+	int r = held_disk_hold(strrchr(work_disk, '/') + 1, err);
+
+	if (r == 0)
+		r = mounts_make(err);
+	return r < 0 ? r : held_disk_check(err);
 }

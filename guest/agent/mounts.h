@@ -24,3 +24,6 @@ int mounts_prepare(struct err *err);
 
 /* Then the disk, and everything below DISK_ROOT; once. */
 int mounts_make(struct err *err);
+
+/* That in a template (held_disk.h). A clone then has it when held_disk_check() says so. */
+int mounts_make_held(struct err *err);

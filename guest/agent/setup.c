@@ -5,13 +5,13 @@
 #include <linux/random.h>
 #include <net/if.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -20,7 +20,6 @@
 #include "guest/agent/mounts.h"
 
 #define OWN_BOOT_ID	  "/boot_id"
-#define OWN_HOSTS	  OWN_ROOT "/etc/hosts"
 #define HOSTS_PIECE_BYTES 65536
 
 /* Credit the host's entropy and make the kernel draw from it at once (random(4)). A clone of a snapshot has the random
@@ -65,48 +64,24 @@ static int raise_loopback(struct err *err)
 	return 0;
 }
 
-/* A file of the VM's own, which is not there yet. */
+/* Empty files of the VM's own, open from the template on: what setup does in a clone, it does with code that this processor never ran
+ * before, so it writes, and does no more. -1: the image has no place for it. */
+static struct {
+	int boot_id_fd, machine_id_fd, hosts_fd;
+} own = { -1, -1, -1 };
+
 static int make_file(const char *path, int *ret_fd, struct err *err)
 {
 	*ret_fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
 	return *ret_fd < 0 ? err_set(err, ERR_HOST, errno, "make %s", path) : 0;
 }
 
-static int make_text_file(const char *path, const char *text, struct err *err)
-{
-	cleanup_fd int fd = -1;
-	int r = make_file(path, &fd, err);
-
-	if (r == 0 && write(fd, text, strlen(text)) != (ssize_t)strlen(text))
-		r = err_set(err, ERR_HOST, errno, "write %s", path);
-	return r;
-}
-
-/* machine-id(5): a UUID without its dashes, a line. */
-static int make_machine_id(struct err *err)
-{
-	char uuid[37], text[sizeof(uuid) + 1];
-	size_t n = 0;
-
-	ident_uuid(uuid);
-	for (const char *p = uuid; *p; p++)
-		if (*p != '-')
-			text[n++] = *p;
-	text[n++] = '\n';
-	text[n] = '\0';
-	return make_text_file(OWN_ROOT "/etc/machine-id", text, err);
-}
-
 /* The kernel draws its own when it is asked for the first time. Whether somebody asked before the clones of a template
  * parted, and which of its programs did, nobody knows. */
-static int make_boot_id(struct err *err)
+static int place_boot_id(struct err *err)
 {
-	char text[39];
-	int r;
+	int r = make_file(OWN_BOOT_ID, &own.boot_id_fd, err);
 
-	ident_uuid(text);
-	strcat(text, "\n");
-	r = make_text_file(OWN_BOOT_ID, text, err);
 	if (r == 0 && mount(OWN_BOOT_ID, PARTS "/proc/sys/kernel/random/boot_id", NULL, MS_BIND, NULL) < 0)
 		r = err_set(err, ERR_HOST, errno, "mount the boot id");
 	return r;
@@ -117,39 +92,74 @@ static int copy_hosts(struct err *err)
 {
 	cleanup_fd int image_fd = open(IMAGE_ROOT "/etc/hosts", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	bool is_none = image_fd < 0 && errno == ENOENT;
-	cleanup_fd int fd = -1;
 	struct stat stat;
 	ssize_t n = 0;
 	int r;
 
 	if (!is_none && (image_fd < 0 || fstat(image_fd, &stat) < 0 || !S_ISREG(stat.st_mode)))
 		return 0;
-	r = make_file(OWN_HOSTS, &fd, err);
-	while (r == 0 && !is_none && (n = sendfile(fd, image_fd, NULL, HOSTS_PIECE_BYTES)) > 0)
+	r = make_file(OWN_ROOT "/etc/hosts", &own.hosts_fd, err);
+	while (r == 0 && !is_none && (n = sendfile(own.hosts_fd, image_fd, NULL, HOSTS_PIECE_BYTES)) > 0)
 		;
 	return n < 0 ? err_set(err, ERR_HOST, errno, "copy /etc/hosts of the image") : r;
 }
 
 int setup_prepare(struct err *err)
 {
+	bool has_etc = access(OWN_ROOT "/etc", F_OK) == 0;
 	int r = raise_loopback(err);
 
-	if (r == 0 && access(OWN_ROOT "/etc", F_OK) == 0)
+	if (r == 0)
+		r = place_boot_id(err);
+	if (r == 0 && has_etc)
+		r = make_file(OWN_ROOT "/etc/machine-id", &own.machine_id_fd, err);
+	if (r == 0 && has_etc)
 		r = copy_hosts(err);
 	return r;
 }
 
-/* The host name stands for the loopback addresses, as programs expect of their own. */
-static int add_to_hosts(const struct frame *frame, struct err *err)
+static int fill(int *fd, const struct iovec *pieces, int n, const char *what, struct err *err)
 {
-	cleanup_fd int fd = open(OWN_HOSTS, O_WRONLY | O_APPEND | O_CLOEXEC);
-	int len = (int)frame->hostname.len;
+	ssize_t len = 0;
+	int r = 0;
 
-	if (fd < 0 && errno == ENOENT)
-		return 0;
-	if (fd < 0 || dprintf(fd, "127.0.0.1 %.*s\n::1 %.*s\n", len, frame->hostname.text, len, frame->hostname.text) < 0)
-		return err_set(err, ERR_HOST, errno, "write /etc/hosts");
-	return 0;
+	for (int i = 0; i < n; i++)
+		len += (ssize_t)pieces[i].iov_len;
+	if (*fd >= 0 && writev(*fd, pieces, n) != len)
+		r = err_set(err, ERR_HOST, errno, "write the %s", what);
+	close_fd(fd);
+	return r;
+}
+
+#define PIECE(data, len) { .iov_base = (void *)(uintptr_t)(data), .iov_len = (len) }
+
+static int fill_boot_id(struct err *err)
+{
+	char uuid[37];
+	const struct iovec line[] = { PIECE(uuid, 36), PIECE("\n", 1) };
+
+	ident_uuid(uuid);
+	return fill(&own.boot_id_fd, line, ARRAY_SIZE(line), "boot id", err);
+}
+
+/* machine-id(5): a UUID without its dashes, a line. */
+static int fill_machine_id(struct err *err)
+{
+	char uuid[37];
+	const struct iovec line[] = { PIECE(uuid, 8), PIECE(uuid + 9, 4), PIECE(uuid + 14, 4), PIECE(uuid + 19, 4), PIECE(uuid + 24, 12),
+				      PIECE("\n", 1) };
+
+	ident_uuid(uuid);
+	return fill(&own.machine_id_fd, line, ARRAY_SIZE(line), "machine id", err);
+}
+
+/* The host name stands for the loopback addresses, as programs expect of their own. */
+static int fill_hosts(const struct frame_text *name, struct err *err)
+{
+	const struct iovec lines[] = { PIECE("127.0.0.1 ", 10), PIECE(name->text, name->len), PIECE("\n::1 ", 5),
+				       PIECE(name->text, name->len), PIECE("\n", 1) };
+
+	return fill(&own.hosts_fd, lines, ARRAY_SIZE(lines), "hosts file", err);
 }
 
 int setup_identity(const struct frame *frame, struct err *err)
@@ -165,12 +175,11 @@ int setup_identity(const struct frame *frame, struct err *err)
 
 int setup_files(const struct frame *frame, struct err *err)
 {
-	int r = make_boot_id(err);
+	int r = fill_boot_id(err);
 
-	if (r < 0 || access(OWN_ROOT "/etc", F_OK) < 0)
-		return r;
-	r = make_machine_id(err);
 	if (r == 0)
-		r = add_to_hosts(frame, err);
+		r = fill_machine_id(err);
+	if (r == 0)
+		r = fill_hosts(&frame->hostname, err);
 	return r;
 }

@@ -50,7 +50,7 @@ struct shape {
 #define FIELD_EXEC FIELD(exec, KIND_U32, 1, UINT32_MAX)
 
 static const struct shape shapes[] = {
-	[FRAME_WARM] = { "warm", { FIELD(version, KIND_VERSION, 0, UINT32_MAX) } },
+	[FRAME_WARM] = { "warm", { FIELD(version, KIND_VERSION, 0, UINT32_MAX), FIELD(has_disk, KIND_BOOL, 0, 0) } },
 	[FRAME_SETUP] = { "setup", {
 		FIELD(version, KIND_VERSION, 0, UINT32_MAX),
 		FIELD(data, KIND_BYTES, 32, FRAME_ENTROPY_BYTES),

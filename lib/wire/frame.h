@@ -16,7 +16,8 @@
  *
  * A VM that is to become a template, whose memory others begin with, hears something else first, and then nothing more:
  *   A hello
- *   E warm         do what needs neither a disk nor an identity: the image is mounted, what it wants to have running waits
+ *   E warm         do what needs neither a disk nor an identity: the image is mounted, what it wants to have running waits.
+ *                  `has_disk`: the disk is there, and the same as each clone's will be: it is mounted, too, and not written
  *   A warmed       `is_warm`: something waits; `error`: why not, though the image names something. The VM may be saved now
  * A clone begins here: nothing tells its agent that it is one but the setup, which comes next, and then mount.
  *
@@ -155,6 +156,7 @@ struct frame {
 	uint32_t stream;          /* out ack: 1 stdout, 2 stderr */
 	bool is_set_up;           /* hello: a setup was done */
 	bool is_mounted;          /* hello: so was a mount; put and run may come at once */
+	bool has_disk;            /* warm */
 	bool is_warm;             /* warmed */
 	uint32_t n_execs;         /* hello: as many `status` follow */
 	bool is_running;          /* status: has a program that was not seen to end */

@@ -11,7 +11,7 @@ def frame(message):
 
 FRAMES = {
     "hello": {"version": 4, "elapsed_ms": 900, "is_set_up": False, "is_mounted": False, "n_execs": 0},
-    "warm": {"version": 4},
+    "warm": {"version": 4, "has_disk": True},
     "warmed": {"is_warm": True, "elapsed_ms": 300, "error": ""},
     "setup": {"version": 4, "data": bytes(range(64)), "realtime_ns": 1795453739364000000, "hostname": "t-1"},
     "mount": {},
@@ -65,7 +65,7 @@ def bad_frames():
         ("kill-signal", {**FRAMES["kill"], "signal": 65}, "signal", "a signal that does not exist"),
         ("hello-execs", {**FRAMES["hello"], "n_execs": 17}, "n_execs", "more programs than an agent has"),
         ("run-window", {**FRAMES["run"], "window": (1 << 18) + 1}, "window", "more than an agent keeps"),
-        ("warm-version-missing", {"t": "warm"}, "version", "an engine that does not say what it speaks"),
+        ("warm-version-missing", {"has_disk": True, "t": "warm"}, "version", "an engine that does not say what it speaks"),
         ("mount-version", {"version": 4, "t": "mount"}, "version", "a mount follows a setup, which had the version"),
         ("clock-large", {"realtime_ns": 1 << 63, "t": "clock"}, "realtime_ns", "a time beyond what a clock can be set to"),
         ("setup-version-missing", {name: value for name, value in FRAMES["setup"].items() if name != "version"}, "version",

@@ -1,5 +1,8 @@
 /* A guest that is warmed, made a VM of its own, and given its disk, in this order and in no other. */
+#include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/own.h"
 #include "tests/support/guest_run.h"
@@ -48,11 +51,11 @@ static void expect_refused_all_but(unsigned allowed, const char *phase, bool is_
 	}
 }
 
-static void expect_warmed(bool is_warm)
+static void expect_warmed(bool is_warm, bool has_disk)
 {
 	const struct frame *warmed;
 
-	guest_vm_send(&vm, &(struct frame){ .type = FRAME_WARM, .version = FRAME_VERSION });
+	guest_vm_send(&vm, &(struct frame){ .type = FRAME_WARM, .version = FRAME_VERSION, .has_disk = has_disk });
 	warmed = guest_vm_expect(&vm, FRAME_WARMED);
 	assert_int_equal(warmed->is_warm, is_warm);
 	assert_int_equal(warmed->error.len, 0);
@@ -65,7 +68,7 @@ static void test_each_frame_in_its_place(void **state)
 	(void)state;
 	guest_vm_start(&vm, "base", 192, 64);
 	expect_refused_all_but(BIT(WARM) | BIT(SETUP), "not set up", false, false);
-	expect_warmed(false); /* the image names nothing that is to wait */
+	expect_warmed(false, false); /* the image names nothing that is to wait */
 	expect_refused_all_but(BIT(SETUP), "warm and not set up", false, false);
 	guest_vm_set_up(&vm);
 	expect_refused_all_but(BIT(MOUNT), "set up, without its disk", true, false);
@@ -113,12 +116,89 @@ static void test_the_time_again(void **state)
 	assert_out("2001-09\n");
 }
 
+static struct guest_template template = { .image = "base", .memory_mib = 192, .disk_mib = 64, .memory_fd = -1, .state_fd = -1, .blank_fd = -1 };
+
+static int make_template(void **state)
+{
+	(void)state;
+	guest_template_start(&template, &vm);
+	expect_warmed(false, true);
+	guest_template_save(&template, &vm);
+	return 0;
+}
+
+static int free_template(void **state)
+{
+	guest_template_free(&template);
+	return end_after_test(state);
+}
+
+static void begin_clone(void)
+{
+	guest_vm_start_clone(&vm, &template);
+	exec = 0;
+}
+
+#define DRAWS "od -An -tx1 -N16 /dev/urandom; cat /proc/sys/kernel/random/uuid /etc/machine-id /proc/sys/kernel/random/boot_id"
+
+/* They share what the template had drawn, and nothing that is drawn after their setup; what each wrote is its own. */
+static void test_clones_part_at_their_setup(void **state)
+{
+	char first[1024];
+
+	(void)state;
+	begin_clone();
+	guest_vm_setup(&vm);
+	run_script(DRAWS "; echo of one > /work/x");
+	assert_exit(0);
+	(void)snprintf(first, sizeof(first), "%.1023s", result->streams[0].text);
+	guest_vm_end(&vm);
+	begin_clone();
+	guest_vm_setup(&vm);
+	run_script(DRAWS "; ls /work");
+	assert_exit(0);
+	for (char *was = strtok(first, "\n"); was; was = strtok(NULL, "\n"))
+		assert_null(strstr(result->streams[0].text, was));
+}
+
+static int check_disk(int fd)
+{
+	char command[96];
+
+	(void)snprintf(command, sizeof(command), "e2fsck -fn /proc/%d/fd/%d >&2", (int)getpid(), fd);
+	return WEXITSTATUS(system(command));
+}
+
+/* The template mounted a disk that it had and the clone has not: on the clone's own disk, which began empty, it is one whole file system,
+ * with everything in it. The control is a byte of it that is wrong. */
+static void test_a_clone_has_a_disk_of_its_own(void **state)
+{
+	static const char zeros[1024];
+	int work_fd;
+
+	(void)state;
+	begin_clone();
+	guest_vm_setup(&vm);
+	run_script("for i in 0 1 2 3 4 5 6 7 8 9; do mkdir /work/$i /tmp/$i && seq 9999 > /work/$i/x && cp /work/$i/x /tmp/$i; done; rm -r /tmp/5;"
+		   "sync; sleep 4; cat /work/*/x | wc -c; cat /tmp/*/x | wc -c; touch /work/last; sync");
+	assert_exit(0);
+	assert_out("488880\n439992\n");
+	work_fd = vm.work_fd;
+	guest_vm_end(&vm);
+	assert_int_equal(check_disk(work_fd), 0);
+	assert_int_equal(pwrite(work_fd, zeros, sizeof(zeros), 2048), sizeof(zeros)); /* where its groups are described */
+	assert_int_not_equal(check_disk(work_fd), 0);
+	close_fd(&work_fd);
+}
+
 int main(int argc, char **argv_of_main)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(test_each_frame_in_its_place, end_after_test),
 		BOOTED(test_each_machine_has_an_identity),
 		BOOTED(test_the_time_again),
+		cmocka_unit_test_setup_teardown(test_clones_part_at_their_setup, make_template, free_template),
+		cmocka_unit_test_setup_teardown(test_a_clone_has_a_disk_of_its_own, make_template, free_template),
 	};
 
 	return guest_tests(tests, ARRAY_SIZE(tests), 192, 64, argc, argv_of_main);

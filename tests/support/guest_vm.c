@@ -27,7 +27,8 @@
 #include "lane/qemu_command.h"
 
 #define PATIENCE_MS 120000 /* a boot takes a second or two; a busy machine stretches it */
-#define WORK_FD	    8	   /* after the five of enum qemu_fd */
+#define WORK_FD	    (3 + QEMU_FD_COUNT + 1) /* after those of enum qemu_fd, of a template too */
+#define FDS	    (QEMU_FD_COUNT + 2)
 #define READ_BYTES  65536
 #define CPIO_NAME   "init"
 
@@ -139,67 +140,128 @@ static int make_disk(unsigned mib)
 	return fd;
 }
 
+/* Byte by byte the same, which two calls of mkfs do not make. */
+static int copy_disk(int blank_fd)
+{
+	int fd = memfd_create("work", MFD_CLOEXEC);
+	off_t size = lseek(blank_fd, 0, SEEK_END), data = 0, hole;
+
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, size), 0);
+	while (data < size && (data = lseek(blank_fd, data, SEEK_DATA)) >= 0) {
+		off_t from = data;
+
+		hole = lseek(blank_fd, data, SEEK_HOLE);
+		assert_int_equal(lseek(fd, data, SEEK_SET), data);
+		while (from < hole)
+			assert_true(sendfile(fd, blank_fd, &from, (size_t)(hole - from)) > 0);
+		data = hole;
+	}
+	return fd;
+}
+
 /* In the child: the descriptors in their places, and nothing else. */
 static void exec_qemu(const struct launch_plan *command, const int *fds, int n)
 {
 	int moved[16];
 
 	for (int i = 0; i < n; i++)
-		moved[i] = fcntl(fds[i], F_DUPFD, 64);
+		moved[i] = fds[i] < 0 ? -1 : fcntl(fds[i], F_DUPFD, 64);
 	for (int i = 0; i < n; i++)
-		(void)dup2(moved[i], 3 + i);
+		if (moved[i] >= 0)
+			(void)dup2(moved[i], 3 + i);
 	for (int i = 0; i < n; i++)
 		(void)close(moved[i]);
 	(void)execv(command->argv[0], (char *const *)(uintptr_t)command->argv);
 	_exit(127);
 }
 
-static void fill_command(struct launch_plan *command, unsigned memory_mib, unsigned disk_mib)
+static void fill_command(struct launch_plan *command, enum qemu_start start, const struct guest_template *shape)
 {
-	const struct launch launch = {
-		.accel = ACCEL_TCG, .memory_mib = memory_mib, .cpus = 1, .disk_mib = disk_mib,
-			.tsc_khz = launcher_tsc_khz()
-	};
+	const struct launch launch = { .accel = ACCEL_TCG,
+				       .memory_mib = shape->memory_mib,
+				       .cpus = 1,
+				       .disk_mib = shape->disk_mib,
+				       .tsc_khz = launcher_tsc_khz() };
 
-	qemu_command_fill(command, &launch, QEMU_START_COLD);
+	launch_plan_init(command);
+	qemu_command_fill(command, &launch, start);
 	(void)snprintf(command->text[QEMU_TEXT_DISK], sizeof(command->text[0]),
 		       "driver=raw,node-name=work,file.driver=file,file.locking=off,file.filename=/proc/self/fd/%d",
 		       WORK_FD);
 }
 
-static void open_all(int fds[QEMU_FD_COUNT + 1], struct guest_vm *vm, const char *image, unsigned disk_mib)
+static int make_pair(int *ret_ours)
 {
-	char name[128];
 	int pair[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-	fds[QEMU_FD_CHANNEL] = pair[0];
-	vm->channel_fd = pair[1];
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-	fds[QEMU_FD_QMP] = pair[0];
-	vm->qmp_fd = pair[1];
-	fds[QEMU_FD_KERNEL] = open_state("kernel/vmlinux");
-	fds[QEMU_FD_INITRD] = make_initrd();
+	*ret_ours = pair[1];
+	return pair[0];
+}
+
+static void open_common(int fds[FDS], struct guest_vm *vm, const char *image)
+{
+	char name[128];
+
+	for (int i = 0; i < FDS; i++)
+		fds[i] = -1;
+	fds[QEMU_FD_CHANNEL] = make_pair(&vm->channel_fd);
+	fds[QEMU_FD_QMP] = make_pair(&vm->qmp_fd);
 	(void)snprintf(name, sizeof(name), "images/%s/rootfs.erofs", image);
 	fds[QEMU_FD_ROOTFS] = open_state(name);
-	fds[QEMU_FD_COUNT] = make_disk(disk_mib);
+}
+
+/* Takes the descriptors. */
+static void start(struct guest_vm *vm, enum qemu_start how, const struct guest_template *shape, int fds[FDS])
+{
+	struct launch_plan command;
+
+	fill_command(&command, how, shape);
+	vm->pid = fork();
+	assert_true(vm->pid >= 0);
+	if (vm->pid == 0)
+		exec_qemu(&command, fds, FDS);
+	for (int i = 0; i < FDS; i++)
+		close_fd(&fds[i]);
 }
 
 void guest_vm_start(struct guest_vm *vm, const char *image, unsigned memory_mib, unsigned disk_mib)
 {
-	struct launch_plan command;
-	int fds[QEMU_FD_COUNT + 1];
+	const struct guest_template shape = { .image = image, .memory_mib = memory_mib, .disk_mib = disk_mib };
+	int fds[FDS];
 
 	*vm = (struct guest_vm){ 0 };
-	fill_command(&command, memory_mib, disk_mib);
-	open_all(fds, vm, image, disk_mib);
-	vm->pid = fork();
-	assert_true(vm->pid >= 0);
-	if (vm->pid == 0)
-		exec_qemu(&command, fds, QEMU_FD_COUNT + 1);
-	for (int i = 0; i <= QEMU_FD_COUNT; i++)
-		close_fd(&fds[i]);
+	open_common(fds, vm, image);
+	fds[QEMU_FD_KERNEL] = open_state("kernel/vmlinux");
+	fds[QEMU_FD_INITRD] = make_initrd();
+	fds[FDS - 1] = make_disk(disk_mib);
+	start(vm, QEMU_START_COLD, &shape, fds);
 	assert_int_equal(guest_vm_expect(vm, FRAME_HELLO)->version, FRAME_VERSION);
+}
+
+void guest_template_start(struct guest_template *template, struct guest_vm *vm)
+{
+	int fds[FDS];
+
+	*vm = (struct guest_vm){ 0 };
+	open_common(fds, vm, template->image);
+	fds[QEMU_FD_KERNEL] = open_state("kernel/vmlinux");
+	fds[QEMU_FD_INITRD] = make_initrd();
+	template->blank_fd = make_disk(template->disk_mib);
+	template->memory_fd = memfd_create("memory", MFD_CLOEXEC);
+	assert_int_equal(ftruncate(template->memory_fd, (off_t)template->memory_mib << 20), 0);
+	fds[QEMU_FD_TEMPLATE_MEMORY] = dup(template->memory_fd);
+	fds[FDS - 1] = copy_disk(template->blank_fd);
+	start(vm, QEMU_START_TEMPLATE, template, fds);
+	assert_int_equal(guest_vm_expect(vm, FRAME_HELLO)->version, FRAME_VERSION);
+}
+
+void guest_template_free(struct guest_template *template)
+{
+	close_fd(&template->memory_fd);
+	close_fd(&template->state_fd);
+	close_fd(&template->blank_fd);
 }
 
 void guest_vm_end(struct guest_vm *vm)
@@ -320,8 +382,8 @@ void guest_vm_hang_up(struct guest_vm *vm)
 	vm->frame_bytes = 0;
 }
 
-/* Send a QMP command, with a descriptor or -1, and wait until it was done. */
-static void tell_qemu(struct guest_vm *vm, const char *command, int fd)
+/* Send a QMP command, with a descriptor or -1, and wait until it was done. What QEMU says, valid until the next. */
+static const char *tell_qemu(struct guest_vm *vm, const char *command, int fd)
 {
 	union {
 		struct cmsghdr align;
@@ -329,9 +391,10 @@ static void tell_qemu(struct guest_vm *vm, const char *command, int fd)
 	} control = { .data = { 0 } };
 	struct iovec bytes = { .iov_base = (void *)(uintptr_t)command, .iov_len = strlen(command) };
 	struct msghdr message = { .msg_iov = &bytes, .msg_iovlen = 1 };
-	char answer[8192] = "";
+	static char answer[8192];
 	size_t len = 0;
 
+	answer[0] = '\0';
 	if (fd >= 0) {
 		message.msg_control = control.data;
 		message.msg_controllen = sizeof(control.data);
@@ -349,6 +412,56 @@ static void tell_qemu(struct guest_vm *vm, const char *command, int fd)
 		if (strstr(answer, "\"error\""))
 			fail_msg("QEMU refuses %s: %s", command, answer);
 	}
+	return answer;
+}
+
+static void greet_qemu(struct guest_vm *vm)
+{
+	if (!vm->is_qmp_ready)
+		(void)tell_qemu(vm, "{\"execute\":\"qmp_capabilities\"}", -1);
+	vm->is_qmp_ready = true;
+}
+
+static void ask_until(struct guest_vm *vm, const char *command, const char *answer)
+{
+	while (!strstr(tell_qemu(vm, command, -1), answer))
+		(void)usleep(1000);
+}
+
+static void ignore_shared(struct guest_vm *vm)
+{
+	greet_qemu(vm);
+	(void)tell_qemu(vm,
+			"{\"execute\":\"migrate-set-capabilities\",\"arguments\":{\"capabilities\":[{\"capability\":\"x-ignore-shared\","
+			"\"state\":true}]}}",
+			-1);
+}
+
+void guest_template_save(struct guest_template *template, struct guest_vm *vm)
+{
+	template->state_fd = memfd_create("state", MFD_CLOEXEC);
+	ignore_shared(vm);
+	(void)tell_qemu(vm, "{\"execute\":\"getfd\",\"arguments\":{\"fdname\":\"state\"}}", template->state_fd);
+	(void)tell_qemu(vm, "{\"execute\":\"migrate\",\"arguments\":{\"uri\":\"fd:state\"}}", -1);
+	ask_until(vm, "{\"execute\":\"query-migrate\"}", "\"completed\"");
+	guest_vm_end(vm);
+}
+
+void guest_vm_start_clone(struct guest_vm *vm, const struct guest_template *template)
+{
+	int fds[FDS];
+
+	*vm = (struct guest_vm){ 0 };
+	open_common(fds, vm, template->image);
+	fds[QEMU_FD_CLONE_MEMORY] = dup(template->memory_fd);
+	fds[QEMU_FD_CLONE_STATE] = dup(template->state_fd);
+	assert_int_equal(lseek(template->state_fd, 0, SEEK_SET), 0); /* one clone at a time: they share it */
+	fds[FDS - 1] = copy_disk(template->blank_fd);
+	vm->work_fd = dup(fds[FDS - 1]);
+	start(vm, QEMU_START_CLONE, template, fds);
+	ignore_shared(vm);
+	(void)tell_qemu(vm, "{\"execute\":\"migrate-incoming\",\"arguments\":{\"uri\":\"fd:6\"}}", -1);
+	ask_until(vm, "{\"execute\":\"query-status\"}", "\"running\"");
 }
 
 void guest_vm_connect_again(struct guest_vm *vm)
@@ -356,11 +469,9 @@ void guest_vm_connect_again(struct guest_vm *vm)
 	int pair[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-	if (!vm->is_qmp_ready)
-		tell_qemu(vm, "{\"execute\":\"qmp_capabilities\"}", -1);
-	vm->is_qmp_ready = true;
-	tell_qemu(vm, "{\"execute\":\"getfd\",\"arguments\":{\"fdname\":\"again\"}}", pair[0]);
-	tell_qemu(vm,
+	greet_qemu(vm);
+	(void)tell_qemu(vm, "{\"execute\":\"getfd\",\"arguments\":{\"fdname\":\"again\"}}", pair[0]);
+	(void)tell_qemu(vm,
 		  "{\"execute\":\"chardev-change\",\"arguments\":{\"id\":\"channel\",\"backend\":{\"type\":\"socket\",\"data\":"
 		  "{\"addr\":{\"type\":\"fd\",\"data\":{\"str\":\"again\"}},\"server\":false}}}}",
 		  -1);

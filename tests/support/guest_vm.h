@@ -17,6 +17,7 @@
 struct guest_vm {
 	pid_t pid;
 	int channel_fd, qmp_fd;
+	int work_fd; /* a clone's disk, for who looks at it after its end; the caller's to close */
 	bool is_qmp_ready;
 	struct frame_reader reader;
 	struct buf in;
@@ -35,6 +36,21 @@ const char *guest_vm_missing(const char *image);
 
 /* Start it; the agent's hello has been read, and nothing was sent yet. Failures fail the test. */
 void guest_vm_start(struct guest_vm *vm, const char *image, unsigned memory_mib, unsigned disk_mib);
+
+/* A VM whose memory others begin with. Its disk is a copy of the one that theirs are copies of. */
+struct guest_template {
+	const char *image; /* these three are the test's to say */
+	unsigned memory_mib, disk_mib;
+	int memory_fd, state_fd, blank_fd;
+};
+
+/* As guest_vm_start(); then, once it is warm, save it and end it. */
+void guest_template_start(struct guest_template *template, struct guest_vm *vm);
+void guest_template_save(struct guest_template *template, struct guest_vm *vm);
+void guest_template_free(struct guest_template *template);
+
+/* It runs where the template was saved; nothing was sent yet. */
+void guest_vm_start_clone(struct guest_vm *vm, const struct guest_template *template);
 
 /* End it and reap it; fine twice. */
 void guest_vm_end(struct guest_vm *vm);

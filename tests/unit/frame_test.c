@@ -26,7 +26,7 @@ static const struct frame samples[] = {
 			  .len = sizeof(entropy),
 			  .realtime_ns = 1700000000000000001,
 			  .hostname = TEXT("t-1") },
-	[FRAME_WARM] = { .type = FRAME_WARM, .version = FRAME_VERSION },
+	[FRAME_WARM] = { .type = FRAME_WARM, .version = FRAME_VERSION, .has_disk = true },
 	[FRAME_MOUNT] = { .type = FRAME_MOUNT },
 	[FRAME_CLOCK] = { .type = FRAME_CLOCK, .realtime_ns = 1795453799364000000 },
 	[FRAME_ATTACH] = { .type = FRAME_ATTACH, .version = FRAME_VERSION },
@@ -120,6 +120,7 @@ static void assert_same_numbers(const struct frame *a, const struct frame *b)
 	assert_int_equal(a->exec, b->exec);
 	assert_int_equal(a->is_set_up, b->is_set_up);
 	assert_int_equal(a->is_mounted, b->is_mounted);
+	assert_int_equal(a->has_disk, b->has_disk);
 	assert_int_equal(a->is_warm, b->is_warm);
 	assert_int_equal(a->n_execs, b->n_execs);
 	assert_int_equal(a->is_running, b->is_running);
