@@ -4,10 +4,12 @@
 
 #include "base/own.h"
 
+TAILQ_HEAD(turn_list, turn);
+
 struct turns {
 	struct event *event;
 	size_t n;
-	TAILQ_HEAD(, turn) asked;
+	struct turn_list asked;
 };
 
 static void on_turns(evutil_socket_t fd, short what, void *arg)

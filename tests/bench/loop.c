@@ -1,13 +1,18 @@
-/* The bare loop that `tools/bench queue` measures Mayfly's pipeline against: the best that somebody would write who just wants each
+/* The loops that `tools/bench queue` measures Mayfly's pipeline against: the best that somebody would write who just wants each
  * record answered exactly once. A member of a group gathers records, GATHER_MAX of them or what comes in GATHER_MS, produces one
- * message for each, and commits these and the group's offsets in one transaction. It looks into no record and decides nothing: every
- * message has the same value, the bytes of a file.
+ * message for each, and commits these and the group's offsets in one transaction.
+ *
+ * bytes   looks into no record and decides nothing: every message has the same value, the bytes of a file.
+ * decode  unpacks each task with msgpack-c and packs an answer that has its id, that it was read, and from where; filled up to the
+ *         length of that file. What is no map with an id is answered as rejected.
  *
  * librdkafka fetches ahead while a transaction is committed, and sends while the next message is produced.
  *
- * usage: bench-loop BROKERS SOURCE_TOPIC TARGET_TOPIC GROUP_ID COUNT VALUE_FILE */
+ * usage: bench-loop bytes|decode BROKERS SOURCE_TOPIC TARGET_TOPIC GROUP_ID COUNT VALUE_FILE */
 #include <errno.h>
 #include <librdkafka/rdkafka.h>
+#include <msgpack.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +22,8 @@
 #define GATHER_MAX 5000
 #define GATHER_MS 10
 #define VALUE_MAX_BYTES 65536
+#define ZONE_BYTES 8192 /* a task fits into its first chunk, which is used again */
+#define FILLER_HEAD_BYTES 10 /* of the key and the length of what fills an answer up */
 #define CALL_MS 30000 /* of a call that waits for the brokers */
 
 struct loop {
@@ -26,6 +33,10 @@ struct loop {
 	char value[VALUE_MAX_BYTES];
 	size_t value_len;
 	rd_kafka_message_t *messages[GATHER_MAX];
+	/* To decode: */
+	bool is_decoding;
+	msgpack_zone zone;
+	msgpack_sbuffer packed;
 };
 
 static void die(const char *what, const char *why)
@@ -84,12 +95,71 @@ static size_t gather(struct loop *loop)
 	return kept;
 }
 
-/* The value outlives the transaction: it is not copied. */
-static void answer(struct loop *loop, const rd_kafka_message_t *message)
+/* `flags`: whether librdkafka copies the value. */
+static void produce(struct loop *loop, const rd_kafka_message_t *message, const char *value, size_t len, int flags)
 {
 	while (rd_kafka_producev(loop->producer, RD_KAFKA_V_TOPIC(loop->target), RD_KAFKA_V_KEY(message->key, message->key_len),
-				 RD_KAFKA_V_VALUE(loop->value, loop->value_len), RD_KAFKA_V_MSGFLAGS(0), RD_KAFKA_V_END))
+				 RD_KAFKA_V_VALUE((void *)(uintptr_t)value, len), RD_KAFKA_V_MSGFLAGS(flags), RD_KAFKA_V_END))
 		(void)rd_kafka_poll(loop->producer, 1);
+}
+
+static bool is_text(const msgpack_object *object, const char *text)
+{
+	return object->type == MSGPACK_OBJECT_STR && object->via.str.size == strlen(text) &&
+	       memcmp(object->via.str.ptr, text, object->via.str.size) == 0;
+}
+
+/* NULL: it has none. */
+static const msgpack_object_str *find_id(const msgpack_object *task)
+{
+	for (uint32_t i = 0; task->type == MSGPACK_OBJECT_MAP && i < task->via.map.size; i++)
+		if (is_text(&task->via.map.ptr[i].key, "id") && task->via.map.ptr[i].val.type == MSGPACK_OBJECT_STR)
+			return &task->via.map.ptr[i].val.via.str;
+	return NULL;
+}
+
+static void pack_text(msgpack_packer *packer, const char *text)
+{
+	(void)msgpack_pack_str_with_body(packer, text, strlen(text)); /* fails for want of memory, which a benchmark has */
+}
+
+static void pack_answer(struct loop *loop, const rd_kafka_message_t *message, const msgpack_object_str *id)
+{
+	msgpack_packer packer;
+	size_t used;
+
+	msgpack_sbuffer_clear(&loop->packed);
+	msgpack_packer_init(&packer, &loop->packed, msgpack_sbuffer_write);
+	(void)msgpack_pack_map(&packer, 6); /* as above, and so for the rest */
+	pack_text(&packer, "id");
+	(void)msgpack_pack_str_with_body(&packer, id ? id->ptr : "", id ? id->size : 0);
+	pack_text(&packer, "outcome");
+	pack_text(&packer, id ? "succeeded" : "rejected");
+	pack_text(&packer, "topic");
+	pack_text(&packer, rd_kafka_topic_name(message->rkt));
+	pack_text(&packer, "partition");
+	(void)msgpack_pack_int32(&packer, message->partition);
+	pack_text(&packer, "offset");
+	(void)msgpack_pack_int64(&packer, message->offset);
+	used = loop->packed.size + FILLER_HEAD_BYTES;
+	pack_text(&packer, "filler");
+	(void)msgpack_pack_bin_with_body(&packer, loop->value, loop->value_len > used ? loop->value_len - used : 0);
+}
+
+static void answer(struct loop *loop, const rd_kafka_message_t *message)
+{
+	msgpack_object task = { .type = MSGPACK_OBJECT_NIL };
+	size_t used = 0;
+
+	if (!loop->is_decoding) {
+		produce(loop, message, loop->value, loop->value_len, 0); /* it outlives the transaction */
+		return;
+	}
+	if (msgpack_unpack(message->payload, message->len, &used, &loop->zone, &task) != MSGPACK_UNPACK_SUCCESS)
+		task.type = MSGPACK_OBJECT_NIL;
+	pack_answer(loop, message, find_id(&task));
+	msgpack_zone_clear(&loop->zone);
+	produce(loop, message, loop->packed.data, loop->packed.size, RD_KAFKA_MSG_F_COPY);
 }
 
 static void commit(struct loop *loop)
@@ -145,14 +215,20 @@ int main(int argc, char **argv)
 	static struct loop loop;
 	size_t count, done = 0;
 
-	if (argc != 7)
-		die("usage", "bench-loop BROKERS SOURCE_TOPIC TARGET_TOPIC GROUP_ID COUNT VALUE_FILE");
-	loop.target = argv[3];
-	count = strtoul(argv[5], NULL, 10);
-	read_value(&loop, argv[6]);
-	open_clients(&loop, argv[1], argv[2], argv[4]);
+	if (argc != 8 || (strcmp(argv[1], "bytes") != 0 && strcmp(argv[1], "decode") != 0))
+		die("usage", "bench-loop bytes|decode BROKERS SOURCE_TOPIC TARGET_TOPIC GROUP_ID COUNT VALUE_FILE");
+	loop.is_decoding = strcmp(argv[1], "decode") == 0;
+	loop.target = argv[4];
+	count = strtoul(argv[6], NULL, 10);
+	read_value(&loop, argv[7]);
+	if (!msgpack_zone_init(&loop.zone, ZONE_BYTES))
+		die("zone", "out of memory");
+	msgpack_sbuffer_init(&loop.packed);
+	open_clients(&loop, argv[2], argv[3], argv[5]);
 	while (done < count)
 		done += turn(&loop);
+	msgpack_sbuffer_destroy(&loop.packed);
+	msgpack_zone_destroy(&loop.zone);
 	rd_kafka_queue_destroy(loop.records);
 	(void)rd_kafka_consumer_close(loop.consumer);
 	rd_kafka_destroy(loop.consumer);
