@@ -2,8 +2,8 @@
  *
  *	waiting --(no look-up is out)--> asked: ledgers --> asked: workers' positions --> answered, gone
  *
- * waiting: the question came while a look-up was out. What that one finds may be older than the question, so it is
- * not for it.
+ * waiting: the question came while a look-up was out, or REST_MS after one. What that one finds may be older than the
+ * question, so it is not for it.
  *
  * asked: one look-up is out for all of these together. It has two steps, and their order matters: first the reapers'
  * ledgers, then what workers marked done. A told record leaves the ledger only after it was marked done, so it is
@@ -18,9 +18,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/own.h"
 #include "wire/ledger.h"
+
+#define REST_MS 5 /* between two look-ups: a backlog's questions go together, and the first of a quiet time goes at once */
 
 TAILQ_HEAD(answered_questions, answered_question);
 
@@ -33,6 +36,7 @@ struct answered {
 	struct event *begin;
 	struct answered_questions waiting, asked;
 	bool is_looking; /* a look-up is out, though nobody may wait for it any more */
+	uint64_t looked_mono_ms; /* when the last one was over */
 };
 
 static bool is_ours(const struct answered *answered, const struct answered_question *question)
@@ -60,6 +64,19 @@ static void move(struct answered_question *question, struct answered_questions *
 		TAILQ_INSERT_TAIL(list, question, link);
 }
 
+static void begin_soon(struct answered *answered)
+{
+	uint64_t now = clock_mono_ms(), rested = answered->looked_mono_ms + REST_MS;
+	const struct timeval wait = { .tv_usec = (suseconds_t)(rested > now ? rested - now : 0) * 1000 };
+
+	if (answered->is_looking || event_pending(answered->begin, EV_TIMEOUT, NULL))
+		return;
+	if (wait.tv_usec == 0)
+		event_active(answered->begin, EV_TIMEOUT, 0);
+	else
+		(void)event_add(answered->begin, &wait); /* a timer that exists needs no memory */
+}
+
 /* A partition that came to this worker in the meantime is known here now, and Kafka's answer about it is older. */
 static void answer_all(struct answered *answered)
 {
@@ -72,8 +89,9 @@ static void answer_all(struct answered *answered)
 		question->fn(question->ctx, question->verdict); /* it may ask again, or be freed */
 	}
 	answered->is_looking = false;
+	answered->looked_mono_ms = clock_mono_ms();
 	if (!TAILQ_EMPTY(&answered->waiting))
-		event_active(answered->begin, EV_TIMEOUT, 0);
+		begin_soon(answered);
 }
 
 static const struct position *find(const struct position *positions, size_t n, const struct record_place *place)
@@ -226,7 +244,7 @@ void answered_ask(struct answered *answered, struct answered_question *question,
 	question->fn = fn;
 	question->ctx = ctx;
 	move(question, &answered->waiting);
-	event_active(answered->begin, EV_TIMEOUT, 0);
+	begin_soon(answered);
 }
 
 void answered_forget(struct answered_question *question)

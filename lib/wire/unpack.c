@@ -9,7 +9,7 @@
 #include "base/utf8.h"
 
 #define KEY_SHOWN_BYTES	 40 /* of a key that a sender chose, in the path of a flaw */
-#define ZONE_CHUNK_BYTES 4096
+#define ZONE_CHUNK_BYTES 1000 /* a task's values; glibc keeps blocks up to 1032 bytes at hand, and takes several times as long for larger ones */
 
 static size_t put_nameless(const struct unpack_value *value, char *field, size_t size)
 {
@@ -209,7 +209,8 @@ static int check_key(const struct unpack_value *map, const struct unpack_value *
 static const struct unpack_rule *find_rule(const struct unpack_value *pair, const struct unpack_rule *rules, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		if (strlen(rules[i].key) == pair->key_len && memcmp(rules[i].key, pair->key, pair->key_len) == 0)
+		if (rules[i].key[0] == pair->key[0] && strlen(rules[i].key) == pair->key_len &&
+		    memcmp(rules[i].key, pair->key, pair->key_len) == 0)
 			return &rules[i];
 	return NULL;
 }
