@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BUCKETS (1u << 17) /* more than FINISHED_MAX: a look-up meets one task, not a list of them */
+#define BUCKETS (1u << 19) /* five times FINISHED_MAX: most look-ups meet no task, and so no page of the ring */
 
 struct entry {
 	struct finished_task task; /* an id of "": nothing */

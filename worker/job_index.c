@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BUCKETS 4096
+#define BUCKETS (1u << 14) /* a few times what a large worker has: a look-up meets no other job */
 
 LIST_HEAD(job_bucket, job);
 

@@ -1,6 +1,8 @@
 #include "base/ident.h"
 
 #include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
 
 #include "base/hex.h"
 #include "base/own.h"
@@ -42,12 +44,54 @@ bool ident_is_image(const char *text, size_t len)
 	return is_ident(text, len, IDENT_IMAGE_MAX, false);
 }
 
+/* A call of the kernel for each id would take longer than all the rest of it: 1 KiB at a time. What is left lies in plain memory, so it
+ * is for ids and not for keys. A child of fork() finds nothing in it. */
+struct pool {
+	size_t left;
+	uint8_t bytes[1024];
+};
+
+/* NULL: there is none that a fork would empty. */
+static struct pool *pool(void)
+{
+	static _Thread_local struct pool *made;
+	struct pool *mapped;
+
+	if (made)
+		return made;
+	mapped = mmap(NULL, sizeof(*mapped), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (mapped == MAP_FAILED)
+		return NULL;
+	if (madvise(mapped, sizeof(*mapped), MADV_WIPEONFORK) < 0) {
+		(void)munmap(mapped, sizeof(*mapped)); /* what was just mapped */
+		return NULL;
+	}
+	return made = mapped;
+}
+
+static void fill_bytes(uint8_t bytes[16])
+{
+	struct pool *from = pool();
+
+	if (!from) {
+		random_fill(bytes, 16);
+		return;
+	}
+	if (from->left < 16) {
+		random_fill(from->bytes, sizeof(from->bytes));
+		from->left = sizeof(from->bytes);
+	}
+	from->left -= 16;
+	memcpy(bytes, from->bytes + from->left, 16);
+	memset(from->bytes + from->left, 0, 16);
+}
+
 void ident_uuid(char out[37])
 {
 	static const uint8_t parts[] = { 4, 2, 2, 2, 6 }; /* bytes between the dashes: RFC 9562 */
 	uint8_t bytes[16], *from = bytes;
 
-	random_fill(bytes, sizeof(bytes));
+	fill_bytes(bytes);
 	bytes[6] = (uint8_t)((bytes[6] & 0x0f) | 0x40); /* the version */
 	bytes[8] = (uint8_t)((bytes[8] & 0x3f) | 0x80); /* the variant */
 	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {

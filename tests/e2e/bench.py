@@ -17,7 +17,7 @@ class Bench(unittest.TestCase):
     def test_queue(self):
         said = self.bench("queue", "2000", "1")
         self.assertRegex(said, r"2000 no-op tasks, 1 runs of each by turns")
-        for who in ("bare loop", "Mayfly"):
+        for who in ("bare loop", "loop that decodes", "Mayfly"):
             self.assertRegex(said, rf"{who} +\d+/s; processor time of a task: \d+\.\d us, Redis's \d+\.\d us, Kafka's \d+ us")
         self.assertRegex(said, r"Mayfly / bare loop: rate \d+\.\d\d \(.*\), processor time \d+\.\d\d \(")
 

@@ -1,6 +1,9 @@
 #include "base/ident.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "tests/unit/unit.h"
 
@@ -63,6 +66,39 @@ static void test_uuids(void **state)
 	assert_string_not_equal(one, two);
 }
 
+static int compare(const void *a, const void *b)
+{
+	return strcmp(a, b);
+}
+
+/* Also of a child that was forked in between: what was fetched ahead is not handed out by both. */
+static void test_no_uuid_comes_twice(void **state)
+{
+	static char all[1001][37];
+	int ends[2], status;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(pipe(ends), 0);
+	for (int i = 0; i < 500; i++)
+		ident_uuid(all[i]);
+	pid = fork();
+	if (pid == 0) {
+		char uuid[37];
+
+		ident_uuid(uuid);
+		_exit(write(ends[1], uuid, sizeof(uuid)) == sizeof(uuid) ? 0 : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(read(ends[0], all[500], sizeof(all[500])), sizeof(all[500]));
+	for (int i = 501; i < 1001; i++)
+		ident_uuid(all[i]);
+	qsort(all, 1001, sizeof(all[0]), compare);
+	for (int i = 1; i < 1001; i++)
+		assert_string_not_equal(all[i - 1], all[i]);
+	(void)close(ends[0]), (void)close(ends[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -70,6 +106,7 @@ int main(void)
 		cmocka_unit_test(test_images_are_lower_case),
 		cmocka_unit_test(test_lengths),
 		cmocka_unit_test(test_uuids),
+		cmocka_unit_test(test_no_uuid_comes_twice),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
