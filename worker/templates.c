@@ -403,6 +403,16 @@ void templates_tick(struct templates *templates, uint64_t now_mono_ms)
 		workspace_tick(templates->building->workspace, now_mono_ms);
 }
 
+void templates_give_way(struct templates *templates)
+{
+	struct err err;
+
+	if (!templates || !templates->building || templates->building->is_saved)
+		return; /* or it is over in a moment */
+	(void)err_set(&err, ERR_BUSY, 0, "a task needs its memory");
+	end_build(templates->building, &err);
+}
+
 void templates_drain(struct templates *templates)
 {
 	struct entry *entry, *next;

@@ -350,6 +350,22 @@ static void test_expected(void **state)
 	assert_int_equal(fixture->n_builds, 2);
 }
 
+static void test_a_task_needs_its_room(void **state)
+{
+	struct fixture *fixture = *state;
+
+	templates_give_way(fixture->templates);
+	fixture->is_held_back = true;
+	assert_null(build(fixture, &shape_a));
+	assert_int_equal(admission_count(fixture->admission).idle, 1);
+	templates_give_way(fixture->templates);
+	tick_in(fixture, 0);
+	assert_int_equal(admission_count(fixture->admission).idle, 0);
+	fixture->is_held_back = false;
+	tick_in(fixture, 6000);
+	assert_int_equal(templates_count(fixture->templates).ready, 1);
+}
+
 /* A sender chooses shapes: they are few all the same. */
 static void test_many_shapes(void **state)
 {
@@ -381,6 +397,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_stale, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_a_clone_failed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_drain, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_a_task_needs_its_room, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_expected, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_many_shapes, set_up, tear_down),
 	};
