@@ -90,7 +90,8 @@ class Clones(OneFleet):
         self.shared.flush()
         with self.shared.reader("output") as reader:
             wait_until("it is ready", lambda: any(task_id.encode() in m.value() and b"ready" in m.value() for m in reader.messages()), 240)
-        vmms = processes.vmms(self.shared)
+        vm_id = os.path.basename(self.shared.disk(task_id)).removesuffix(".luks")
+        vmms = [pid for pid in processes.vmms(self.shared) if vm_id.encode() in processes.command_line(processes.parent(pid))]
         self.assertEqual(len(vmms), 1)
         answer = check(vmms[0])
         self.assertEqual(self.shared.result(task_id, 240)["isolation"]["start"], "clone")

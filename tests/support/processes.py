@@ -12,6 +12,11 @@ def children(pid):
         return []
 
 
+def parent(pid):
+    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as f:
+        return int(f.read().rpartition(") ")[2].split()[1])
+
+
 def states(pid):
     """{pid: letter} of it and its children, as proc(5) has them: S sleeps, T is stopped, D hangs in the kernel, Z has ended."""
     found = {}
