@@ -17,9 +17,9 @@
 #include "bus/topics.h"
 #include "host/confine.h"
 #include "host/disk/disk.h"
-#include "host/images.h"
 #include "loop/signals.h"
 #include "loop/turns.h"
+#include "worker/ahead.h"
 #include "worker/credentials.h"
 #include "worker/answered.h"
 #include "worker/engine_lanes.h"
@@ -29,7 +29,6 @@
 #include "worker/outbox.h"
 #include "worker/partitions.h"
 #include "worker/queue.h"
-#include "worker/templates.h"
 #include "worker/workspace/backends.h"
 #include "worker/workspace/exec.h"
 
@@ -37,7 +36,6 @@
 #define BROKER_PATIENCE_MS 60000    /* for the brokers to answer when the worker starts */
 #define SESSION_TIMEOUT_MS 10000    /* Kafka group session: a dead worker's partitions move after this */
 #define TRANSACTION_TIMEOUT_MS 10000 /* a dead worker's open transaction blocks readers at most this long */
-#define EXPECTED_MAX 16 /* images for which a template is made before anybody asks */
 #define FAREWELL_MS 15000 /* of a drain whose time is over: to destroy keys, and for the brokers to answer */
 
 struct engine {
@@ -103,7 +101,7 @@ static void drain(struct engine *engine)
 	intake_close(engine->intake);
 	consumer_pause_all(engine->consumer);
 	queue_drop_held(engine->queue, "the worker drains");
-	templates_drain(engine->services.templates);
+	ahead_drain(&engine->services);
 }
 
 static void tick_drain(struct engine *engine, uint64_t now)
@@ -114,7 +112,7 @@ static void tick_drain(struct engine *engine, uint64_t now)
 		return;
 	if (now >= engine->drain_mono_ms)
 		queue_drop_all(engine->queue, "the worker drains and cannot wait for it");
-	if (count.running + count.held + count.waiting == 0 && templates_count(engine->services.templates).building == 0 &&
+	if (count.running + count.held + count.waiting == 0 && ahead_is_idle(&engine->services) &&
 	    outbox_is_idle(engine->services.outbox)) {
 		event_base_loopbreak(engine->base);
 	} else if (now >= engine->drain_mono_ms + FAREWELL_MS) {
@@ -187,6 +185,13 @@ static bool is_ours(void *ctx, const struct job *job)
 	return !engine->drain_mono_ms && intake_is_ours(engine->intake, job);
 }
 
+static void on_room(void *ctx)
+{
+	struct engine *engine = ctx;
+
+	queue_ask_admission(engine->queue);
+}
+
 static void on_full(void *ctx, bool is_full)
 {
 	struct engine *engine = ctx;
@@ -212,9 +217,8 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)fd, (void)what;
 	memory_watch_tick(&engine->memory, now);
 	queue_tick(engine->queue, now);
-	held_vms_tick(engine->services.workspaces.held_vms, now);
 	if (has_joined(engine))
-		templates_tick(engine->services.templates, now);
+		ahead_tick(&engine->services, now);
 	if (has_joined(engine))
 		intake_tick(engine->intake);
 	tick_drain(engine, now);
@@ -258,24 +262,6 @@ static int open_kafka(struct engine *engine, struct err *err)
 	return r;
 }
 
-/* What tasks most likely ask for: an image of this host, and nothing else. The first ones are built first. */
-static void expect_templates(struct engine *engine)
-{
-	static char images[EXPECTED_MAX][IDENT_IMAGE_MAX + 1];
-	struct host_place place = { .host = "" };
-	struct shape shape = { .cpus = TASK_DEFAULT_CPUS,
-			       .memory_mib = shape_memory_class_mib(TASK_DEFAULT_MEMORY_MIB),
-			       .disk_mib = disk_size_class_mib(TASK_DEFAULT_DISK_MIB) };
-	size_t n;
-
-	(void)snprintf(place.state_dir, sizeof(place.state_dir), "%s", engine->settings->state_dir);
-	n = engine->services.templates ? images_list(&place, images, EXPECTED_MAX) : 0;
-	while (n-- > 0) {
-		shape.image = images[n];
-		templates_expect(engine->services.templates, &shape);
-	}
-}
-
 /* Join the fleet: from here on there are records. */
 static int join(struct engine *engine, struct err *err)
 {
@@ -297,10 +283,9 @@ static int join(struct engine *engine, struct err *err)
 	if (r == 0)
 		r = leases_new(engine->base, &leases, &services->leases, err);
 	if (r == 0)
-		held_vms_set_leases(services->workspaces.held_vms, services->leases);
+		ahead_join(services);
 	if (r == 0)
 		r = committed_new(engine->base, settings->fleet.brokers, &engine->committed, err);
-	expect_templates(engine);
 	answered.committed = engine->committed;
 	if (r == 0)
 		r = answered_new(engine->base, &answered, &services->answered, err);
@@ -348,7 +333,6 @@ static int open_workspaces(struct engine *engine, const struct backend *backend,
 						.on_fit = on_fit,
 						.on_unfit = on_unfit,
 						.ctx = engine };
-	const struct templates_config templates = { .workspaces = &engine->services.workspaces, .memory_mib = settings->template_memory_mib };
 
 	names_place(settings->host, settings->state_dir, &engine->place);
 	engine->services.admission = admission_new(&limits);
@@ -359,7 +343,6 @@ static int open_workspaces(struct engine *engine, const struct backend *backend,
 							       .vmm_lane = engine->lanes.clients[ENGINE_LANE_VMM],
 							       .backend = backend,
 							       .admission = engine->services.admission,
-							       .held_vms = held_vms_new(settings->lease_ms),
 							       .place = &engine->place,
 							       .boot_ms = settings->boot_ms,
 							       .null_run_ms = settings->null_run_ms,
@@ -368,17 +351,16 @@ static int open_workspaces(struct engine *engine, const struct backend *backend,
 							       .ctx = engine };
 	if (backend->control)
 		memory_watch_start(&engine->memory, settings, engine->services.admission);
-	if (settings->clones && backend->starts[WORKSPACE_START_CLONE].stages)
-		engine->services.templates = templates_new(&templates);
-	if (!engine->services.admission || !engine->services.fitness || !engine->services.workspaces.held_vms)
+	if (!engine->services.admission || !engine->services.fitness)
 		return err_set(err, ERR_HOST, ENOMEM, "the engine's workspaces");
-	return 0;
+	return ahead_open(&engine->services, settings, on_room, engine, err);
 }
 
 static int open_jobs(struct engine *engine, const struct engine_ends *ends, struct err *err)
 {
 	struct queue_config queue = { .base = engine->base,
 				      .admission = engine->services.admission,
+				      .pool = engine->services.pool,
 				      .held_max = held_max(engine),
 				      .lease_ms = engine->settings->lease_ms,
 				      .on_full = on_full,
@@ -449,9 +431,8 @@ static void engine_close(struct engine *engine)
 	redis_endpoint_free(engine->redis_endpoint);
 	intake_free(engine->intake);
 	queue_free(engine->queue);
-	templates_free(services->templates);
+	ahead_close(services);
 	turns_free(engine->turns);
-	held_vms_free(services->workspaces.held_vms);
 	engine_lanes_close(&engine->lanes);
 	free_event(engine->tick);
 	free_event(engine->terminate);

@@ -12,6 +12,7 @@
 #include "worker/dead_letter.h"
 #include "worker/kinds.h"
 #include "worker/outbox.h"
+#include "worker/pool.h"
 
 #define UNTOLD_DELAY_MS 1000 /* the lease has to be reaped first */
 
@@ -62,6 +63,13 @@ void job_choose_shape(struct job *job)
 	job->may_be_clone = job->services->templates && task->start == TASK_START_ANY && !job->tries.is_to_boot && rounded.memory_mib &&
 			    admission_is_possible(job->services->admission, &rounded, &flaw);
 	job->shape = job->may_be_clone ? rounded : admission_shape_of(task);
+}
+
+bool job_take_from_pool(struct job *job)
+{
+	if (!job->tries.is_without_pool && job->task->start != TASK_START_COLD)
+		job->lent = pool_take(job->services->pool, &job->shape);
+	return job->lent;
 }
 
 void job_start(struct job *job, const struct reservation *reservation)
@@ -246,7 +254,7 @@ void job_hold_again(struct job *job)
 	job->tries.may_have_run = job_may_have_run(job);
 	job->ran = JOB_RAN_NO;
 	job->lease.was_held = job->lease.is_holders_task = job->is_shared = false;
-	job->may_tell = job->is_unwound = job->is_told = false;
+	job->may_tell = job->is_unwound = job->is_told = job->is_from_pool = false;
 	set_state(job, JOB_HELD);
 }
 

@@ -37,6 +37,8 @@ struct exec;
 struct job;
 struct job_services;
 struct kind;
+struct pool;
+struct pooled;
 struct templates;
 
 enum job_state {
@@ -103,6 +105,7 @@ struct job_lease {
 	bool is_held;
 	bool was_held; /* in this try: what it tells must be told before that lease ends, or not at all */
 	bool is_claiming;
+	bool may_name_vm; /* since the last claim, which was not refused: a line in Redis may have its vm_id */
 	bool is_renewing;
 	bool is_in_doubt; /* somebody else may have answered the record, and Redis may have forgotten: ask Kafka */
 	bool is_holder_answered; /* the record same_id_of, which has the id, was answered: its orphan may be taken over */
@@ -116,6 +119,7 @@ struct job_tries {
 	uint64_t n_proofs;   /* that this host is fit, when the first of them happened: worker/fitness.h */
 	bool may_have_run;
 	bool is_to_boot; /* a clone for it failed: not another one */
+	bool is_without_pool; /* one of the pool's broke under it: it makes its own */
 };
 
 TAILQ_HEAD(job_list, job);
@@ -154,6 +158,8 @@ struct job {
 	struct workspace_plan plan;
 	struct template *template; /* lent, while its workspace is a clone */
 	struct workspace *workspace;
+	struct pooled *lent; /* it still is the pool's, to which its events go */
+	bool is_from_pool;
 	struct exec *exec;
 };
 
@@ -170,6 +176,7 @@ struct job_services {
 	struct admission *admission;
 	struct fitness *fitness;
 	struct templates *templates; /* NULL: no workspace is a clone */
+	struct pool *pool; /* NULL: no workspace is made ahead of tasks */
 	struct workspace_host workspaces;
 
 	/* To the queue. */
@@ -185,7 +192,11 @@ void job_free(struct job *job); /* only in JOB_HELD and JOB_DONE */
 /* What it is to be admitted as: `shape`. What may be a clone has its memory in a class, where that fits this host. */
 void job_choose_shape(struct job *job);
 
-/* Leave JOB_HELD: the reservation is the job's now. NULL: its end is certain, it only claims its lease to tell it. */
+/* Then: may it be in a workspace that was made ahead of it? `lent` is one of its shape, with a reservation of its own. */
+bool job_take_from_pool(struct job *job);
+
+/* Leave JOB_HELD: the reservation is the job's now. NULL: it has one from the pool, or its end is certain, and it only claims its lease to
+ * tell it. */
 void job_start(struct job *job, const struct reservation *reservation);
 
 /* Back to JOB_HELD after JOB_END_REQUEUE, when it is over. */

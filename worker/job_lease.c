@@ -125,6 +125,7 @@ static void on_other_record(struct job *job, const struct lease_grant *grant)
 static void take_refusal(struct job *job, const struct lease_grant *grant)
 {
 	job->lease.is_in_doubt = true;
+	job->lease.may_name_vm = grant->verdict == LEASE_VERDICT_UNKNOWN;
 	switch (grant->verdict) {
 	case LEASE_VERDICT_DUPLICATE:
 	case LEASE_VERDICT_CONFLICT:
@@ -178,7 +179,7 @@ void job_lease_claim(struct job *job)
 						   .ttl_ms = job->task->ttl_ms,
 						   .slot = job->workspace ? job->workspace->reservation.slot : 0 };
 
-	job->lease.is_claiming = true;
+	job->lease.is_claiming = job->lease.may_name_vm = true;
 	job->lease.asked_mono_ns = clock_mono_ns();
 	lease_claim(job->services->leases, job->task->id, &source, &workspace, on_claimed, job);
 }

@@ -20,6 +20,7 @@
 #include "worker/answer.h"
 #include "worker/job.h"
 #include "worker/kinds.h"
+#include "worker/pool.h"
 #include "worker/settings.h"
 #include "worker/templates.h"
 #include "worker/workspace/backend.h"
@@ -36,18 +37,33 @@ static bool has_failed_as_clone(const struct job *job, const char *field, const 
 }
 
 /* A clone that does not come to life says nothing about the task or this host: the next try boots. */
-static void on_fault(void *ctx, const char *field, const struct err *err)
+static void lose_clone(struct job *job, const struct err *err)
 {
-	struct job *job = ctx;
-
-	if (job->end != JOB_END_NONE || !has_failed_as_clone(job, field, err)) {
-		job_fault(job, field, err);
-		return;
-	}
 	templates_failed(job->services->templates, job->template, err);
 	job->tries.is_to_boot = true;
 	log_warn("clone.fallback", "id=%s vm=%s message=\"%s; it boots instead\"", job->task->id, job->workspace->vm_id, err->msg);
 	job_requeue(job, 0, err->msg);
+}
+
+/* Nor does one that was made ahead and breaks before the program can have begun: the next try makes its own. */
+static void lose_pooled(struct job *job, const char *why)
+{
+	job->tries.is_without_pool = true;
+	job_requeue(job, 0, why);
+}
+
+static void on_fault(void *ctx, const char *field, const struct err *err)
+{
+	struct job *job = ctx;
+
+	if (job->end != JOB_END_NONE)
+		return;
+	if (job->is_from_pool && job->ran == JOB_RAN_NO)
+		lose_pooled(job, err->msg);
+	else if (has_failed_as_clone(job, field, err))
+		lose_clone(job, err);
+	else
+		job_fault(job, field, err);
 }
 
 static void on_over(void *ctx, enum workspace_over over)
@@ -105,9 +121,11 @@ static int run_prepare(struct job *job, const struct reservation *reservation)
 {
 	const struct task *task = job->task;
 
-	if (!reservation)
+	if (job->lent)
+		job->workspace = pooled_workspace(job->lent);
+	if (!job->lent && !reservation)
 		return 0;
-	if (job->may_be_clone)
+	if (job->may_be_clone && !job->lent)
 		job->template = templates_take(job->services->templates, &job->shape);
 	job->plan = (struct workspace_plan){ .image = task->image,
 					     .cpus = task->cpus,
@@ -118,6 +136,8 @@ static int run_prepare(struct job *job, const struct reservation *reservation)
 					     .start = job->template ? WORKSPACE_START_CLONE : WORKSPACE_START_COLD,
 					     .template = job->template,
 					     .owner_id = task->id };
+	if (job->lent)
+		return 0;
 	job->workspace = workspace_new(&job->services->workspaces, &job->plan, reservation, &workspace_events, job);
 	if (job->workspace)
 		return 0;
@@ -127,7 +147,15 @@ static int run_prepare(struct job *job, const struct reservation *reservation)
 
 static void run_start(struct job *job)
 {
-	workspace_begin(job->workspace);
+	if (!job->lent) {
+		workspace_begin(job->workspace);
+		return;
+	}
+	job->workspace = pool_hand_over(job->services->pool, TAKE_PTR(job->lent), &job->plan, &job->template, &workspace_events,
+					job);
+	job->is_from_pool = job->workspace;
+	if (!job->workspace)
+		lose_pooled(job, "what was made ahead of it could not be handed over");
 }
 
 /* --- its program --- */
@@ -326,6 +354,10 @@ static void run_end(struct job *job)
 {
 	if (job->exec)
 		exec_end(job->exec);
+	if (job->lent) {
+		pool_give_back(job->services->pool, TAKE_PTR(job->lent), job->lease.may_name_vm);
+		job->workspace = NULL;
+	}
 	if (job->workspace) {
 		workspace_end(job->workspace);
 		return;
@@ -338,6 +370,8 @@ static const char *start_name(const struct job *job)
 {
 	if (!job->workspace || !job->services->workspaces.backend->control)
 		return "";
+	if (job->is_from_pool)
+		return "pool";
 	return job->workspace->plan->start == WORKSPACE_START_CLONE ? "clone" : "cold";
 }
 
@@ -348,7 +382,7 @@ static void run_fill_result(const struct job *job, struct result *result)
 	int64_t *timings = result->timings_ms;
 
 	/* What is said of isolation is true once there was a VM, and always where there never is one. */
-	if (!backend->control || (workspace && workspace->took.vmm_ms >= 0))
+	if (!backend->control || job->is_from_pool || (workspace && workspace->took.vmm_ms >= 0))
 		answer_set_isolation(result, backend, job->services->accel, start_name(job));
 	if (!workspace)
 		return; /* it did not come to that */

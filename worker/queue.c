@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "worker/job_index.h"
 #include "worker/outbox.h"
+#include "worker/pool.h"
 
 #define WAITING_MAX 1024 /* for others' leases: as many as a dead worker of that many slots left */
 #define BACKLOG_MAX_BYTES (64u << 20) /* of answers that are not committed yet */
@@ -85,19 +86,31 @@ static void press_back(struct queue *queue)
 	queue->config.on_full(queue->config.ctx, is_full);
 }
 
+/* What waits for tasks gives way to one that finds no room. */
+static bool reserve(struct queue *queue, const struct shape *shape, struct reservation *ret)
+{
+	struct task_flaw flaw;
+
+	if (admission_ask(queue->config.admission, shape, ret, &flaw) == ADMISSION_VERDICT_ADMITTED) {
+		pool_miss(queue->config.pool, shape);
+		return true;
+	}
+	pool_make_room(queue->config.pool, shape);
+	return false;
+}
+
 /* false: there is no room for it. */
 static bool admit(struct queue *queue, struct job *job)
 {
 	struct reservation reservation;
-	struct task_flaw flaw;
-	bool is_foregone = job_is_foregone(job);
+	bool is_foregone = job_is_foregone(job), has_own;
 
 	job_choose_shape(job);
-	if (!is_foregone &&
-	    admission_ask(queue->config.admission, &job->shape, &reservation, &flaw) != ADMISSION_VERDICT_ADMITTED)
+	has_own = !is_foregone && !job_take_from_pool(job);
+	if (has_own && !reserve(queue, &job->shape, &reservation))
 		return false;
 	join_list(queue, job, &queue->running);
-	job_start(job, is_foregone ? NULL : &reservation);
+	job_start(job, has_own ? &reservation : NULL);
 	return true;
 }
 

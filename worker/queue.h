@@ -22,6 +22,7 @@ struct queue;
 struct queue_config {
 	struct event_base *base;
 	struct admission *admission;
+	struct pool *pool; /* NULL: there is none */
 	size_t held_max;	     /* held ones that make it full */
 	uint64_t lease_ms;	     /* leases are renewed three times as often */
 	void (*on_full)(void *ctx, bool is_full);

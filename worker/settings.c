@@ -10,6 +10,8 @@
 #include "wire/task.h"
 #include "worker/workspace/backends.h"
 
+#define POOL_MAX_SLOTS (LANE_MAX_SLOTS / 2)
+
 #define ROW(type, name, preset) CONF_ROW(struct settings, #name, CONF_TYPE_##type, name, preset)
 #define UINT(name, min, max, preset) CONF_UINT_ROW(struct settings, #name, name, min, max, preset)
 #define AUTO(name, min, max) CONF_AUTO_ROW(struct settings, #name, name, min, max)
@@ -29,6 +31,9 @@ static const struct conf_key keys[] = {
 	ROW(PATH, pressure_file, PRESSURE_FILE),
 	UINT(pressure_max, 1, 100, "10"),
 	AUTO(memory_floor_mib, 1, UINT32_MAX),
+	UINT(pool_max, 0, POOL_MAX_SLOTS, "0"),
+	UINT(pool_memory_mib, 16, UINT32_MAX, "1024"),
+	UINT(pool_age_ms, 1000, 3600000, "300000"),
 	UINT(lease_ms, 3000, 600000, "10000"), /* renewed after a third, given up a second before its end */
 	UINT(max_attempts, 1, 100, "3"),
 	UINT(boot_ms, 1000, 600000, "60000"),
@@ -59,7 +64,7 @@ static int check_vmm(const char *path, const struct settings *settings, struct e
 
 uint64_t settings_vm_slots(const struct settings *settings)
 {
-	return settings->slots + (settings->clones ? 1 : 0); /* of the template that is being built */
+	return settings->slots + settings->pool_max + (settings->clones ? 1 : 0); /* that of the template that is being built */
 }
 
 static const struct {
@@ -94,6 +99,14 @@ static int check_reserved(const struct settings *settings, struct err *err)
 	return 0;
 }
 
+static int check_slots(const struct settings *settings, struct err *err)
+{
+	if (settings_vm_slots(settings) <= LANE_MAX_SLOTS)
+		return 0;
+	return err_set(err, ERR_INPUT, 0, "%s: slots: with pool_max they are %" PRIu64 ", and can be %d at most; write less of either",
+		       settings->fleet.path, settings_vm_slots(settings), LANE_MAX_SLOTS);
+}
+
 static int check_uids(const struct settings *settings, struct err *err)
 {
 	if (is_slot_uid(settings, settings->engine_uid))
@@ -117,8 +130,8 @@ static void fit_slots(struct settings *settings, const struct host_limits *limit
 {
 	uint64_t slots = host_limits_slots(limits, settings->memory_mib, settings->disk_mib, overhead_mib);
 
-	if (slots > LANE_MAX_SLOTS)
-		slots = LANE_MAX_SLOTS;
+	if (slots > LANE_MAX_SLOTS - settings->pool_max - 1)
+		slots = LANE_MAX_SLOTS - settings->pool_max - 1;
 	slots = slots_before_uid(settings, slots, settings->engine_uid);
 	for (size_t i = 0; i < ARRAY_SIZE(reserved); i++)
 		slots = slots_before_uid(settings, slots, reserved[i].uid);
@@ -207,7 +220,9 @@ int settings_fit(struct settings *settings, const struct host_limits *limits, st
 
 	settings->cpus = limits->cpus;
 	fit(settings, limits, overhead_mib);
-	r = check_uids(settings, err);
+	r = check_slots(settings, err);
+	if (r == 0)
+		r = check_uids(settings, err);
 	if (r < 0 || !backend->control) /* it makes nothing, and so takes nothing */
 		return r;
 	r = check_memory(settings, limits, overhead_mib, err);

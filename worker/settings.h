@@ -24,6 +24,9 @@ struct settings {
 	uint64_t pressure_max;	   /* percent */
 	uint64_t memory_floor_mib; /* CONF_AUTO until settings_fit() */
 	uint32_t cpus; /* of this host, from settings_fit() on */
+	uint64_t pool_max;	  /* workspaces made ahead of tasks, at a time; 0: none */
+	uint64_t pool_memory_mib; /* that they may cost together while they wait */
+	uint64_t pool_age_ms;	  /* one that waited for so long is not used any more */
 	uint64_t lease_ms;
 	uint64_t max_attempts;
 	uint64_t boot_ms;     /* spawn to the agent's hello, then the boot is given up */

@@ -62,6 +62,13 @@ static struct entry *find(struct templates *templates, const struct shape *shape
 	return NULL;
 }
 
+const struct template *templates_ready(struct templates *templates, const struct shape *shape)
+{
+	const struct entry *entry = templates ? find(templates, shape) : NULL;
+
+	return entry && entry->state == ENTRY_READY ? entry->template : NULL;
+}
+
 static void free_template(struct templates *templates, struct template *template)
 {
 	templates->count.kept_mib -= template->shape.memory_mib;

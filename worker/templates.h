@@ -50,6 +50,9 @@ void templates_free(struct templates *templates);
 struct template *templates_take(struct templates *templates, const struct shape *shape);
 void templates_put(struct templates *templates, struct template *template);
 
+/* The one that is ready now, only to be looked at. NULL: there is none, or `templates` is NULL. */
+const struct template *templates_ready(struct templates *templates, const struct shape *shape);
+
 /* It is likely to be asked for: build it, if nothing has to go for it. */
 void templates_expect(struct templates *templates, const struct shape *shape);
 

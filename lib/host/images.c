@@ -121,3 +121,19 @@ void images_with(const struct host_place *place, const char *program, char *out,
 	while (n)
 		free(names[--n]);
 }
+
+void images_stamp(const struct host_place *place, const char *image, struct image_stamp *ret)
+{
+	char dir[PATH_MAX], path[2 * PATH_MAX];
+	struct stat stat;
+
+	memset(ret, 0, sizeof(*ret));
+	names_images_dir(place, dir);
+	(void)snprintf(path, sizeof(path), "%s/%.*s/" NAMES_ROOTFS, dir, IDENT_IMAGE_MAX, image); /* an ident */
+	if (lstat(path, &stat) < 0)
+		return;
+	ret->dev = stat.st_dev;
+	ret->ino = stat.st_ino;
+	ret->size = (uint64_t)stat.st_size;
+	ret->mtime_ns = (uint64_t)stat.st_mtim.tv_sec * 1000000000 + (uint64_t)stat.st_mtim.tv_nsec;
+}

@@ -145,16 +145,22 @@ static uint64_t idle_mib(uint64_t measured_mib, uint64_t promised_mib)
 	return measured_mib < promised_mib ? measured_mib : promised_mib;
 }
 
+static uint64_t known_idle_mib(struct admission *admission, const struct shape *shape, uint64_t promised_mib)
+{
+	uint64_t known_mib = footprints_mib(&admission->footprints, shape);
+
+	return known_mib ? idle_mib(known_mib, promised_mib) : promised_mib;
+}
+
 enum admission_verdict admission_ask_idle(struct admission *admission, const struct shape *shape,
 					  struct reservation *ret)
 {
-	uint64_t known_mib = footprints_mib(&admission->footprints, shape);
 	struct reservation wanted = { .is_idle = true,
 				      .promised_mib = promise_mib(admission, shape),
 				      .disk_mib = disk_size_class_mib(shape->disk_mib) };
 	struct task_flaw flaw;
 
-	wanted.memory_mib = known_mib ? idle_mib(known_mib, wanted.promised_mib) : wanted.promised_mib;
+	wanted.memory_mib = known_idle_mib(admission, shape, wanted.promised_mib);
 	if (admission->is_pressed || admission->count.idle >= admission->limits.idle_slots ||
 	    !admission_is_possible(admission, shape, &flaw))
 		return ADMISSION_VERDICT_WAIT;
@@ -171,6 +177,26 @@ enum admission_verdict admission_activate(struct admission *admission, struct re
 	reservation->memory_mib = reservation->promised_mib;
 	reserve(admission, reservation);
 	return ADMISSION_VERDICT_ADMITTED;
+}
+
+bool admission_deactivate(struct admission *admission, const struct shape *shape, struct reservation *reservation)
+{
+	assert(!reservation->is_idle);
+	if (admission->count.idle >= admission->limits.idle_slots)
+		return false;
+	give_back(admission, reservation);
+	reservation->is_idle = true;
+	reservation->memory_mib = known_idle_mib(admission, shape, reservation->promised_mib);
+	reserve(admission, reservation);
+	return true;
+}
+
+bool admission_would_fit(const struct admission *admission, const struct shape *shape, uint64_t memory_mib, uint64_t disk_mib)
+{
+	uint64_t memory_then_mib = admission->count.memory_mib - memory_mib + promise_mib(admission, shape);
+	uint64_t disk_then_mib = admission->disk_mib - disk_mib + disk_size_class_mib(shape->disk_mib);
+
+	return may_start(admission) && memory_then_mib <= admission->limits.memory_mib && disk_then_mib <= admission->limits.disk_mib;
 }
 
 void admission_measured(struct admission *admission, const struct shape *shape, struct reservation *reservation,

@@ -69,8 +69,13 @@ enum admission_verdict admission_ask_idle(struct admission *admission, const str
  * idle. */
 enum admission_verdict admission_activate(struct admission *admission, struct reservation *reservation);
 
-/* What the workspace of an idle one takes now, without what the kernel can have back. Of an active one it is
- * ignored. */
+/* The other way round, when no task was in it after all. false: there is no place for an idle one more; it stays active. */
+bool admission_deactivate(struct admission *admission, const struct shape *shape, struct reservation *reservation);
+
+/* Would an active one be admitted, if so much were given back by idle ones? */
+bool admission_would_fit(const struct admission *admission, const struct shape *shape, uint64_t memory_mib, uint64_t disk_mib);
+
+/* What the workspace of an idle one takes now, without what the kernel can have back. Of an active one it is ignored. */
 void admission_measured(struct admission *admission, const struct shape *shape, struct reservation *reservation,
 			uint64_t bytes);
 

@@ -221,6 +221,16 @@ static uint64_t guard_deadline_boot_ms(struct workspace *workspace)
 	return clock_boot_ms() + (left < longest ? left : longest) + GUARD_SLACK_MS;
 }
 
+int stage_vmm_adopt(struct workspace *workspace, const struct workspace_plan *plan, struct err *err)
+{
+	bool is_ttl = plan->ttl_ms < plan->use_ms;
+	int r = guard_set_deadline(workspace->vm.guard_fd, clock_boot_ms() + (is_ttl ? plan->ttl_ms : plan->use_ms) + GUARD_SLACK_MS, err);
+
+	if (r == 0)
+		workspace->vm.is_guarded_by_ttl = is_ttl;
+	return r;
+}
+
 /* They stay the template's. */
 static void bring_template(struct lane_request *request, const struct template *template)
 {

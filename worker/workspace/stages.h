@@ -22,6 +22,8 @@ void stage_warm_start(struct workspace *workspace);
 void stage_warm_stop(struct workspace *workspace);
 void stage_save_start(struct workspace *workspace);
 void stage_save_stop(struct workspace *workspace);
+/* The guard's deadline becomes that of another plan, from now on. */
+int stage_vmm_adopt(struct workspace *workspace, const struct workspace_plan *plan, struct err *err);
 
 /* What a VMM says, for the stage that it concerns. */
 void stage_key_on_disk(void *ctx, const struct err *err);

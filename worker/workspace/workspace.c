@@ -108,6 +108,12 @@ static void go_forward(struct workspace *workspace)
 	workspace->events->on_ready(workspace->ctx);
 }
 
+static void tell_new_owner(struct workspace *workspace)
+{
+	workspace->is_ready_due = false;
+	workspace->events->on_ready(workspace->ctx);
+}
+
 static void return_reservation(struct workspace *workspace)
 {
 	if (workspace->has_reservation)
@@ -137,6 +143,8 @@ static void on_turn(void *ctx)
 
 	if (workspace->state == WORKSPACE_ENDING)
 		go_backward(workspace);
+	else if (workspace->is_ready_due)
+		tell_new_owner(workspace);
 	else
 		go_forward(workspace);
 }

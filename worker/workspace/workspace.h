@@ -6,7 +6,7 @@
  *
  * MAKING  its stages start, in the order of stages.c for the way in which it is started (or none, backend.h). Each owns what it has made so far.
  *         Next: READY when all are ready; ENDING.
- * READY   programs may run in it (exec.h). Next: PAUSED, ENDING.
+ * READY   programs may run in it (exec.h), or it waits for a new owner (adopt.h). Next: PAUSED, ENDING.
  * PAUSED  as READY, but its processors stand still. Nobody pauses one yet. Next: READY, ENDING.
  * ENDING  its stages stop, backwards: the guest is not heard any more, the VM is killed, then its key destroyed, then its files
  *         removed. Nothing starts any more. Next: GONE.
@@ -183,6 +183,7 @@ struct workspace {
 	uint32_t n_programs; /* so far: the last exec id */
 
 	struct workspace_took took;
+	bool is_ready_due; /* its new owner has to be told */
 	bool is_key_destroyed; /* there was a key, and what held it was seen to be overwritten, with its VM dead */
 	bool is_key_told;      /* on_key_destroyed was called */
 	bool is_vm_left;       /* its VM could not be killed: it may still hold what its disk was opened with */
