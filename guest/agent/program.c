@@ -199,6 +199,8 @@ static int step_starting(struct program *program, struct err *err)
 	switch (launch_hear(&program->launch, err)) {
 	case LAUNCH_UNDER_WAY:
 		mind_deadline(program);
+		if (program->is_timed_out && program_is_unknown(program))
+			warm_give_up(); /* the pipe of reports ends with it */
 		return 0;
 	case LAUNCH_DONE:
 		program->state = PROGRAM_RUNNING;

@@ -27,6 +27,7 @@
 /* There is one for the whole life of the VM. */
 static struct {
 	int socket_fd;
+	pid_t pid;
 	const struct warm_runtime *runtime; /* NULL: none waits */
 } warm = { .socket_fd = -1 };
 
@@ -121,6 +122,7 @@ static int start(const struct warm_runtime *runtime, struct err *err)
 		return -EIO;
 	}
 	warm.socket_fd = take_fd(&own_fd);
+	warm.pid = pid;
 	warm.runtime = runtime;
 	return 1;
 }
@@ -144,6 +146,13 @@ void warm_reseed(void)
 
 	if (warm.runtime && send(warm.socket_fd, &word, sizeof(word), MSG_DONTWAIT | MSG_NOSIGNAL) != sizeof(word))
 		warm.runtime = NULL; /* without numbers of its own it is nobody's interpreter */
+}
+
+void warm_give_up(void)
+{
+	if (warm.runtime)
+		(void)kill(warm.pid, SIGKILL);
+	warm.runtime = NULL;
 }
 
 bool warm_takes(const struct frame *run)

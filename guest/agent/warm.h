@@ -26,6 +26,9 @@ void warm_reseed(void);
 /* Can this FRAME_RUN be a fork of what waits, and nobody see the difference? */
 bool warm_takes(const struct frame *run);
 
+/* It was asked for a program and does not answer: it ends, and later programs are executed. */
+void warm_give_up(void);
+
 /* As launch_begin(). */
 int warm_launch(struct launch *launch, const struct frame *run, const char *cgroup, const int stdio_fds[3],
 		struct err *err);

@@ -152,6 +152,7 @@ static void answer(void)
 	for (;;) {
 		frame = guest_vm_next(&vm);
 		assert_non_null(frame);
+		assert_int_equal(frame->exec, exec); /* else it is about the whole guest */
 		if (frame->type == FRAME_OUT)
 			keep(&streams[frame->stream - 1], frame);
 		if (frame->type == FRAME_OUT && !first_ms)

@@ -16,6 +16,8 @@
 #define Py_BUILD_CORE 1
 #include <Python.h>
 #include <internal/pycore_dict.h>
+#include <internal/pycore_gc.h>
+#include <internal/pycore_interp.h>
 
 #include "guest/warm/python/hashes.h"
 
@@ -221,6 +223,30 @@ static bool keep_set(void *set)
 	return is_set_seeded(set);
 }
 
+static bool is_found(PyObject *object)
+{
+	PyDictObject *dict = (PyDictObject *)object;
+
+	if (PyDict_Check(object))
+		return dict->ma_used == 0 || pointers_have(&dict_keys, dict->ma_keys);
+	return !PyAnySet_Check(object) || pointers_have(&sets, object);
+}
+
+/* Of what the collector knows, nothing was overlooked. */
+static bool is_all_found(void)
+{
+	struct _gc_runtime_state *gc = &PyInterpreterState_Get()->gc;
+
+	for (int i = 0; i <= NUM_GENERATIONS; i++) {
+		PyGC_Head *head = i < NUM_GENERATIONS ? &gc->generations[i].head : &gc->permanent_generation.head;
+
+		for (PyGC_Head *at = _PyGCHead_NEXT(head); at != head; at = _PyGCHead_NEXT(at))
+			if (!is_found((PyObject *)(at + 1)))
+				return false;
+	}
+	return true;
+}
+
 int hashes_find(void)
 {
 	struct pointers wanted = { 0 };
@@ -232,6 +258,9 @@ int hashes_find(void)
 	if (r == 0)
 		r = memory_scan(&wanted, take_object);
 	pointers_sort(&dict_keys);
+	pointers_sort(&sets);
+	if (r < 0 || !is_all_found())
+		return -1;
 	pointers_filter(&dict_keys, keep_keys);
 	pointers_filter(&sets, keep_set);
 	return r;

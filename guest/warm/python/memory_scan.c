@@ -53,7 +53,7 @@ void pointers_filter(struct pointers *pointers, bool (*keep)(void *pointer))
 	pointers->n = n;
 }
 
-static bool has(const struct pointers *pointers, const void *pointer)
+bool pointers_have(const struct pointers *pointers, const void *pointer)
 {
 	size_t low = 0, high = pointers->n;
 
@@ -74,12 +74,12 @@ static int scan(uintptr_t from, uintptr_t to, const struct pointers *types, int 
 {
 	uintptr_t lowest = (uintptr_t)types->at[0], highest = (uintptr_t)types->at[types->n - 1];
 
-	/* An object's head and the longest of what is looked at in it. */
-	for (uintptr_t at = from; at + sizeof(PyDictObject) + sizeof(PySetObject) <= to; at += sizeof(void *)) {
+	for (uintptr_t at = from; at + sizeof(PyObject) <= to; at += sizeof(void *)) {
 		PyObject *object = (PyObject *)at;
 		uintptr_t type = (uintptr_t)object->ob_type;
 
-		if (type >= lowest && type <= highest && has(types, (void *)type) && take(object) < 0)
+		if (type >= lowest && type <= highest && pointers_have(types, (void *)type) &&
+		    at + (size_t)object->ob_type->tp_basicsize <= to && take(object) < 0)
 			return -1;
 	}
 	return 0;
@@ -94,7 +94,7 @@ static bool is_scanned(const char *line)
 	return strcmp(mode, "rw-p") == 0 && strcmp(path, "[stack]") != 0;
 }
 
-static struct {
+static struct range {
 	uintptr_t from, to;
 } ranges[MAPPINGS_MAX];
 static size_t n_ranges;
@@ -113,12 +113,17 @@ int memory_look(void)
 {
 	FILE *file = fopen("/proc/self/maps", "re");
 	char line[512];
+	unsigned long from, to;
 
 	n_ranges = 0;
-	while (file && fgets(line, sizeof(line), file) && n_ranges < MAPPINGS_MAX)
-		if (is_scanned(line) &&
-		    sscanf(line, "%lx-%lx", &ranges[n_ranges].from, &ranges[n_ranges].to) == 2)
-			n_ranges++;
+	while (file && fgets(line, sizeof(line), file) && n_ranges < MAPPINGS_MAX) {
+		if (!is_scanned(line) || sscanf(line, "%lx-%lx", &from, &to) != 2)
+			continue;
+		if (n_ranges && ranges[n_ranges - 1].to == from)
+			ranges[n_ranges - 1].to = to;
+		else
+			ranges[n_ranges++] = (struct range){ from, to };
+	}
 	if (file)
 		(void)fclose(file);
 	return n_ranges == 0 || n_ranges == MAPPINGS_MAX ? -1 : 0;

@@ -15,6 +15,7 @@ struct pointers {
 
 int pointers_add(struct pointers *pointers, void *pointer); /* 0, or -1 without memory */
 void pointers_sort(struct pointers *pointers);		     /* and each of them once */
+bool pointers_have(const struct pointers *pointers, const void *pointer); /* sorted */
 void pointers_filter(struct pointers *pointers, bool (*keep)(void *pointer));
 
 /* See what writable memory there is: first. What is mapped afterwards is not looked at. 0, or -1. */

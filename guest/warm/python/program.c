@@ -167,14 +167,15 @@ static wchar_t *make_command(const char *text)
 
 static wchar_t *make_filename(const char *text)
 {
-	char path[PATH_MAX + WARM_PATH_ROOM];
+	char folder[PATH_MAX], path[PATH_MAX + WARM_PATH_ROOM];
 
 	if (text[0] == '/')
 		return decode(text);
-	if (!getcwd(path, PATH_MAX) || strlen(text) >= WARM_PATH_ROOM - 1)
+	if (!getcwd(folder, sizeof(folder)) || strlen(text) >= WARM_PATH_ROOM - 1)
 		return NULL;
-	if (strcmp(text, ".") != 0)
-		(void)strcat(strcat(path, "/"), text);
+	if (strcmp(text, ".") == 0)
+		return decode(folder);
+	(void)snprintf(path, sizeof(path), "%s/%s", folder, text);
 	return decode(path);
 }
 

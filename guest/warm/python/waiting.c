@@ -16,6 +16,7 @@
 
 #include "guest/warm/order.h"
 #include "guest/warm/python/hashes.h"
+#include "guest/warm/python/hidden.h"
 #include "guest/warm/python/program.h"
 
 static int agent_ns_fd = -1;
@@ -162,7 +163,8 @@ static int prepare(void)
 	agent_ns_fd = open("/proc/1/ns/mnt", O_RDONLY | O_CLOEXEC);
 	if (agent_ns_fd < 0)
 		return -1;
-	PyGC_Collect();
+	if (hidden_prepare() < 0)
+		return -1;
 	if (hashes_find() < 0 || dry_run() < 0)
 		return -1;
 	return write(WARM_SOCKET_FD, &ready, sizeof(ready)) == sizeof(ready) ? 0 : -1;
