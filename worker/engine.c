@@ -361,6 +361,7 @@ static int open_jobs(struct engine *engine, const struct engine_ends *ends, stru
 	struct queue_config queue = { .base = engine->base,
 				      .admission = engine->services.admission,
 				      .pool = engine->services.pool,
+				      .templates = engine->services.templates,
 				      .held_max = held_max(engine),
 				      .lease_ms = engine->settings->lease_ms,
 				      .on_full = on_full,

@@ -7,6 +7,7 @@
 #include "worker/job_index.h"
 #include "worker/outbox.h"
 #include "worker/pool.h"
+#include "worker/templates.h"
 
 #define WAITING_MAX 1024 /* for others' leases: as many as a dead worker of that many slots left */
 #define BACKLOG_MAX_BYTES (64u << 20) /* of answers that are not committed yet */
@@ -96,6 +97,7 @@ static bool reserve(struct queue *queue, const struct shape *shape, struct reser
 		return true;
 	}
 	pool_make_room(queue->config.pool, shape);
+	templates_give_way(queue->config.templates, shape);
 	return false;
 }
 

@@ -18,11 +18,13 @@
 
 struct outbox;
 struct queue;
+struct templates;
 
 struct queue_config {
 	struct event_base *base;
 	struct admission *admission;
 	struct pool *pool; /* NULL: there is none */
+	struct templates *templates; /* likewise */
 	size_t held_max;	     /* held ones that make it full */
 	uint64_t lease_ms;	     /* leases are renewed three times as often */
 	void (*on_full)(void *ctx, bool is_full);

@@ -410,12 +410,16 @@ void templates_tick(struct templates *templates, uint64_t now_mono_ms)
 		workspace_tick(templates->building->workspace, now_mono_ms);
 }
 
-void templates_give_way(struct templates *templates)
+void templates_give_way(struct templates *templates, const struct shape *shape)
 {
+	const struct reservation *held;
 	struct err err;
 
 	if (!templates || !templates->building || templates->building->is_saved)
 		return; /* or it is over in a moment */
+	held = &templates->building->workspace->reservation;
+	if (!admission_would_fit(templates->config.workspaces->admission, shape, held->memory_mib, held->disk_mib))
+		return;
 	(void)err_set(&err, ERR_BUSY, 0, "a task needs its memory");
 	end_build(templates->building, &err);
 }

@@ -59,8 +59,8 @@ void templates_expect(struct templates *templates, const struct shape *shape);
 /* A clone of it failed before it was ready, by its fault as far as anybody knows: no more of it. It is still lent. */
 void templates_failed(struct templates *templates, struct template *template, const struct err *err);
 
-/* A task finds no room: what is being built ends, and is built later. Accepts NULL. */
-void templates_give_way(struct templates *templates);
+/* A task of that shape finds no room: what is being built ends, if that is enough for it, and is built later. Accepts NULL. */
+void templates_give_way(struct templates *templates, const struct shape *shape);
 
 void templates_tick(struct templates *templates, uint64_t now_mono_ms); /* every 100 ms or so */
 void templates_drain(struct templates *templates); /* build no more, and give up what is ready; accepts NULL */

@@ -352,13 +352,20 @@ static void test_expected(void **state)
 
 static void test_a_task_needs_its_room(void **state)
 {
+	const struct shape large = { "b", 1, 4096, 256 };
 	struct fixture *fixture = *state;
+	struct reservation reservation;
+	struct task_flaw flaw;
 
-	templates_give_way(fixture->templates);
+	templates_give_way(fixture->templates, &shape_b);
 	fixture->is_held_back = true;
 	assert_null(build(fixture, &shape_a));
+	assert_int_equal(admission_ask(fixture->admission, &shape_b, &reservation, &flaw), ADMISSION_VERDICT_ADMITTED);
+	templates_give_way(fixture->templates, &shape_b); /* it is a slot that is lacking */
+	tick_in(fixture, 0);
 	assert_int_equal(admission_count(fixture->admission).idle, 1);
-	templates_give_way(fixture->templates);
+	admission_return(fixture->admission, &reservation);
+	templates_give_way(fixture->templates, &large);
 	tick_in(fixture, 0);
 	assert_int_equal(admission_count(fixture->admission).idle, 0);
 	fixture->is_held_back = false;
