@@ -70,17 +70,17 @@ static _Noreturn void become(char *bytes, size_t len, const int fds[WARM_ORDER_F
 	program_run(&order, fds[3]);
 }
 
-/* Two forks, so that PID 1 is the program's parent, as it is of one that was executed. */
+/* The program is the child of a process that ends, so that PID 1 is its parent, as it is of one that was executed. Who is
+ * between them borrows our memory (vfork(2)) and only forks. */
 static void start_program(char *bytes, size_t len, const int fds[WARM_ORDER_FDS])
 {
 	pid_t pid;
 
 	PyOS_BeforeFork();
-	pid = fork();
+	pid = vfork(); /* NOLINT(clang-analyzer-security.insecureAPI.vfork): a whole copy less */
 	if (pid == 0) {
-		pid = fork();
-		if (pid != 0)
-			_exit(pid < 0);
+		if (fork() != 0)
+			_exit(0);
 		PyOS_AfterFork_Child();
 		become(bytes, len, fds);
 	}
