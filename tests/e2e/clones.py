@@ -12,6 +12,12 @@ CLONES = 20
 IDENTITY = """
 od -An -N16 -tx1 /dev/urandom; cat /proc/sys/kernel/random/uuid /proc/sys/kernel/random/boot_id /etc/machine-id; hostname; date +%s.%N
 """
+# What a forked interpreter draws, and whether it is one (the kernel's PF_FORKNOEXEC).
+DRAWN = """
+import os, random, secrets, tempfile, uuid
+print(int(open("/proc/self/stat").read().rsplit(")")[1].split()[6]) >> 6 & 1)
+for drawn in hash("mayfly"), hash(b"m"), random.random(), secrets.token_hex(8), uuid.uuid4(), tempfile.mktemp(), os.urandom(8).hex(): print(drawn)
+"""
 CANARY_PARTS = ("mayfly", "tenant", "7d1f0c55")
 
 
@@ -66,6 +72,17 @@ class Clones(OneFleet):
             for name, value in machine.items():
                 self.assertNotIn(value, seen.setdefault(name, set()), name)
                 seen[name].add(value)
+
+    def test_no_two_waiting_interpreters_draw_the_same(self):
+        self.shared.result(self.shared.submit(argv=["true"], image="python"), 240)
+        wait_for_template(self.shared, "python")
+        seen = {}
+        for _ in range(CLONES):
+            is_fork, *drawn = self.run_clone(["python3", "-c", DRAWN], image="python")["stdout"]["head"].decode().split()
+            self.assertEqual((is_fork, len(drawn)), ("1", 7))
+            for i, value in enumerate(drawn):
+                self.assertNotIn(value, seen.setdefault(i, set()))
+                seen[i].add(value)
 
     def memory_of(self, pid):
         """What a VMM has in its memory and can write."""
