@@ -33,7 +33,7 @@ static int plan(const struct host_place *place, const struct launch *launch, str
 	if (r == 0)
 		r = qemu_plan_common(place, launch, QEMU_START_CLONE, ret, err);
 	if (r == 0 && ret->build_id != launch->from->build_id)
-		r = err_set(err, ERR_BUSY, ESTALE, "the template is older than the kernel, image or QEMU of this host, or was made for another microVM");
+		r = err_set(err, ERR_BUSY, ESTALE, "the template is older than the kernel, image, blank disk or QEMU of this host, or was made for another microVM");
 	if (r == 0)
 		r = sealed_memory_reopen(launch->from->memory_fd, &ret->fds[QEMU_FD_CLONE_MEMORY], err);
 	if (r == 0)

@@ -1,6 +1,6 @@
 /* The microVM has two block devices, "root" (the image, read-only) and "work" (a placeholder of the right size until the encrypted disk is
- * attached over QMP), one virtio-serial port "agent", and no network device. QEMU sees no path of the host: everything is a
- * descriptor. */
+ * attached over QMP; a template's is a blank disk, which its guest mounts), one virtio-serial port "agent", and no network device. QEMU
+ * sees no path of the host: everything is a descriptor. */
 #include "lane/qemu_command.h"
 
 #include <assert.h>
@@ -31,6 +31,16 @@ static void add(struct launch_plan *plan, size_t *n, const char *const *list, si
 		add(plan, n, list_, ARRAY_SIZE(list_));                \
 	} while (0)
 
+static void fill_disk(char text[TEXT_BYTES], uint64_t bytes, enum qemu_start start)
+{
+	if (start == QEMU_START_TEMPLATE)
+		(void)snprintf(text, TEXT_BYTES, "driver=raw,node-name=work,size=%llu,file.driver=file,file.locking=off,file.filename=/proc/self/fd/%d",
+			       (unsigned long long)bytes, 3 + QEMU_FD_TEMPLATE_DISK);
+	else
+		(void)snprintf(text, TEXT_BYTES, "driver=raw,node-name=work,file.driver=null-co,file.size=%llu,file.read-zeroes=on",
+			       (unsigned long long)bytes);
+}
+
 static void fill_text(struct launch_plan *plan, const struct launch *launch, enum qemu_start start)
 {
 	bool is_clone = start == QEMU_START_CLONE;
@@ -42,8 +52,7 @@ static void fill_text(struct launch_plan *plan, const struct launch *launch, enu
 		       "quiet panic=-1 reboot=t tsc_early_khz=%u tsc=reliable cryptomgr.notests=1 noreplace-smp", launch->tsc_khz);
 	static_assert((int)TEXT_DISK == QEMU_TEXT_DISK, "the header says which");
 	static_assert(3 + (int)QEMU_FD_CLONE_STATE == 6, "worker/vmm/qemu_snapshot.c names it");
-	(void)snprintf(plan->text[TEXT_DISK], TEXT_BYTES, "driver=raw,node-name=work,file.driver=null-co,file.size=%llu,file.read-zeroes=on",
-		       (unsigned long long)disk_size_class_mib(launch->disk_mib) << 20);
+	fill_disk(plan->text[TEXT_DISK], (uint64_t)disk_size_class_mib(launch->disk_mib) << 20, start);
 	(void)snprintf(plan->text[TEXT_BACKEND], TEXT_BYTES, "memory-backend-file,id=memory,size=%uM,mem-path=/proc/self/fd/%d,share=%s",
 		       launch->memory_mib, memory_fd, is_clone ? "off" : "on");
 }

@@ -6,7 +6,7 @@
 
 enum qemu_start {
 	QEMU_START_COLD,
-	QEMU_START_TEMPLATE, /* cold, in memory that a descriptor names */
+	QEMU_START_TEMPLATE, /* cold, in memory and with a disk that descriptors name */
 	QEMU_START_CLONE     /* waits for a template's state; reads its memory and writes its own */
 };
 
@@ -17,13 +17,15 @@ enum qemu_fd {
 	QEMU_FD_KERNEL,
 	QEMU_FD_INITRD,
 	QEMU_FD_ROOTFS,
-	QEMU_FD_TEMPLATE_MEMORY, /* of a template alone */
-	QEMU_FD_COUNT = QEMU_FD_TEMPLATE_MEMORY,
+	QEMU_FD_COUNT,
+	QEMU_FD_TEMPLATE_MEMORY = QEMU_FD_COUNT, /* of a template alone, as the next */
+	QEMU_FD_TEMPLATE_DISK,
+	QEMU_FD_TEMPLATE_COUNT,
 	QEMU_FD_CLONE_MEMORY = QEMU_FD_KERNEL,
 	QEMU_FD_CLONE_STATE = QEMU_FD_INITRD /* worker/vmm/qemu_snapshot.c knows its number */
 };
 
-/* argv and text of the plan. plan->text[QEMU_TEXT_DISK] is the node of the disk that is not there yet. */
+/* argv and text of the plan. plan->text[QEMU_TEXT_DISK] is the node of the disk: of a template its own, else one that is not there yet. */
 #define QEMU_TEXT_DISK 3
 void qemu_command_fill(struct launch_plan *plan, const struct launch *launch, enum qemu_start start);
 

@@ -108,6 +108,15 @@ static uint64_t add_in_jail(uint64_t digest, const struct host_place *place, con
 	return add_file(digest, path, -1);
 }
 
+/* A template has mounted a copy of it, and disks of clones are made of it. */
+static uint64_t add_blank(uint64_t digest, const struct host_place *place, uint32_t disk_mib)
+{
+	char path[PATH_MAX];
+
+	names_blank(place, disk_size_class_mib(disk_mib), path);
+	return add_file(digest, path, -1);
+}
+
 /* What is on this host now, as far as what a guest has in its memory depends on it. */
 static uint64_t build_id(const struct host_place *place, const struct launch *launch, int image_fd)
 {
@@ -120,6 +129,7 @@ static uint64_t build_id(const struct host_place *place, const struct launch *la
 	digest = add_file(digest, path, -1);
 	digest = add_in_jail(digest, place, "manifest.json");
 	digest = add_in_jail(digest, place, "usr/bin/qemu-system-x86_64");
+	digest = add_blank(digest, place, launch->disk_mib);
 	return add_file(digest, NULL, image_fd) | 1; /* 0 is no template's */
 }
 
@@ -138,7 +148,7 @@ int qemu_plan_common(const struct host_place *place, const struct launch *launch
 	if (r < 0)
 		return r;
 	ret->build_id = build_id(place, launch, ret->fds[QEMU_FD_ROOTFS]);
-	ret->n_fds = QEMU_FD_COUNT + (start == QEMU_START_TEMPLATE);
+	ret->n_fds = start == QEMU_START_TEMPLATE ? QEMU_FD_TEMPLATE_COUNT : QEMU_FD_COUNT;
 	ret->file_mib = disk_file_mib(DISK_FORM_LUKS1, launch->disk_mib);
 	qemu_command_fill(ret, launch, start);
 	return 0;

@@ -149,6 +149,26 @@ class Ends(EndToEnd):
         self.assertEqual((result["outcome"], result["stdout"]["head"]), ("succeeded", b"hello\n"))
         wait_for_template(fleet)
 
+    def test_a_blank_disk_that_changed_makes_its_templates_stale(self):
+        fleet = self.fleet()
+        blanks = os.path.join(fleet.state, "blank")
+        os.unlink(blanks)  # a link to what all fleets have
+        os.mkdir(blanks)
+        fleet.start_worker()
+        wait_for_template(fleet)
+        starts = [self.start_of_one(fleet)]
+        for name in os.listdir(blanks):
+            os.utime(os.path.join(blanks, name))
+        starts.append(self.start_of_one(fleet))
+        wait_until("it is made again", lambda: fleet.log().count("template.ready image=base ") > 1)
+        starts.append(self.start_of_one(fleet))
+        self.assertEqual(starts, ["clone", "cold", "clone"])
+
+    def start_of_one(self, fleet):
+        result = fleet.result(fleet.submit(argv=sh("echo hello > f; cat f")), 240)
+        self.assertEqual((result["outcome"], result["stdout"]["head"]), ("succeeded", b"hello\n"), result["message"])
+        return result["isolation"]["start"]
+
     def test_it_drains_in_the_middle_of_one(self):
         fleet = self.fleet()
         worker = fleet.start_worker()

@@ -128,6 +128,34 @@ static void the_key_opens_an_ext4(void **state)
 	assert_int_equal(disk_erase(&place, ID, &err), 0); /* once more is fine */
 }
 
+/* The same bytes, in less memory than the blank's file has of data: the zeros that are written there are none here. */
+static void a_copy_of_a_blank_is_one(void **state)
+{
+	char path[PATH_MAX], command[2 * PATH_MAX];
+	struct stat blank, st;
+	struct err err;
+	int fd;
+
+	(void)state;
+	names_blank(&place, 64, path);
+	assert_int_equal(stat(path, &blank), 0);
+	assert_int_equal(disk_copy_blank(&place, 64, &fd, &err), 0);
+	(void)snprintf(command, sizeof(command), "cmp '%s' /proc/%d/fd/%d", path, (int)getpid(), fd);
+	assert_int_equal(run(command), 0);
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_true(st.st_blocks < blank.st_blocks / 4);
+	assert_int_equal(ftruncate(fd, 0), -1);
+	assert_int_equal(pwrite(fd, "other", 5, 4096), 5);
+	assert_int_not_equal(run(command), 0); /* control, and the copy is its owner's alone: */
+	(void)close(fd);
+	assert_int_equal(disk_copy_blank(&place, 64, &fd, &err), 0);
+	(void)snprintf(command, sizeof(command), "cmp '%s' /proc/%d/fd/%d", path, (int)getpid(), fd);
+	assert_int_equal(run(command), 0);
+	(void)close(fd);
+	assert_int_equal(disk_copy_blank(&place, 65, &fd, &err), -ENOENT);
+	assert_int_equal(err.kind, ERR_HOST);
+}
+
 static void nothing_opens_it_after_the_key_is_gone(void **state)
 {
 	char path[PATH_MAX], key[DISK_KEY_BYTES + 1], before[PATH_MAX + 16];
@@ -450,6 +478,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_key_opens_an_ext4),
+		cmocka_unit_test(a_copy_of_a_blank_is_one),
 		cmocka_unit_test(nothing_opens_it_after_the_key_is_gone),
 		cmocka_unit_test(an_old_header_does_not_help),
 		cmocka_unit_test(two_disks_of_one_name_are_refused),

@@ -1,36 +1,27 @@
 /* Templates and clones by the engine's own means: the real lane, jail, guard, QEMU and agent. */
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/own.h"
-#include "host/guard.h"
+#include "host/disk/disk.h"
 #include "host/sealed.h"
 #include "lane/workspaces.h"
-#include "tests/support/guest_vm.h"
-#include "tests/support/turn.h"
 #include "tests/support/vmm_jail.h"
-#include "tests/support/vmm_lane.h"
+#include "tests/support/vmm_machine.h"
 #include "tests/unit/unit.h"
-#include "worker/vmm/control.h"
 
 #define CLONES 3
 #define TEMPLATE_ID "template"
 #define STATE_BYTES 60000 /* as a real one has */
-
-struct machine {
-	struct vmm *vmm;
-	int guard_fd;
-	struct guest_vm guest; /* its channel alone */
-	unsigned n_saved, n_restored, n_broken;
-	struct err err; /* of any of those */
-};
+#define DISK_MIB 64	  /* of vmm_lane_request() */
 
 struct fixture {
 	struct vmm_lane lane;
@@ -39,57 +30,6 @@ struct fixture {
 };
 
 static struct fixture fixture;
-
-static void note(struct machine *machine, unsigned *n, const struct err *err)
-{
-	++*n;
-	if (err)
-		machine->err = *err;
-}
-
-static void on_saved(void *ctx, const struct err *err)
-{
-	struct machine *machine = ctx;
-
-	note(machine, &machine->n_saved, err);
-}
-
-static void on_restored(void *ctx, const struct err *err)
-{
-	struct machine *machine = ctx;
-
-	note(machine, &machine->n_restored, err);
-}
-
-static void on_broken(void *ctx, const struct err *err)
-{
-	struct machine *machine = ctx;
-
-	note(machine, &machine->n_broken, err);
-}
-
-static void on_restart(void *ctx)
-{
-	(void)ctx;
-}
-
-static const struct vmm_events events = {
-	.on_saved = on_saved, .on_restored = on_restored, .on_restart = on_restart, .on_broken = on_broken
-};
-
-static bool has_saved(const void *ctx)
-{
-	const struct machine *machine = ctx;
-
-	return machine->n_saved || machine->n_broken;
-}
-
-static bool has_restored(const void *ctx)
-{
-	const struct machine *machine = ctx;
-
-	return machine->n_restored || machine->n_broken;
-}
 
 static struct lane_request clone_request(const char *vm_id, uint32_t slot)
 {
@@ -102,38 +42,6 @@ static struct lane_request clone_request(const char *vm_id, uint32_t slot)
 	request.fds[1] = fixture.from.state_fd;
 	request.n_fds = 2;
 	return request;
-}
-
-static void start_machine(struct machine *machine, const struct lane_request *request)
-{
-	struct lane_reply *reply = &fixture.lane.reply;
-	struct err err;
-
-	*machine = (struct machine){ .guard_fd = -1 };
-	vmm_lane_ask(&fixture.lane, request);
-	if (vmm_lane_answer(&fixture.lane) || fixture.lane.fault.kind)
-		fail_msg("%s", fixture.lane.fault.msg);
-	assert_true(lane_reply_answers(reply, request));
-	machine->guard_fd = take_fd(&reply->fds[2]);
-	machine->guest.channel_fd = take_fd(&reply->fds[1]);
-	machine->guest.qmp_fd = -1;
-	assert_int_equal(vmm_control_qemu.open(fixture.base, take_fd(&reply->fds[0]), &events, machine, &machine->vmm, &err), 0);
-}
-
-/* The guard has the last word. */
-static void end_machine(struct machine *machine)
-{
-	struct pollfd pollfd = { .fd = machine->guard_fd, .events = POLLIN };
-	struct vm_exit vm_exit;
-	struct err err;
-
-	vmm_control_qemu.close(TAKE_PTR(machine->vmm));
-	(void)guard_kill(machine->guard_fd, &err); /* it may have ended by itself */
-	assert_int_equal(poll(&pollfd, 1, VMM_LANE_PATIENCE_MS), 1);
-	assert_int_equal(guard_receive(machine->guard_fd, &vm_exit, &err), 0);
-	close_fd(&machine->guard_fd);
-	guest_vm_hang_up(&machine->guest);
-	buf_free(&machine->guest.in);
 }
 
 /* FNV-1a over words. */
@@ -156,12 +64,12 @@ static void make_template(void)
 {
 	struct lane_request request = vmm_lane_request(TEMPLATE_ID, clock_boot_ms() + VMM_LANE_LONG_MS);
 	struct lane_reply *reply = &fixture.lane.reply;
-	struct machine machine;
+	struct vmm_machine machine;
 	uint64_t before;
 	struct err err;
 
 	request.of.vm_start.launcher = LAUNCHER_QEMU_TEMPLATE;
-	start_machine(&machine, &request);
+	vmm_machine_start(&machine, &fixture.lane, fixture.base, &request);
 	fixture.from = (struct launch_template){ .memory_fd = take_fd(&reply->fds[3]),
 						 .state_fd = take_fd(&reply->fds[4]),
 						 .build_id = reply->of.vm_start.build_id };
@@ -169,15 +77,44 @@ static void make_template(void)
 	before = digest_of(fixture.from.memory_fd);
 	(void)guest_vm_attach(&machine.guest);
 	assert_int_not_equal(digest_of(fixture.from.memory_fd), before); /* control: a guest that does something is seen there */
-	assert_int_equal(vmm_control_qemu.agent_listens(machine.vmm, &err), 0);
-	assert_int_equal(vmm_control_qemu.save(machine.vmm, fixture.from.state_fd, &err), 0);
-	turn_until(fixture.base, has_saved, &machine);
-	if (machine.err.kind)
-		fail_msg("%s", machine.err.msg);
+	guest_vm_send(&machine.guest, &(struct frame){ .type = FRAME_WARM, .version = FRAME_VERSION, .has_disk = true });
+	assert_int_equal(guest_vm_expect(&machine.guest, FRAME_WARMED)->error.len, 0);
+	vmm_machine_save(&machine, fixture.from.state_fd);
 	assert_int_equal(sealed_memory_seal(fixture.from.memory_fd, &err), -EBUSY); /* it can still write there */
-	end_machine(&machine);
+	vmm_machine_end(&machine);
 	assert_int_equal(sealed_memory_seal(fixture.from.memory_fd, &err), 0);
 	assert_int_equal(sealed_memory_seal(fixture.from.state_fd, &err), 0);
+}
+
+static int run(const char *format, ...)
+{
+	char command[6 * PATH_MAX];
+	va_list args;
+	int status;
+
+	va_start(args, format);
+	(void)vsnprintf(command, sizeof(command), format, args);
+	va_end(args);
+	status = system(command); /* a test's own */
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* A state folder with blanks of its own, of which one may be changed. */
+static void make_state(void)
+{
+	static char dir[] = "/tmp/mayfly-template.XXXXXX";
+	const char *from = getenv("MAYFLY_STATE") ? getenv("MAYFLY_STATE") : SOURCE_DIR "/.mayfly";
+	char path[PATH_MAX];
+	struct err err;
+
+	assert_non_null(mkdtemp(dir));
+	assert_int_equal(run("chmod 755 %s && mkdir %s/blank %s/scratch && ln -s $(realpath %s)/images $(realpath %s)/kernel $(realpath %s)/jail %s", dir, dir,
+			     dir, from, from, from, dir), 0);
+	(void)snprintf(path, sizeof(path), "%s/blank/work-%d.ext4", dir, DISK_MIB);
+	assert_int_equal(run("truncate -s %dM %s", DISK_MIB, path), 0);
+	if (disk_fill_blank(path, &err) < 0)
+		fail_msg("%s", err.msg);
+	assert_int_equal(setenv("MAYFLY_STATE", dir, 1), 0);
 }
 
 static int set_up(void **state)
@@ -191,6 +128,7 @@ static int set_up(void **state)
 	*state = &fixture;
 	fixture.base = event_base_new();
 	assert_non_null(fixture.base);
+	make_state();
 	vmm_lane_start(&fixture.lane, CLONES + 1);
 	make_template();
 	return 0;
@@ -203,35 +141,24 @@ static int tear_down(void **state)
 	close_fd(&fixture.from.state_fd);
 	vmm_lane_end(&fixture.lane);
 	event_base_free(fixture.base);
-	return 0;
+	return run("rm -r %s", fixture.lane.setup.place.state_dir);
 }
 
-static void restore(struct machine *machine)
-{
-	struct err err;
-
-	assert_int_equal(vmm_control_qemu.restore(machine->vmm, &err), 0);
-	turn_until(fixture.base, has_restored, machine);
-	if (machine->err.kind)
-		fail_msg("%s", machine->err.msg);
-	assert_int_equal(vmm_control_qemu.agent_listens(machine->vmm, &err), 0);
-}
-
-static void start_clone(struct machine *machine, uint32_t slot)
+static void start_clone(struct vmm_machine *machine, uint32_t slot)
 {
 	char vm_id[32];
 	struct lane_request request;
 
 	(void)snprintf(vm_id, sizeof(vm_id), "clone-%u-%llu", slot, (unsigned long long)fixture.lane.seq);
 	request = clone_request(vm_id, slot);
-	start_machine(machine, &request);
-	restore(machine);
+	vmm_machine_start(machine, &fixture.lane, fixture.base, &request);
+	vmm_machine_restore(machine);
 }
 
 /* The agent, which said hello in the template, answers in each of them. */
 static void test_clones_go_on(void **state)
 {
-	struct machine clones[CLONES];
+	struct vmm_machine clones[CLONES];
 
 	(void)state;
 	for (uint32_t i = 0; i < CLONES; i++)
@@ -239,14 +166,14 @@ static void test_clones_go_on(void **state)
 	for (uint32_t i = 0; i < CLONES; i++)
 		assert_false(guest_vm_attach(&clones[i].guest)->is_set_up);
 	for (uint32_t i = 0; i < CLONES; i++)
-		end_machine(&clones[i]);
+		vmm_machine_end(&clones[i]);
 }
 
 /* They write to copies of their own; what their template said to its first engine is still as it was. */
 static void test_clones_leave_their_template_as_it_was(void **state)
 {
 	uint64_t before = digest_of(fixture.from.memory_fd);
-	struct machine clones[CLONES];
+	struct vmm_machine clones[CLONES];
 
 	(void)state;
 	for (uint32_t i = 0; i < CLONES; i++) {
@@ -255,7 +182,7 @@ static void test_clones_leave_their_template_as_it_was(void **state)
 	}
 	assert_int_equal(digest_of(fixture.from.memory_fd), before);
 	for (uint32_t i = 0; i < CLONES; i++)
-		end_machine(&clones[i]);
+		vmm_machine_end(&clones[i]);
 }
 
 /* `len` bytes of a file or device, sealed. */
@@ -273,26 +200,16 @@ static int copy_of(int fd, size_t len)
 	return copy_fd;
 }
 
-static bool has_broken(const void *ctx)
-{
-	return ((const struct machine *)ctx)->n_broken > 0;
-}
-
 /* Its QEMU exits: one end, and nobody hangs. */
 static void expect_no_start(const char *vm_id, int state_fd)
 {
 	struct lane_request request = clone_request(vm_id, 0);
-	struct machine machine;
-	struct err err;
+	struct vmm_machine machine;
 
 	request.fds[1] = state_fd;
-	start_machine(&machine, &request);
-	assert_int_equal(vmm_control_qemu.restore(machine.vmm, &err), 0);
-	turn_until(fixture.base, has_broken, &machine);
-	assert_int_equal(machine.n_broken, 1);
-	assert_int_equal(machine.n_restored, 0);
-	assert_int_equal(machine.err.kind, ERR_BUSY);
-	end_machine(&machine);
+	vmm_machine_start(&machine, &fixture.lane, fixture.base, &request);
+	vmm_machine_restore_fails(&machine);
+	vmm_machine_end(&machine);
 }
 
 static void test_a_state_that_is_none(void **state)
@@ -301,7 +218,7 @@ static void test_a_state_that_is_none(void **state)
 	cleanup_fd int random_fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
 	cleanup_fd int zeros_fd = -1, noise_fd = -1, half_fd = -1, whole_fd = -1;
 	int own_fd = fixture.from.state_fd;
-	struct machine machine;
+	struct vmm_machine machine;
 
 	(void)state;
 	zeros_fd = copy_of(zero_fd, STATE_BYTES);
@@ -314,7 +231,7 @@ static void test_a_state_that_is_none(void **state)
 	fixture.from.state_fd = whole_fd; /* control: a copy does start */
 	start_clone(&machine, 0);
 	fixture.from.state_fd = own_fd;
-	end_machine(&machine);
+	vmm_machine_end(&machine);
 }
 
 static int visit(void *ctx, const char *id)
@@ -354,7 +271,7 @@ static void test_what_is_no_template_is_refused(void **state)
 	uint64_t memory_bytes = (uint64_t)request.of.vm_start.memory_mib * MIB;
 	int others[] = { open("/dev/null", O_RDWR | O_CLOEXEC), mkostemp(path, O_CLOEXEC), memory_of(memory_bytes - 4096, SEALS),
 			 memory_of(memory_bytes + 4096, SEALS), memory_of(0, SEALS), memory_of((LAUNCH_STATE_MAX_MIB + 1) * MIB, SEALS) };
-	struct machine machine;
+	struct vmm_machine machine;
 
 	(void)state;
 	assert_int_equal(unlink(path), 0);
@@ -380,7 +297,7 @@ static void test_what_is_no_template_is_refused(void **state)
 	for (size_t j = 0; j < ARRAY_SIZE(others); j++)
 		close_fd(&others[j]);
 	start_clone(&machine, 0); /* control: the real one */
-	end_machine(&machine);
+	vmm_machine_end(&machine);
 }
 
 static void test_an_old_template_is_refused(void **state)
@@ -396,6 +313,101 @@ static void test_an_old_template_is_refused(void **state)
 	request = clone_request("disk", 0);
 	request.of.vm_start.disk_mib *= 64;
 	expect_refusal(&request, ESTALE);
+}
+
+static void put_times(const char *path, struct timespec modified)
+{
+	const struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, modified };
+
+	assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+}
+
+/* What the template mounted is not what disks are made of any more. */
+static void test_another_blank_disk(void **state)
+{
+	struct lane_request request = clone_request("blank", 0), template = vmm_lane_request("none", clock_boot_ms() + VMM_LANE_LONG_MS);
+	char path[PATH_MAX], away[PATH_MAX + 8];
+	struct vmm_machine machine;
+	struct stat st;
+
+	(void)state;
+	names_blank(&fixture.lane.setup.place, DISK_MIB, path);
+	(void)snprintf(away, sizeof(away), "%s.away", path);
+	assert_int_equal(stat(path, &st), 0);
+	put_times(path, (struct timespec){ .tv_sec = st.st_mtim.tv_sec + 1 });
+	expect_refusal(&request, ESTALE);
+	put_times(path, st.st_mtim);
+	assert_int_equal(rename(path, away), 0);
+	expect_refusal(&request, ESTALE);
+	template.of.vm_start.launcher = LAUNCHER_QEMU_TEMPLATE;
+	vmm_lane_ask(&fixture.lane, &template);
+	assert_int_equal(vmm_lane_answer(&fixture.lane), ENOENT);
+	assert_int_equal(fixture.lane.fault.kind, ERR_HOST);
+	assert_int_equal(run("cp -p %s %s", away, path), 0);
+	expect_refusal(&request, ESTALE); /* the same bytes, and another file */
+	assert_int_equal(rename(away, path), 0);
+	start_clone(&machine, 0); /* control: all is as it was */
+	vmm_machine_end(&machine);
+}
+
+static uint32_t run_in(struct guest_vm *guest, const char *script)
+{
+	struct frame_text argv[] = { { "/bin/sh", 7 }, { "-c", 2 }, { script, strlen(script) } };
+	const struct frame *frame;
+
+	guest_vm_send(guest, &(struct frame){ .type = FRAME_RUN, .exec = 1, .argv = argv, .n_argv = 3, .timeout_ms = 60000, .window = FRAME_WINDOW_BYTES });
+	guest_vm_send(guest, &(struct frame){ .type = FRAME_STDIN, .exec = 1, .is_last = true });
+	while ((frame = guest_vm_next(guest)) && frame->type != FRAME_EXIT)
+		assert_int_not_equal(frame->type, FRAME_FAIL);
+	assert_non_null(frame);
+	assert_true(frame->has_exit_code);
+	return frame->exit_code;
+}
+
+/* A clone on an encrypted disk of its own runs `script`; what the disk is like afterwards, decrypted, is at `raw`. */
+static void run_on_disk(const char *id, const char *script, const char *raw)
+{
+	const struct host_place *place = &fixture.lane.setup.place;
+	struct vmm_machine machine;
+	struct drive drive = { 0 };
+	char path[PATH_MAX];
+	struct err err;
+
+	if (disk_format(place, DISK_FORM_LUKS1, id, DISK_MIB, &drive, &err) < 0)
+		fail_msg("%s", err.msg);
+	names_disk(place, id, path);
+	start_clone(&machine, 0);
+	vmm_machine_attach(&machine, &drive);
+	guest_vm_setup(&machine.guest);
+	assert_int_equal(run_in(&machine.guest, script), 0);
+	vmm_machine_end(&machine);
+	assert_int_equal(run("printf %%s '%.*s' > %s.key && qemu-img convert --object secret,id=s,file=%s.key --image-opts "
+			     "driver=luks,key-secret=s,file.filename=%s -O raw %s; r=$?; rm %s.key; exit $r",
+			     DISK_KEY_BYTES, (const char *)secret_peek(drive.of.file.key), path, path, path, raw, path), 0);
+	drive_clear(&drive);
+	assert_int_equal(disk_erase(place, id, &err), 0);
+}
+
+#define CANARY "canary-of-one"
+
+/* The template's disk was another one, which is gone. On its own a clone has a whole file system, and what no other has. */
+static void test_each_clone_has_its_own_disk(void **state)
+{
+	static const char write[] = "for i in 1 2 3 4 5; do mkdir /work/$i /tmp/$i && seq 9999 > /work/$i/x && cp /work/$i/x /tmp/$i; done;"
+				    "a=canary; echo $a-of-one > /work/mine; sync";
+	static const char look[] = "! ls /work/mine /tmp/1 && echo other > /work/mine; sync";
+	char raw[PATH_MAX];
+
+	(void)state;
+	(void)snprintf(raw, sizeof(raw), "%.4000s/raw", fixture.lane.setup.place.state_dir);
+	run_on_disk("first", write, raw);
+	assert_int_equal(run("e2fsck -fn %s >&2", raw), 0);
+	assert_int_equal(run("grep -qa " CANARY " %s", raw), 0);
+	assert_int_equal(run("dd if=/dev/zero of=%s bs=1024 seek=2 count=1 conv=notrunc status=none", raw), 0);
+	assert_int_not_equal(run("e2fsck -fn %s >&2", raw), 0); /* control: it sees one wrong block */
+	run_on_disk("second", look, raw);
+	assert_int_equal(run("e2fsck -fn %s >&2", raw), 0);
+	assert_int_equal(run("grep -qa " CANARY " %s", raw), 1);
 }
 
 #define TEXT_BYTES 16384
@@ -415,31 +427,32 @@ static char *without_file_limit(char *text)
 static void test_one_jail_for_all(void **state)
 {
 	static const char *const cold_files[] = { "/dev/null", "/vmlinux", "/initrd.cpio", "/rootfs.erofs", NULL };
-	static const char *const template_files[] = { "/dev/null", "/vmlinux", "/initrd.cpio", "/rootfs.erofs", "/memfd:template", NULL };
+	static const char *const template_files[] = { "/dev/null", "/vmlinux", "/initrd.cpio", "/rootfs.erofs", "/memfd:template", "/memfd:blank",
+							NULL };
 	static const char *const clone_files[] = { "/dev/null", "/rootfs.erofs", "/memfd:template", NULL };
 	static char cold_text[TEXT_BYTES], template_text[TEXT_BYTES], clone_text[TEXT_BYTES], own_text[TEXT_BYTES];
 	struct lane_request request = vmm_lane_request("cold", clock_boot_ms() + VMM_LANE_LONG_MS);
-	struct machine machine;
+	struct vmm_machine machine;
 
 	(void)state;
-	start_machine(&machine, &request);
+	vmm_machine_start(&machine, &fixture.lane, fixture.base, &request);
 	(void)guest_vm_expect(&machine.guest, FRAME_HELLO);
 	vmm_jail_describe(vmm_jail_pid(&fixture.lane.setup.place, "cold"), cold_text, sizeof(cold_text));
 	vmm_jail_expect_files(vmm_jail_pid(&fixture.lane.setup.place, "cold"), cold_files);
-	end_machine(&machine);
+	vmm_machine_end(&machine);
 	(void)snprintf(request.of.vm_start.vm_id, sizeof(request.of.vm_start.vm_id), "again");
 	request.of.vm_start.launcher = LAUNCHER_QEMU_TEMPLATE;
-	start_machine(&machine, &request);
+	vmm_machine_start(&machine, &fixture.lane, fixture.base, &request);
 	(void)guest_vm_expect(&machine.guest, FRAME_HELLO);
 	vmm_jail_describe(vmm_jail_pid(&fixture.lane.setup.place, "again"), template_text, sizeof(template_text));
 	vmm_jail_expect_files(vmm_jail_pid(&fixture.lane.setup.place, "again"), template_files);
-	end_machine(&machine);
+	vmm_machine_end(&machine);
 	request = clone_request("clone", 0);
-	start_machine(&machine, &request);
-	restore(&machine);
+	vmm_machine_start(&machine, &fixture.lane, fixture.base, &request);
+	vmm_machine_restore(&machine);
 	vmm_jail_describe(vmm_jail_pid(&fixture.lane.setup.place, "clone"), clone_text, sizeof(clone_text));
 	vmm_jail_expect_files(vmm_jail_pid(&fixture.lane.setup.place, "clone"), clone_files);
-	end_machine(&machine);
+	vmm_machine_end(&machine);
 	vmm_jail_describe(getpid(), own_text, sizeof(own_text)); /* control: it sees a difference */
 	assert_string_equal(clone_text, cold_text);
 	assert_non_null(strstr(cold_text, "CapEff:\t0000000000000000\n"));
@@ -457,6 +470,8 @@ int main(void)
 		cmocka_unit_test(test_a_state_that_is_none),
 		cmocka_unit_test(test_what_is_no_template_is_refused),
 		cmocka_unit_test(test_an_old_template_is_refused),
+		cmocka_unit_test(test_another_blank_disk),
+		cmocka_unit_test(test_each_clone_has_its_own_disk),
 		cmocka_unit_test(test_one_jail_for_all),
 	};
 

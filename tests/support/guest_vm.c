@@ -27,8 +27,7 @@
 #include "lane/qemu_command.h"
 
 #define PATIENCE_MS 120000 /* a boot takes a second or two; a busy machine stretches it */
-#define WORK_FD	    (3 + QEMU_FD_COUNT + 1) /* after those of enum qemu_fd, of a template too */
-#define FDS	    (QEMU_FD_COUNT + 2)
+#define FDS	    QEMU_FD_TEMPLATE_COUNT /* for a VM of any kind */
 #define READ_BYTES  65536
 #define CPIO_NAME   "init"
 
@@ -188,7 +187,7 @@ static void fill_command(struct launch_plan *command, enum qemu_start start, con
 	qemu_command_fill(command, &launch, start);
 	(void)snprintf(command->text[QEMU_TEXT_DISK], sizeof(command->text[0]),
 		       "driver=raw,node-name=work,file.driver=file,file.locking=off,file.filename=/proc/self/fd/%d",
-		       WORK_FD);
+		       3 + QEMU_FD_TEMPLATE_DISK);
 }
 
 static int make_pair(int *ret_ours)
@@ -235,7 +234,7 @@ void guest_vm_start(struct guest_vm *vm, const char *image, unsigned memory_mib,
 	open_common(fds, vm, image);
 	fds[QEMU_FD_KERNEL] = open_state("kernel/vmlinux");
 	fds[QEMU_FD_INITRD] = make_initrd();
-	fds[FDS - 1] = make_disk(disk_mib);
+	fds[QEMU_FD_TEMPLATE_DISK] = make_disk(disk_mib);
 	start(vm, QEMU_START_COLD, &shape, fds);
 	assert_int_equal(guest_vm_expect(vm, FRAME_HELLO)->version, FRAME_VERSION);
 }
@@ -252,7 +251,7 @@ void guest_template_start(struct guest_template *template, struct guest_vm *vm)
 	template->memory_fd = memfd_create("memory", MFD_CLOEXEC);
 	assert_int_equal(ftruncate(template->memory_fd, (off_t)template->memory_mib << 20), 0);
 	fds[QEMU_FD_TEMPLATE_MEMORY] = dup(template->memory_fd);
-	fds[FDS - 1] = copy_disk(template->blank_fd);
+	fds[QEMU_FD_TEMPLATE_DISK] = copy_disk(template->blank_fd);
 	start(vm, QEMU_START_TEMPLATE, template, fds);
 	assert_int_equal(guest_vm_expect(vm, FRAME_HELLO)->version, FRAME_VERSION);
 }
@@ -456,8 +455,8 @@ void guest_vm_start_clone(struct guest_vm *vm, const struct guest_template *temp
 	fds[QEMU_FD_CLONE_MEMORY] = dup(template->memory_fd);
 	fds[QEMU_FD_CLONE_STATE] = dup(template->state_fd);
 	assert_int_equal(lseek(template->state_fd, 0, SEEK_SET), 0); /* one clone at a time: they share it */
-	fds[FDS - 1] = copy_disk(template->blank_fd);
-	vm->work_fd = dup(fds[FDS - 1]);
+	fds[QEMU_FD_TEMPLATE_DISK] = copy_disk(template->blank_fd);
+	vm->work_fd = dup(fds[QEMU_FD_TEMPLATE_DISK]);
 	start(vm, QEMU_START_CLONE, template, fds);
 	ignore_shared(vm);
 	(void)tell_qemu(vm, "{\"execute\":\"migrate-incoming\",\"arguments\":{\"uri\":\"fd:6\"}}", -1);

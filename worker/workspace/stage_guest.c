@@ -3,8 +3,9 @@
  * BOOT   opens the channel and waits for `hello`, in its version, or, in a clone, for the VMM to say that it goes on where its template was
  *        saved: then its agent listens. What it is told at once is its `setup`: before it the agent takes nothing of a task's.
  * GUEST  when the disk is attached, sends `mount` and waits for `ready`.
- * WARM   of a template, which has neither: sends `warm` and waits for `warmed`. What the image wanted to have running may be missing:
- *        then clones of it start their programs as others do.
+ * WARM   of a template, which has neither: sends `warm` and waits for `warmed`. The blank disk that its launcher gave it is mounted then,
+ *        and its clones find theirs mounted. What the image wanted to have running may be missing: then clones of it start their
+ *        programs as others do.
  * Then frames belong to the programs (exec.c), each to the one that it names. A frame of a program that has left is late, and
  * dropped; one of a program that never was, and any other frame, is a fault of the workspace: an agent speaks in order.
  * Once the workspace is to end nothing is heard any more. */
@@ -208,7 +209,7 @@ void stage_guest_stop(struct workspace *workspace)
 void stage_warm_start(struct workspace *workspace)
 {
 	give_time(workspace, WARM_MS);
-	workspace_send(workspace, &(struct frame){ .type = FRAME_WARM, .version = FRAME_VERSION });
+	workspace_send(workspace, &(struct frame){ .type = FRAME_WARM, .version = FRAME_VERSION, .has_disk = true });
 }
 
 void stage_warm_stop(struct workspace *workspace)

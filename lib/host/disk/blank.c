@@ -11,10 +11,12 @@
 #include <unistd.h>
 
 #include "base/own.h"
+#include "host/sealed.h"
 #include "wire/work_disk.h"
 
 #define MAKING_SUFFIX ".making"
 #define TREE_SUFFIX   ".folders"
+#define PAGE_BYTES    4096u
 
 static const unsigned size_classes_mib[] = { 64, 128, 256, 512, 1024, 2048, 4096, DISK_LARGEST_MIB };
 
@@ -143,4 +145,49 @@ int disk_prepare_blanks(const struct host_place *place, struct err *err)
 	for (size_t i = 0; i < ARRAY_SIZE(size_classes_mib) && r == 0; i++)
 		r = prepare_blank(place, size_classes_mib[i], err);
 	return r;
+}
+
+static bool is_zero(const uint8_t *page)
+{
+	return page[0] == 0 && memcmp(page, page + 1, PAGE_BYTES - 1) == 0;
+}
+
+/* Most of what is written in a blank is zeros, for the sake of who encrypts it. */
+static int copy_data(int from_fd, int to_fd)
+{
+	uint8_t page[PAGE_BYTES];
+	off_t at = 0;
+
+	while ((at = lseek(from_fd, at, SEEK_DATA)) >= 0) {
+		ssize_t n;
+
+		at -= at % PAGE_BYTES;
+		n = pread(from_fd, page, PAGE_BYTES, at);
+		if (n == PAGE_BYTES && !is_zero(page))
+			n = pwrite(to_fd, page, PAGE_BYTES, at);
+		if (n != PAGE_BYTES)
+			return n < 0 ? -errno : -EIO;
+		at += PAGE_BYTES;
+	}
+	return errno == ENXIO ? 0 : -errno;
+}
+
+int disk_copy_blank(const struct host_place *place, unsigned mib, int *ret_fd, struct err *err)
+{
+	cleanup_fd int from_fd = -1, fd = -1;
+	char path[PATH_MAX];
+	int r;
+
+	names_blank(place, mib, path);
+	from_fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (from_fd < 0)
+		return err_set(err, ERR_HOST, errno, "open the empty file system '%s'; a worker's start makes it", path);
+	r = sealed_memory_new("blank", (uint64_t)mib << 20, &fd, err);
+	if (r < 0)
+		return r;
+	r = copy_data(from_fd, fd);
+	if (r < 0)
+		return err_set(err, ERR_HOST, -r, "copy the empty file system '%s' to memory", path);
+	*ret_fd = take_fd(&fd);
+	return 0;
 }

@@ -16,3 +16,7 @@ int disk_fill_blank(const char *path, struct err *err);
 /* Make the prebuilt empty ext4 images that are missing below <state_dir>/blank (mkfs.ext4, non-sparse: a hole would
  * decrypt to noise). Called when a worker starts; safe against a second one doing the same. Takes a second, on a slow host many. */
 int disk_prepare_blanks(const struct host_place *place, struct err *err);
+
+/* A copy of the one of that size class, in memory without a name (host/sealed.h): it may be written, and takes what is not zero. Its size
+ * is fixed. *ret_fd: the caller's; the copy is gone with the last descriptor. Blocking. */
+int disk_copy_blank(const struct host_place *place, unsigned mib, int *ret_fd, struct err *err);

@@ -313,6 +313,7 @@ static void take_frame(struct fake_agent *agent, const uint8_t *data, size_t len
 	char type[SCRIPT_NAME_MAX], why[160];
 
 	assert(frame_decode(data, len, &frame, why) == 0); /* it is the engine's */
+	assert(frame.type != FRAME_WARM || frame.has_disk); /* its launcher gave it one */
 	if (frame.type == FRAME_COLLECT && frame.n_paths)
 		(void)snprintf(agent->path, sizeof(agent->path), "%.*s", (int)frame.paths[0].len, frame.paths[0].text);
 	if (frame.exec)
