@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
@@ -159,11 +160,14 @@ static int copy_disk(int blank_fd)
 	return fd;
 }
 
-/* In the child: the descriptors in their places, and nothing else. */
-static void exec_qemu(const struct launch_plan *command, const int *fds, int n)
+/* In the child: the descriptors in their places, and nothing else. However the test ends, its QEMU ends with it (prctl(2): with the thread
+ * that forked, which is the only one here; it outlasts execv, as QEMU's file changes no user). */
+static void exec_qemu(const struct launch_plan *command, pid_t parent, const int *fds, int n)
 {
 	int moved[16];
 
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
+		_exit(126);
 	for (int i = 0; i < n; i++)
 		moved[i] = fds[i] < 0 ? -1 : fcntl(fds[i], F_DUPFD, 64);
 	for (int i = 0; i < n; i++)
@@ -215,12 +219,13 @@ static void open_common(int fds[FDS], struct guest_vm *vm, const char *image)
 static void start(struct guest_vm *vm, enum qemu_start how, const struct guest_template *shape, int fds[FDS])
 {
 	struct launch_plan command;
+	pid_t parent = getpid();
 
 	fill_command(&command, how, shape);
 	vm->pid = fork();
 	assert_true(vm->pid >= 0);
 	if (vm->pid == 0)
-		exec_qemu(&command, fds, FDS);
+		exec_qemu(&command, parent, fds, FDS);
 	for (int i = 0; i < FDS; i++)
 		close_fd(&fds[i]);
 }
