@@ -18,7 +18,7 @@ static const struct script_row agent[] = {
 	{ "comes at the second try", "a:start@1=a:close", "succeeded", "" },
 	{ "says it all at once", "a:start=a:hello,a:ready,a:started,a:out,a:exit,a:file,a:collected", "failed", "" },
 
-	{ "is ready before its disk is there", "a:setup=a:ready a:mount=", "failed", "" },
+	{ "is ready before its disk is there", "d:disk_format=t:wait.200,d:ok a:setup=a:ready a:mount=", "failed", "" },
 	{ "was warm already", "a:start=a:hello,a:warmed.1", "failed", "" },
 	{ "is warm, which nobody asked for", "a:setup=a:warmed", "failed", "" },
 	{ "fails to be set up", "a:setup=a:exec.0,a:fail", "failed", "it says so" },
