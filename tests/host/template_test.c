@@ -86,7 +86,7 @@ static void make_template(void)
 	assert_int_equal(sealed_memory_seal(fixture.from.state_fd, &err), 0);
 }
 
-static int run(const char *format, ...)
+__attribute__((format(printf, 1, 2))) static int run(const char *format, ...)
 {
 	char command[6 * PATH_MAX];
 	va_list args;
