@@ -7,9 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/digest.h"
 #include "base/own.h"
 #include "host/disk/disk.h"
-#include "lane/digest.h"
 
 #define TEXT_BYTES	sizeof(((struct launch_plan *)0)->text[0])
 #define TSC_CLASS_KHZ 50000 /* a hundred times as coarse as what is measured is exact */

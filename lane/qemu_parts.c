@@ -7,9 +7,9 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include "base/digest.h"
 #include "base/own.h"
 #include "host/disk/disk.h"
-#include "lane/digest.h"
 
 /* What is wrong with the one that a task named says nothing about the host. */
 static bool is_about_one_image(int errnum)

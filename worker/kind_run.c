@@ -183,11 +183,9 @@ static void on_started(void *ctx)
 /* Which images of this host have the program that this one lacks; "" when none is known. */
 static void hint_at_images(const struct job *job, const char *missing, char *text, size_t size)
 {
-	struct host_place place = { .host = "" };
 	char images[128] = "";
 
-	(void)snprintf(place.state_dir, sizeof(place.state_dir), "%s", job->services->settings->state_dir);
-	images_with(&place, missing, images, sizeof(images));
+	images_with(job->services->workspaces.place, missing, images, sizeof(images));
 	text[0] = '\0';
 	if (images[0])
 		(void)snprintf(text, size, "; it is in these images: %s", images);

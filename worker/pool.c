@@ -226,7 +226,7 @@ struct pooled *pool_take(struct pool *pool, const struct shape *shape)
 			return NULL;
 		pooled->state = POOLED_LENT;
 		pooled->is_lent = true;
-		pool_demand_add(&pool->demand, shape, clock_mono_ms());
+		pool_demand_add(&pool->demand, shape, now_mono_ms);
 		return pooled;
 	}
 	return NULL;

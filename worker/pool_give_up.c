@@ -10,9 +10,9 @@ const char *pooled_why_old(const struct pooled *pooled, uint64_t now_mono_ms)
 	const struct pool_config *config = &pooled->pool->config;
 	struct image_stamp stamp;
 
-	images_stamp(config->workspaces->place, pooled->shape.image, &stamp);
 	if (now_mono_ms - pooled->begun_mono_ms >= config->age_ms)
 		return "it is too old";
+	images_stamp(config->workspaces->place, pooled->shape.image, &stamp);
 	if (memcmp(&stamp, &pooled->stamp, sizeof(stamp)) != 0)
 		return "its image was replaced";
 	if (pooled->template && templates_ready(pooled->pool->config.templates, &pooled->shape) != pooled->template)

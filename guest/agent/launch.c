@@ -52,7 +52,7 @@ static char *join(const char *name, size_t name_len, const char *value, size_t v
 	return text;
 }
 
-static bool is_given(const struct frame *run, const char *name)
+bool launch_has_env(const struct frame *run, const char *name)
 {
 	for (size_t i = 0; i < run->n_env; i++)
 		if (run->env[i].key.len == strlen(name) && memcmp(run->env[i].key.text, name, run->env[i].key.len) == 0)
@@ -73,7 +73,7 @@ char **launch_env(const struct frame *run)
 	size_t n = 0;
 
 	for (size_t i = 0; env && i < ARRAY_SIZE(default_env); i++)
-		if (!is_given(run, default_env[i].name))
+		if (!launch_has_env(run, default_env[i].name))
 			env[n++] = join(default_env[i].name, strlen(default_env[i].name), default_env[i].value,
 					strlen(default_env[i].value));
 	for (size_t i = 0; env && i < run->n_env; i++)

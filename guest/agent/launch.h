@@ -40,6 +40,7 @@ int launch_prepare(struct launch *launch, const struct frame *run, int *ret_repo
 char **launch_argv(const struct frame *run);
 char **launch_env(const struct frame *run);
 char **launch_default_env(void);
+bool launch_has_env(const struct frame *run, const char *name); /* the task says it, no default */
 void launch_free_texts(char **texts);
 
 /* What became of it. LAUNCH_FAILED with `err` filled (ERR_INPUT when the program cannot be executed): the child ends

@@ -47,28 +47,34 @@ static int connect_stdio(const int *fds)
 
 /* The initrd cannot be left by pivot_root(2): the image is moved over it instead. What lies beneath is out of reach
  * of a process without capabilities, which can neither unmount nor leave its root. */
-static int enter_root(void)
+int launch_enter(const char *root, const char *folder)
 {
-	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 || chdir(DISK_ROOT) < 0 ||
-	    mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0 || chdir("/work") < 0)
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 || chdir(root) < 0 ||
+	    mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0 || chdir(folder) < 0)
 		return -errno;
 	return 0;
+}
+
+int launch_reset_signals(void)
+{
+	struct sigaction by_default = { .sa_handler = SIG_DFL };
+	sigset_t none;
+
+	(void)sigaction(SIGPIPE, &by_default, NULL); /* the only one that the agent changed; cannot fail */
+	(void)sigemptyset(&none);
+	return sigprocmask(SIG_SETMASK, &none, NULL) < 0 ? -errno : 0;
 }
 
 static int limit_resources(void)
 {
 	static const struct rlimit no_core = { 0, 0 }, open_files = { OPEN_FILES_MAX, OPEN_FILES_MAX };
-	struct sigaction by_default = { .sa_handler = SIG_DFL };
-	sigset_t none;
+	int r;
 
 	if (setrlimit(RLIMIT_CORE, &no_core) < 0 || setrlimit(RLIMIT_NOFILE, &open_files) < 0)
 		return -errno;
-	(void)sigaction(SIGPIPE, &by_default, NULL); /* the only one that the agent changed; cannot fail */
-	(void)sigemptyset(&none);
 	(void)umask(022);
-	if (sigprocmask(SIG_SETMASK, &none, NULL) < 0 || setsid() < 0)
-		return -errno;
-	return 0;
+	r = launch_reset_signals();
+	return r == 0 && setsid() < 0 ? -errno : r;
 }
 
 static int become_task(void)
@@ -97,7 +103,7 @@ int launch_take_steps(const char *cgroup, const int stdio_fds[3], enum launch_st
 			r = connect_stdio(stdio_fds);
 			break;
 		case STEP_ROOT:
-			r = enter_root();
+			r = launch_enter(DISK_ROOT, "/work");
 			break;
 		case STEP_LIMITS:
 			r = limit_resources();

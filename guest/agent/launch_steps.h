@@ -23,3 +23,8 @@ struct launch_report {
  * process may use, become the user 'task'. In the mount namespace of the agent, as root. 0, or a negative errno with
  * *ret_step set. */
 int launch_take_steps(const char *cgroup, const int stdio_fds[3], enum launch_step *ret_step);
+
+/* Two of them, for whoever becomes something else: a mount namespace of its own in which `root` is "/", in the folder
+ * `folder` of it; and the signals as a program finds them. 0 or a negative errno. */
+int launch_enter(const char *root, const char *folder);
+int launch_reset_signals(void);

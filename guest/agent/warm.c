@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,15 +13,16 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fd_pass.h"
 #include "base/own.h"
 #include "guest/agent/boot.h"
 #include "guest/agent/kernel_file.h"
 #include "guest/agent/launch_steps.h"
+#include "guest/agent/mounts.h"
 #include "guest/agent/warm_argv.h"
 #include "guest/warm/order.h"
 
 #define WARM_PATIENCE_MS 60000 /* a template waits, no task does; imports take seconds on an emulated processor */
-#define IMAGE		 "/image"
 
 /* There is one for the whole life of the VM. */
 static struct {
@@ -33,11 +33,11 @@ static struct {
 
 static int enter_image(void)
 {
-	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 || chdir(IMAGE) < 0 ||
-	    mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0 || chdir("/") < 0 ||
-	    mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
-		return -errno;
-	return 0;
+	int r = launch_enter(IMAGE_ROOT, "/");
+
+	if (r == 0 && mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
+		r = -errno;
+	return r;
 }
 
 /* 0, 1 and 2 are pipes, as they are for a program: what an interpreter learns of them at its start stays true. */
@@ -53,26 +53,15 @@ static int connect_pipes(void)
 	return 0;
 }
 
-static void restore_signals(void)
-{
-	struct sigaction by_default = { .sa_handler = SIG_DFL };
-	sigset_t none;
-
-	(void)sigemptyset(&none);
-	(void)sigaction(SIGPIPE, &by_default, NULL);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
 static _Noreturn void become_runtime(const struct warm_runtime *runtime, int socket_fd, int library_fd)
 {
 	char *const *env = launch_default_env();
 
 	(void)umask(022);
-	restore_signals();
 	/* Out of the way of the numbers that they are to have. */
 	socket_fd = fcntl(socket_fd, F_DUPFD_CLOEXEC, WARM_LIBRARY_FD + 1);
 	library_fd = fcntl(library_fd, F_DUPFD_CLOEXEC, WARM_LIBRARY_FD + 1);
-	if (env && setsid() >= 0 && dup2(socket_fd, WARM_SOCKET_FD) >= 0 && dup2(library_fd, WARM_LIBRARY_FD) >= 0 &&
+	if (env && launch_reset_signals() == 0 && setsid() >= 0 && dup2(socket_fd, WARM_SOCKET_FD) >= 0 && dup2(library_fd, WARM_LIBRARY_FD) >= 0 &&
 	    connect_pipes() == 0 && enter_image() == 0)
 		(void)execve(runtime->program, runtime->argv, env);
 	_exit(127);
@@ -132,7 +121,7 @@ int warm_start(struct err *err)
 	const struct warm_runtime *runtime;
 	char name[32];
 
-	if (read_file(IMAGE WARM_FILE, name, sizeof(name)) < 0)
+	if (read_file(IMAGE_ROOT WARM_FILE, name, sizeof(name)) < 0)
 		return 0;
 	runtime = warm_runtime_find(name);
 	if (!runtime)
@@ -186,31 +175,13 @@ static size_t write_order(char order[WARM_ORDER_MAX], const char *cgroup, char *
 	return fits ? len : 0;
 }
 
-static bool send_order(const char *order, size_t len, const int fds[WARM_ORDER_FDS])
-{
-	union {
-		struct cmsghdr head;
-		char bytes[CMSG_SPACE(sizeof(int[WARM_ORDER_FDS]))];
-	} control = { .head = { .cmsg_level = SOL_SOCKET,
-				.cmsg_type = SCM_RIGHTS,
-				.cmsg_len = CMSG_LEN(sizeof(int[WARM_ORDER_FDS])) } };
-	struct iovec bytes = { .iov_base = (void *)(uintptr_t)order, .iov_len = len };
-	struct msghdr message = { .msg_iov = &bytes,
-				  .msg_iovlen = 1,
-				  .msg_control = &control,
-				  .msg_controllen = sizeof(control) };
-
-	memcpy(CMSG_DATA(&control.head), fds, sizeof(int[WARM_ORDER_FDS]));
-	return sendmsg(warm.socket_fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)len;
-}
-
 static bool order_program(const struct frame *run, const char *cgroup, const int stdio_fds[3], int report_fd)
 {
 	const int fds[WARM_ORDER_FDS] = { stdio_fds[0], stdio_fds[1], stdio_fds[2], report_fd };
 	cleanup_free char *order = malloc(WARM_ORDER_MAX);
 	char **argv = launch_argv(run), **env = launch_env(run);
 	size_t len = order && argv && env ? write_order(order, cgroup, argv, env) : 0;
-	bool is_sent = len && send_order(order, len, fds);
+	bool is_sent = len && fd_send(warm.socket_fd, order, len, fds, WARM_ORDER_FDS, MSG_DONTWAIT) == (ssize_t)len;
 
 	launch_free_texts(argv);
 	launch_free_texts(env);

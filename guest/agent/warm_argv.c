@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "base/own.h"
+#include "guest/agent/launch.h"
 #include "guest/agent/mounts.h"
 
 #define FOLDER "/usr/bin/"
@@ -62,14 +63,6 @@ static bool is_heeded(const struct frame_pair *pair)
 	return false;
 }
 
-static bool has_env(const struct frame *run, const char *name)
-{
-	for (size_t i = 0; i < run->n_env; i++)
-		if (equals(&run->env[i].key, name))
-			return true;
-	return false;
-}
-
 static bool is_in_task(const char *folder, const char *name)
 {
 	char path[PATH_MAX];
@@ -100,7 +93,7 @@ static bool is_runtime(const struct warm_runtime *runtime, const struct frame *r
 	if (is_path) {
 		name.text += strlen(FOLDER);
 		name.len -= (uint32_t)strlen(FOLDER);
-	} else if (has_env(run, "PATH")) {
+	} else if (launch_has_env(run, "PATH")) {
 		return false;
 	}
 	for (size_t i = 0; runtime->names[i]; i++) {

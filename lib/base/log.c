@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/digest.h"
 #include "base/logfmt.h"
 
 #define LOG_LINE_BYTES 4096 /* PIPE_BUF: it is written in one piece, so that lines of several processes do not mix */
@@ -65,10 +66,10 @@ void log_event(enum log_level level, const char *event, const char *fmt, ...)
 
 uint64_t log_likeness(const char *text)
 {
-	uint64_t hash = 0xcbf29ce484222325; /* FNV-1a */
+	uint64_t digest = DIGEST_START;
 
 	for (; *text; text++)
 		if (*text < '0' || *text > '9')
-			hash = (hash ^ (unsigned char)*text) * 0x100000001b3;
-	return hash ? hash : 1;
+			digest = digest_add(digest, text, 1);
+	return digest ? digest : 1;
 }

@@ -39,55 +39,64 @@ static bool is_word(const struct unpack_text *text, const char *word)
 	return strlen(word) == text->len && memcmp(word, text->text, text->len) == 0;
 }
 
-static int read_kind(const struct unpack_value *value, const struct unpack_rule *rule, void *into)
+/* One of `n` words, or what else it would have to be. */
+static int find_word(const struct unpack_value *value, const struct unpack_rule *rule, const char *(*word)(unsigned place), unsigned n,
+		     const char *flaw, unsigned *ret_place)
 {
-	struct task *task = into;
 	struct unpack_text text;
 	int r = unpack_text(value, 1, (size_t)rule->max, &text);
 
 	if (r < 0)
 		return r;
-	for (int i = 0; i < TASK_KIND_COUNT; i++) {
-		if (!is_word(&text, task_kind_name((enum task_kind)i)))
-			continue;
-		task->kind = (enum task_kind)i;
-		return 0;
-	}
-	return unpack_fail(value, "is not a known kind of task; send \"run\"");
+	for (*ret_place = 0; *ret_place < n; (*ret_place)++)
+		if (is_word(&text, word(*ret_place)))
+			return 0;
+	return unpack_fail(value, "%s", flaw);
+}
+
+static const char *kind_word(unsigned place)
+{
+	return task_kind_name((enum task_kind)place);
+}
+
+static int read_kind(const struct unpack_value *value, const struct unpack_rule *rule, void *into)
+{
+	unsigned place;
+	int r = find_word(value, rule, kind_word, TASK_KIND_COUNT, "is not a known kind of task; send \"run\"", &place);
+
+	if (r == 0)
+		((struct task *)into)->kind = (enum task_kind)place;
+	return r;
+}
+
+static const char *oom_word(unsigned place)
+{
+	return task_oom_name((enum task_oom)place);
 }
 
 static int read_oom(const struct unpack_value *value, const struct unpack_rule *rule, void *into)
 {
-	struct task *task = into;
-	struct unpack_text text;
-	int r = unpack_text(value, 1, (size_t)rule->max, &text);
+	unsigned place;
+	int r = find_word(value, rule, oom_word, TASK_OOM_COUNT, "must be \"program\" or \"process\": what ends when memory runs out", &place);
 
-	if (r < 0)
-		return r;
-	for (int i = 0; i < TASK_OOM_COUNT; i++) {
-		if (!is_word(&text, task_oom_name((enum task_oom)i)))
-			continue;
-		task->oom = (enum task_oom)i;
-		return 0;
-	}
-	return unpack_fail(value, "must be \"program\" or \"process\": what ends when memory runs out");
+	if (r == 0)
+		((struct task *)into)->oom = (enum task_oom)place;
+	return r;
+}
+
+static const char *start_word(unsigned place)
+{
+	return task_start_name((enum task_start)place);
 }
 
 static int read_start(const struct unpack_value *value, const struct unpack_rule *rule, void *into)
 {
-	struct task *task = into;
-	struct unpack_text text;
-	int r = unpack_text(value, 1, (size_t)rule->max, &text);
+	unsigned place;
+	int r = find_word(value, rule, start_word, TASK_START_COUNT, "must be \"any\" or \"cold\": how its microVM may be started", &place);
 
-	if (r < 0)
-		return r;
-	for (int i = 0; i < TASK_START_COUNT; i++) {
-		if (!is_word(&text, task_start_name((enum task_start)i)))
-			continue;
-		task->start = (enum task_start)i;
-		return 0;
-	}
-	return unpack_fail(value, "must be \"any\" or \"cold\": how its microVM may be started");
+	if (r == 0)
+		((struct task *)into)->start = (enum task_start)place;
+	return r;
 }
 
 static int read_id(const struct unpack_value *value, const struct unpack_rule *rule, void *into)

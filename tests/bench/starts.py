@@ -11,6 +11,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 import by_hand
 import chart
+import processes
 from stack import BUILD, Fleet, Services, wait_until
 
 PYTHON = ["python3", "-c", "print('BY-HAND', 6 * 7)"]
@@ -29,16 +30,10 @@ def quantile(values, q):
 
 def our_command_lines(fleet):
     """[(pid, command line)] of the QEMUs that the fleet's worker runs now."""
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{pid}/cgroup", encoding="ascii") as f:
-                is_ours = fleet.name in f.read()
-            with open(f"/proc/{pid}/cmdline", encoding="utf-8") as f:
-                line = f.read().split("\0")[:-1]
-        except OSError:
-            continue  # it is over
-        if is_ours and line and "qemu-system" in line[0]:
-            yield int(pid), line
+    for pid in processes.vmms(fleet):
+        line = processes.command_line(pid).decode().split("\0")[:-1]
+        if line and "qemu-system" in line[0]:
+            yield pid, line
 
 
 def pss_mib(pid):

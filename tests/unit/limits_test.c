@@ -29,14 +29,10 @@ static void make_folders(char *path, size_t from)
 static void put(struct host *host, const char *name, const char *text)
 {
 	char path[PATH_MAX];
-	FILE *file;
 
 	(void)snprintf(path, sizeof(path), "%s/%s", host->root, name);
 	make_folders(path, strlen(host->root) + 1);
-	file = fopen(path, "we");
-	assert_non_null(file);
-	assert_true(fputs(text, file) >= 0);
-	assert_int_equal(fclose(file), 0);
+	unit_write(path, text);
 }
 
 static int set_up(void **state)

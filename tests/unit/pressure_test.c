@@ -13,15 +13,6 @@ struct files {
 	struct pressure pressure;
 };
 
-static void put(const char *path, const char *text)
-{
-	FILE *file = fopen(path, "we");
-
-	assert_non_null(file);
-	assert_true(fputs(text, file) >= 0);
-	assert_int_equal(fclose(file), 0);
-}
-
 static int set_up(void **state)
 {
 	struct files *files = calloc(1, sizeof(*files));
@@ -56,10 +47,10 @@ static bool look(struct files *files, const char *avg10, unsigned long available
 	char text[256];
 
 	(void)snprintf(text, sizeof(text), "some avg10=%s avg60=50.00 avg300=0.00 total=62643\nfull avg10=99.00 total=1\n", avg10);
-	put(files->file, text);
+	unit_write(files->file, text);
 	(void)snprintf(text, sizeof(text), "MemTotal:       24684092 kB\nMemFree:          1000 kB\nMemAvailable:   %lu kB\n",
 		       available_mib * 1024);
-	put(files->meminfo, text);
+	unit_write(files->meminfo, text);
 	pressure_sample(&files->pressure.limits, &sample);
 	assert_true(sample.has_stalled);
 	assert_int_equal(sample.available_mib, available_mib);
@@ -130,13 +121,13 @@ static void a_sign_that_cannot_be_read_is_none(void **state)
 	assert_true(sample.available_mib == UINT64_MAX);
 	assert_false(pressure_take(&files->pressure, &sample));
 	for (size_t i = 0; i < sizeof(nonsense) / sizeof(nonsense[0]); i++) {
-		put(files->file, nonsense[i]);
-		put(files->meminfo, nonsense[i]);
+		unit_write(files->file, nonsense[i]);
+		unit_write(files->meminfo, nonsense[i]);
 		pressure_sample(&files->pressure.limits, &sample);
 		assert_false(sample.has_stalled);
 		assert_false(pressure_take(&files->pressure, &sample));
 	}
-	put(files->meminfo, "MemTotal: 4096 kB\nMemAvailable: 1024 kB\n"); /* the other one counts alone */
+	unit_write(files->meminfo, "MemTotal: 4096 kB\nMemAvailable: 1024 kB\n"); /* the other one counts alone */
 	pressure_sample(&files->pressure.limits, &sample);
 	assert_true(pressure_take(&files->pressure, &sample));
 }

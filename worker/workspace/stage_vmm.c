@@ -55,7 +55,8 @@ static void on_restart(void *ctx)
 }
 
 static const struct vmm_events vmm_events = {
-	.on_disk = stage_key_on_disk, .on_saved = stage_save_on_saved, .on_restored = stage_boot_on_restored, .on_restart = on_restart, .on_io_error = stage_disk_on_io_error, .on_broken = on_control_broken
+	.on_disk = stage_key_on_disk,	    .on_saved = stage_save_on_saved,	     .on_restored = stage_boot_on_restored,
+	.on_restart = on_restart,	    .on_io_error = stage_disk_on_io_error, .on_broken = on_control_broken,
 };
 
 static void forget_vm(struct workspace *workspace)
@@ -210,21 +211,17 @@ static void on_started(void *ctx, struct lane_reply *reply, const struct err *la
 		stage_vmm_stop(workspace);
 }
 
-/* Whatever hangs or dies from now on, the guard ends it then. */
-static uint64_t guard_deadline_boot_ms(struct workspace *workspace)
+/* Whatever hangs or dies from now on, the guard ends it then: when its time-to-live is over, or all that it is planned for. */
+static uint64_t guard_deadline_boot_ms(uint64_t ttl_left_ms, uint64_t longest_ms, bool *ret_is_ttl)
 {
-	uint64_t now = clock_mono_ms();
-	uint64_t left = workspace->ttl_ends_mono_ms > now ? workspace->ttl_ends_mono_ms - now : 0;
-	uint64_t longest = stage_guest_longest_ms(workspace) + workspace->plan->use_ms;
-
-	workspace->vm.is_guarded_by_ttl = left < longest;
-	return clock_boot_ms() + (left < longest ? left : longest) + GUARD_SLACK_MS;
+	*ret_is_ttl = ttl_left_ms < longest_ms;
+	return clock_boot_ms() + (*ret_is_ttl ? ttl_left_ms : longest_ms) + GUARD_SLACK_MS;
 }
 
 int stage_vmm_adopt(struct workspace *workspace, const struct workspace_plan *plan, struct err *err)
 {
-	bool is_ttl = plan->ttl_ms < plan->use_ms;
-	int r = guard_set_deadline(workspace->vm.guard_fd, clock_boot_ms() + (is_ttl ? plan->ttl_ms : plan->use_ms) + GUARD_SLACK_MS, err);
+	bool is_ttl;
+	int r = guard_set_deadline(workspace->vm.guard_fd, guard_deadline_boot_ms(plan->ttl_ms, plan->use_ms, &is_ttl), err);
 
 	if (r == 0)
 		workspace->vm.is_guarded_by_ttl = is_ttl;
@@ -243,6 +240,8 @@ static void bring_template(struct lane_request *request, const struct template *
 void stage_vmm_start(struct workspace *workspace)
 {
 	const struct workspace_plan *plan = workspace->plan;
+	uint64_t now = clock_mono_ms(), left_ms = workspace->ttl_ends_mono_ms > now ? workspace->ttl_ends_mono_ms - now : 0;
+	uint64_t longest_ms = stage_guest_longest_ms(workspace) + plan->use_ms;
 	struct lane_request request = { .op = LANE_OP_VM_START,
 					.deadline_boot_ms = lane_deadline_boot_ms(),
 					.of.vm_start = { .launcher = workspace->host->backend->starts[plan->start].launcher,
@@ -250,7 +249,8 @@ void stage_vmm_start(struct workspace *workspace)
 							 .cpus = plan->cpus,
 							 .memory_mib = plan->memory_mib,
 							 .disk_mib = plan->disk_mib,
-							 .guard_deadline_boot_ms = guard_deadline_boot_ms(workspace) } };
+							 .guard_deadline_boot_ms = guard_deadline_boot_ms(
+								 left_ms, longest_ms, &workspace->vm.is_guarded_by_ttl) } };
 
 	memcpy(request.of.vm_start.vm_id, workspace->vm_id, sizeof(workspace->vm_id));
 	(void)snprintf(request.of.vm_start.image, sizeof(request.of.vm_start.image), "%s", plan->image); /* an ident */

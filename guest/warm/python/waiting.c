@@ -11,9 +11,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 
+#include "base/fd_pass.h"
 #include "guest/warm/order.h"
 #include "guest/warm/python/hashes.h"
 #include "guest/warm/python/hidden.h"
@@ -89,48 +89,24 @@ static void start_program(char *bytes, size_t len, const int fds[WARM_ORDER_FDS]
 		(void)waitpid(pid, NULL, 0);
 }
 
-static ssize_t receive(char *bytes, int fds[WARM_ORDER_FDS])
-{
-	union {
-		struct cmsghdr head;
-		char bytes[CMSG_SPACE(sizeof(int[WARM_ORDER_FDS]))];
-	} control;
-	struct iovec into = { .iov_base = bytes, .iov_len = WARM_ORDER_MAX };
-	struct msghdr message = { .msg_iov = &into,
-				  .msg_iovlen = 1,
-				  .msg_control = &control,
-				  .msg_controllen = sizeof(control) };
-	const struct cmsghdr *first;
-	ssize_t n;
-
-	do
-		n = recvmsg(WARM_SOCKET_FD, &message, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
-	first = n > 0 ? CMSG_FIRSTHDR(&message) : NULL;
-	for (int i = 0; i < WARM_ORDER_FDS; i++)
-		fds[i] = -1;
-	if (first && first->cmsg_type == SCM_RIGHTS && first->cmsg_len == CMSG_LEN(sizeof(int[WARM_ORDER_FDS])))
-		memcpy(fds, CMSG_DATA(first), sizeof(int[WARM_ORDER_FDS]));
-	return n;
-}
-
 static _Noreturn void serve(void)
 {
 	/* A program shows this as its arguments and its environment, so it is memory of its own. */
 	char *bytes = mmap(NULL, WARM_ORDER_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	int fds[WARM_ORDER_FDS];
+	size_t n_fds;
 	ssize_t n;
 
-	while (bytes != MAP_FAILED && (n = receive(bytes, fds)) >= (ssize_t)sizeof(uint32_t)) {
+	while (bytes != MAP_FAILED && (n = fd_receive(WARM_SOCKET_FD, bytes, WARM_ORDER_MAX, fds, WARM_ORDER_FDS, &n_fds, 0)) >=
+					      (ssize_t)sizeof(uint32_t)) {
 		uint32_t word = *(const uint32_t *)(const void *)bytes;
 
 		if (word == WARM_RESEED && hashes_reseed() < 0)
 			break;
-		if (word == WARM_PROGRAM && n > (ssize_t)sizeof(struct warm_order) && fds[3] >= 0)
+		if (word == WARM_PROGRAM && n > (ssize_t)sizeof(struct warm_order) && n_fds == WARM_ORDER_FDS)
 			start_program(bytes, (size_t)n, fds);
-		for (int i = 0; i < WARM_ORDER_FDS; i++)
-			if (fds[i] >= 0)
-				(void)close(fds[i]);
+		for (size_t i = 0; i < n_fds; i++)
+			(void)close(fds[i]);
 	}
 	_exit(0); /* the agent is gone */
 }

@@ -1,4 +1,4 @@
-/* FNV-1a of 64 bits: says whether two things that root looked at are the same, with nobody who chooses them. */
+/* FNV-1a of 64 bits: says whether two things are the same, where nobody gains by choosing others that look so. */
 #pragma once
 
 #include <stddef.h>
